@@ -1,0 +1,191 @@
+"""The combiner: receives every source in a thread of its own, and publishes pairs."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import cyclopts
+import zmq
+from cyclopts import Parameter
+
+from nodes import runtime
+from nodes.inbox import Inbox
+from nodes.intake import Arrival, FrameArrival, Intake
+from nodes.publisher import Publisher
+from nodes.window import Rules, Windows
+from protocol import clock, header, socket
+from protocol.frame import EndReason
+
+# How often the clock is looked at while nothing arrives.
+TICK_S = 0.02
+
+app = cyclopts.App(name="python -m nodes.combiner", help=__doc__, version_flags=[])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a combiner can be told."""
+
+    pull: tuple[str, ...]
+    """NAME=ADDRESS, once for each source: where to receive it, ipc:///PATH or tcp://HOST:PORT."""
+    pub: str
+    """Where to publish pairs."""
+    window: float = 1.0
+    """Length of a window in seconds."""
+    pace: Literal["realtime", "max"] = "realtime"
+    """realtime: never wait for anybody. max: lose nothing and wait for everybody."""
+    max_wait: float = 0.5
+    """How many seconds after its end a window closes, whoever is missing."""
+    idle_timeout: float = 2.0
+    """After how many seconds of silence a source is offline, and nobody waits for it."""
+    start_timeout: float = 5.0
+    """After how many seconds the first pair comes without the sources that have not begun."""
+    max_bytes: int | None = None
+    """How many bytes of a source may wait here, and of all sources for a subscriber; else two windows."""
+
+
+@app.default
+def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
+    """Receive every source, and publish pairs of what they captured at the same time."""
+    addresses = _addresses(options.pull)
+    rules = _rules(options)
+    stop = runtime.stop_on_signals()
+    runtime.keep_buffers()
+    bell = threading.Event()
+    run = clock.now_ns()
+    windows: Windows[zmq.Frame] = Windows(addresses, rules, run)
+    with (
+        socket.new_context(io_threads=len(addresses) + 1) as context,
+        socket.publish(context, options.pub) as xpub,
+        _receiving(context, addresses, bell, lossless=options.pace == "max") as inboxes,
+    ):
+        publisher = Publisher(xpub, rules=rules, max_bytes=options.max_bytes, stop=stop)
+        combiner = Combiner(windows, inboxes, publisher, rules, options.max_bytes)
+        runtime.ready(f"{', '.join(addresses)} -> {options.pub}")
+        reason = combiner.run(bell, stop)
+        publisher.end(run, windows.announced, reason, windows.totals())
+    runtime.log.info("announced %d pairs", windows.announced)
+
+
+class Combiner:
+    """Carries what the inboxes hold through the windows to the publisher."""
+
+    def __init__(
+        self,
+        windows: Windows[zmq.Frame],
+        inboxes: dict[str, Inbox],
+        publisher: Publisher,
+        rules: Rules,
+        max_bytes: int | None,
+    ) -> None:
+        self._windows = windows
+        self._inboxes = inboxes
+        self._publisher = publisher
+        self._rules = rules
+        self._max_bytes = max_bytes
+        self._intake = Intake(
+            list(inboxes.values()),
+            rules.pace,
+            rejected=windows.reject,
+            overflowed=windows.overflow,
+        )
+
+    def run(self, bell: threading.Event, stop: runtime.Stop) -> EndReason:
+        """Combine until every source is over, or until ``stop``; return which of the two it was."""
+        while not self._windows.finished and not stop.is_set():
+            bell.wait(TICK_S)
+            bell.clear()
+            self._take_all(patient=True)
+        finished = self._windows.finished
+        for inbox in self._inboxes.values():
+            inbox.stop()
+        for inbox in self._inboxes.values():
+            inbox.join()
+        self._take_all(patient=False)
+        for pair in self._windows.flush(clock.now_ns()):
+            self._publisher.pair(pair)
+        return "finished" if finished else "stopped"
+
+    def _take_all(self, *, patient: bool) -> None:
+        for arrival in self._intake.take(patient=patient):
+            self._take(arrival)
+            self._announce()
+        for accepted in self._windows.release(clock.now_ns()):
+            self._publisher.frame(accepted)
+        self._announce()
+
+    def _take(self, arrival: Arrival) -> None:
+        if not isinstance(arrival, FrameArrival):
+            self._windows.end(arrival)
+            return
+        head = arrival.header
+        if self._max_bytes is None:
+            window_s = self._rules.window_ns / 1e9
+            inbox = self._inboxes[head.source]
+            inbox.max_bytes = socket.window_bytes(head.nbytes, head.fps, window_s)
+        for accepted in self._windows.frame(
+            head, arrival.pixels, arrival.received_ns, clock.now_ns()
+        ):
+            self._publisher.frame(accepted)
+
+    def _announce(self) -> None:
+        for pair in self._windows.closed(clock.now_ns()):
+            self._publisher.pair(pair)
+
+
+@contextlib.contextmanager
+def _receiving(
+    context: zmq.Context[zmq.Socket[bytes]],
+    addresses: dict[str, str],
+    bell: threading.Event,
+    *,
+    lossless: bool,
+) -> Iterator[dict[str, Inbox]]:
+    """Run an inbox for each source; raises EndpointError if one of them cannot listen."""
+    inboxes = {
+        source: Inbox(context, source, address, bell=bell, lossless=lossless)
+        for source, address in addresses.items()
+    }
+    try:
+        for inbox in inboxes.values():
+            inbox.start()
+        for inbox in inboxes.values():
+            inbox.bound.result()
+        yield inboxes
+    finally:
+        for inbox in inboxes.values():
+            inbox.stop()
+        for inbox in inboxes.values():
+            inbox.join()
+
+
+def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:
+    addresses: dict[str, str] = {}
+    for pull in pulls:
+        name, found, address = pull.partition("=")
+        try:
+            header.source_name(name)
+        except header.ProtocolError as error:
+            raise runtime.Refused(f"--pull {pull}: {error}") from None
+        if not found or name in addresses or address in addresses.values():
+            raise runtime.Refused(f"--pull {pull}: it is NAME=ADDRESS, each of them only once")
+        addresses[name] = address
+    return addresses
+
+
+def _rules(options: Options) -> Rules:
+    return Rules(
+        window_ns=runtime.nanoseconds("--window", options.window, above=0),
+        max_wait_ns=runtime.nanoseconds("--max-wait", options.max_wait),
+        idle_timeout_ns=runtime.nanoseconds("--idle-timeout", options.idle_timeout),
+        start_timeout_ns=runtime.nanoseconds("--start-timeout", options.start_timeout),
+        pace=options.pace,
+    )
+
+
+if __name__ == "__main__":
+    runtime.run(app, "combiner")

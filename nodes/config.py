@@ -1,0 +1,51 @@
+"""The configuration file: TOML with the names of the options as keys."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from nodes.naming import is_name
+from nodes.runtime import Refused
+
+# What a key may hold, by the type of its option.
+NUMBER, TEXT = ((int, float), "a number"), ((str,), "text")
+WHOLE, CHOICE, LIST = ((int,), "a whole number"), ((bool,), "true or false"), ((list,), "a list")
+TOML_TYPES = {float: NUMBER, int: WHOLE, bool: CHOICE, tuple: LIST}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what ``path`` says, sources always as a list; raises Refused if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            fields = tomllib.load(file)
+    except OSError as error:
+        raise Refused(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise Refused(f"{path} is not TOML: {error}") from None
+    if "config" in fields:
+        raise Refused(f"{path} cannot name another file with config")
+    if isinstance(fields.get("sources"), dict):
+        fields["sources"] = _from_table(fields["sources"], path)
+    return fields
+
+
+def _from_table(sources: dict[str, Any], path: Path) -> list[str]:
+    for name, uri in sources.items():
+        if not is_name(name):
+            raise Refused(f"sources.{name} in {path}: a name has letters, digits, _ and - only")
+        if type(uri) not in (str, int):
+            raise Refused(f"sources.{name} in {path} must be text, not {uri!r}")
+    return [f"{name}={uri}" for name, uri in sources.items()]
+
+
+def check_types(fields: dict[str, Any], parsed: object, path: Path) -> None:
+    """Refuse what a command line has to take, where all is text, but a typed file should not say.
+
+    ``parsed`` has an attribute of the right type for each key in ``fields``.
+    """
+    for key, value in fields.items():
+        allowed, words = TOML_TYPES.get(type(getattr(parsed, key.replace("-", "_"))), TEXT)
+        if type(value) not in allowed:
+            raise Refused(f"{key} in {path} must be {words}, not {value!r}")

@@ -1,0 +1,174 @@
+"""Which frames of a source came, which are missing, and why: bookkeeping by run and seq."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from nodes.holes import Holes
+from protocol.frame import FrameHeader, SourceEnd
+from protocol.header import MAX_INT
+
+# So many producers' runs are told apart; those silent for longest are summed up and forgotten.
+MAX_RUNS = 64
+# A century at 240 frames a second. A seq further ahead than that is wrong, and would spoil all counts.
+MAX_LOST = 10**12
+
+PRODUCER_BACKPRESSURE = "producer_backpressure"
+BEFORE_COMBINER = "before_combiner"
+TRANSPORT = "transport"
+
+
+@dataclass(slots=True)
+class _Run:
+    """One start of a producer: every seq below ``next_seq`` either came or is ``missing``."""
+
+    unseen: int = 0
+    next_seq: int = 0
+    missing: int = 0
+    producer_dropped: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    explained: Counter[str] = field(default_factory=Counter)
+    holes: Holes = field(default_factory=Holes)
+    newest: FrameHeader | None = None
+
+    def lose(self, until_seq: int, after: FrameHeader | None) -> int:
+        """Note that nothing below ``until_seq`` will come any more, but what came already.
+
+        Return how many frames are missing in a row before ``until_seq``.
+        """
+        first, end = self.next_seq, max(self.next_seq, until_seq)
+        self.missing += end - first
+        self.next_seq = end
+        return self.holes.extend(first, end, self.newest, after)
+
+    def fill(self, header: FrameHeader) -> bool:
+        """Take a frame that was given up; return False if it wasn't missing."""
+        hole = self.holes.fill(header)
+        if hole is None:
+            return False
+        self.missing -= 1
+        if hole.before is None:
+            self.unseen = max(0, self.unseen - 1)
+        return True
+
+    def reasons(self) -> Counter[str]:
+        """Return why frames are missing: what is known for sure first, ``transport`` for the rest."""
+        reasons: Counter[str] = Counter()
+        rest = self.missing
+        for reason, count in [
+            (PRODUCER_BACKPRESSURE, self.producer_dropped),
+            *self.refused.items(),
+            (BEFORE_COMBINER, self.unseen),
+            *self.explained.items(),
+            (TRANSPORT, rest),
+        ]:
+            reasons[reason] = min(count, rest)
+            rest -= reasons[reason]
+        return reasons
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What the run and seq of a message say.
+
+    ``new``: it makes sense and did not come before. ``lost`` frames right before it are missing.
+    ``begins``: no frame of its run came before. ``filled``: it had been given up.
+    """
+
+    new: bool
+    lost: int = 0
+    begins: bool = False
+    filled: bool = False
+
+
+class Continuity:
+    """The runs of one source, and what their holes are put down to."""
+
+    def __init__(self) -> None:
+        self._runs: dict[int, _Run] = {}
+        self._unexplained: Counter[str] = Counter()
+        self._forgotten: Counter[str] = Counter()
+        self._forgotten_until_ns = 0
+        self.captured = 0
+
+    def frame(self, header: FrameHeader) -> Arrival:
+        """Note a frame; it is new if no frame with its run and seq came before."""
+        run = self._use(header.run, header.seq, header.dropped)
+        if run is None:
+            return Arrival(new=False)
+        if header.seq < run.next_seq:
+            filled = run.fill(header)
+            return Arrival(new=filled, filled=filled)
+        begins = run.newest is None
+        self.captured += header.seq + 1 - run.next_seq
+        lost = run.lose(header.seq, header)
+        run.newest = header
+        run.next_seq += 1
+        return Arrival(new=True, lost=lost, begins=begins)
+
+    def refuse(self, header: FrameHeader, reason: str) -> Arrival:
+        """Note a frame that came and is of no use: it is missing because of ``reason``."""
+        run = self._use(header.run, header.seq, header.dropped)
+        if run is None or header.seq < run.next_seq:
+            return Arrival(new=False)
+        self.captured += header.seq + 1 - run.next_seq
+        run.lose(header.seq + 1, None)
+        run.refused[reason] += 1
+        return Arrival(new=True)
+
+    def end(self, end: SourceEnd) -> Arrival:
+        """Note the end of a run."""
+        run = self._use(end.run, end.seq, end.dropped)
+        if run is None:
+            return Arrival(new=False)
+        self.captured += max(0, end.seq - run.next_seq)
+        lost = run.lose(end.seq, None)
+        return Arrival(new=True, lost=lost, begins=run.newest is None)
+
+    def explain(self, reason: str, count: int = 1) -> None:
+        """Say why ``count`` frames of the run that was heard of last will be found missing."""
+        run = next(reversed(self._runs.values()), None)
+        explained = run.explained if run else self._unexplained
+        explained[reason] += count
+
+    def dropped(self) -> Counter[str]:
+        """Return how many frames are missing, by reason."""
+        total = Counter(self._forgotten)
+        for run in self._runs.values():
+            total.update(run.reasons())
+        return +total
+
+    def lost_in(self, start_ns: int, end_ns: int) -> tuple[int, bool]:
+        """Return how many frames are likely to be missing in [start_ns, end_ns), and if any may be."""
+        holes = [h for run in self._runs.values() for h in run.holes.touching(start_ns, end_ns)]
+        forgot = self._forgotten_until_ns > start_ns or any(
+            run.holes.forgot(start_ns) for run in self._runs.values()
+        )
+        return sum(hole.count_in(start_ns, end_ns) for hole in holes), forgot or bool(holes)
+
+    def _use(self, number: int, seq: int, dropped: int) -> _Run | None:
+        """Return a run and note what its producer dropped; None if ``seq`` is beyond all reason."""
+        run = self._runs.get(number)
+        lost = seq - run.next_seq if run else seq
+        if lost > MAX_LOST or self.captured + lost >= MAX_INT:
+            return None
+        # Put back at the end: the first is the one that nothing was heard of for longest.
+        run = self._runs.pop(number, None) or self._begin(unseen=seq - dropped)
+        self._runs[number] = run
+        run.producer_dropped = max(run.producer_dropped, dropped)
+        self._forget_oldest()
+        return run
+
+    def _begin(self, unseen: int) -> _Run:
+        """Begin a run. What the first one lost before it was seen may have gone to a former combiner."""
+        if self._runs:
+            return _Run()
+        explained, self._unexplained = self._unexplained, Counter()
+        return _Run(unseen=max(0, unseen), explained=explained)
+
+    def _forget_oldest(self) -> None:
+        if len(self._runs) > MAX_RUNS:
+            run = self._runs.pop(next(iter(self._runs)))
+            self._forgotten.update(run.reasons())
+            self._forgotten_until_ns = max(self._forgotten_until_ns, run.holes.until_ns)

@@ -1,0 +1,112 @@
+"""What the combiner takes out of its deques, in which order, and which messages it refuses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from nodes.inbox import Inbox
+from nodes.seldom import Seldom
+from protocol import frame
+from protocol.frame import FrameHeader, Pace, SourceEnd
+from protocol.header import ProtocolError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameArrival:
+    """A frame, its pixels as received, and when that was."""
+
+    header: FrameHeader
+    pixels: zmq.Frame
+    received_ns: int
+
+
+Arrival = FrameArrival | SourceEnd
+
+
+def parse(parts: Sequence[zmq.Frame], received_ns: int, source: str, pace: Pace) -> Arrival:
+    """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule."""
+    header = frame.decode(parts[0].buffer)
+    if header.source != source:
+        raise ProtocolError(f"it is from {header.source}")
+    if isinstance(header, SourceEnd):
+        return header
+    if len(parts) != 2 or len(parts[1]) != header.nbytes:
+        raise ProtocolError(f"its {len(parts)} parts are not a header and {header.nbytes} bytes")
+    if header.pace != pace:
+        raise ProtocolError(f"the producer's pace is {header.pace}, the combiner's {pace}")
+    return FrameArrival(header, parts[1], received_ns)
+
+
+class Intake:
+    """Takes messages in order of arrival or, with pace max, in order of capture.
+
+    In order of capture no source gets more than a window ahead of the others: the fast one would fill the
+    subscriber while the slow one is stuck behind it.
+    """
+
+    def __init__(
+        self,
+        inboxes: Sequence[Inbox],
+        pace: Pace,
+        *,
+        rejected: Callable[[str], Any],
+        overflowed: Callable[[str, int], Any],
+    ) -> None:
+        self._inboxes = {inbox.source: inbox for inbox in inboxes}
+        self._pace = pace
+        self._rejected = rejected
+        self._overflowed = overflowed
+        self._heads: dict[str, FrameArrival] = {}
+        self._ended: set[str] = set()
+        self._seldom = Seldom(log)
+
+    def take(self, *, patient: bool = True) -> Iterator[Arrival]:
+        """Yield all that can be taken now. ``patient``: with pace max, wait for each source's next frame."""
+        return self._in_order_of_capture(patient) if self._pace == "max" else self._as_they_came()
+
+    def _as_they_came(self) -> Iterator[Arrival]:
+        waiting = list(self._inboxes)
+        while waiting:
+            for source in list(waiting):
+                arrival = self._next(source)
+                if arrival is None:
+                    waiting.remove(source)
+                else:
+                    yield arrival
+
+    def _in_order_of_capture(self, patient: bool) -> Iterator[Arrival]:
+        while True:
+            for source in self._inboxes.keys() - self._heads.keys():
+                arrival = self._next(source)
+                if isinstance(arrival, FrameArrival):
+                    self._heads[source] = arrival
+                    self._ended.discard(source)
+                elif arrival is not None:
+                    self._ended.add(source)
+                    yield arrival
+            unknown = self._inboxes.keys() - self._heads.keys() - self._ended
+            if not self._heads or (unknown and patient):
+                return
+            oldest = min(self._heads, key=lambda source: self._heads[source].header.captured_ns)
+            yield self._heads.pop(oldest)
+
+    def _next(self, source: str) -> Arrival | None:
+        """Return the next message of ``source`` that follows the rules, None if there is none."""
+        inbox = self._inboxes[source]
+        if overflowed := inbox.take_overflowed():
+            self._overflowed(source, overflowed)
+            self._seldom.warn(source, f"{source}: too busy, dropped the {overflowed} oldest frames")
+        while message := inbox.take():
+            try:
+                return parse(message.parts, message.received_ns, source, self._pace)
+            except ProtocolError as error:
+                self._rejected(source)
+                self._seldom.warn(source, f"{source}: refused a message: {error}")
+        return None

@@ -1,0 +1,153 @@
+"""What a user can ask of a pipeline: flags and a TOML file, from one definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from cyclopts import App, Group, Parameter
+from cyclopts.config import Dict
+
+from nodes import config
+
+DESCRIPTION = """Pair the frames of several videos by capture time, and print a line per pair.
+
+```
+launch.py                                       two synthetic videos
+launch.py left.mp4 right.avi                    files, at their own rate
+launch.py door=0 yard=rtsp://10.0.0.7/live      cameras, with names
+launch.py a.mp4 b.mp4 --pace max --json r.json  offline, every frame
+```
+
+Ctrl-C stops everything and prints a report.
+"""
+MAX_SECONDS = 1_000_000_000
+SOURCES = Parameter(group=Group.create_ordered("Videos"))
+PAIRS = Parameter(group=Group.create_ordered("Pairs"))
+OUTPUT = Parameter(group=Group.create_ordered("Output"))
+HELP = Group.create_ordered("Running")
+RUNNING = Parameter(group=HELP)
+SWITCH = Parameter(show_default=False)
+
+
+def _above_zero(_type: object, value: float | None) -> None:
+    if value is not None and not 1e-9 <= value <= MAX_SECONDS:
+        raise ValueError(f"It must be above 0, and {MAX_SECONDS:.0f} at most.")
+
+
+def _not_negative(_type: object, value: float | None) -> None:
+    if value is not None and not 0 <= value <= MAX_SECONDS:
+        raise ValueError(f"It must be from 0 to {MAX_SECONDS:.0f}.")
+
+
+def _at_least_one(_type: object, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError("It must be 1 or more.")
+
+
+Positive = Parameter(validator=_above_zero)
+NotNegative = Parameter(validator=_not_negative)
+AtLeastOne = Parameter(validator=_at_least_one)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Everything that a user can say about a pipeline; None leaves it to the nodes. Times are in seconds."""
+
+    sources: Annotated[tuple[str, ...], SOURCES, Parameter(negative="", show_default=False)] = (
+        field(default=("left=synthetic://", "right=synthetic://"), kw_only=False)
+    )
+    """Files, camera numbers (0), devices (/dev/video0), URLs (rtsp://…) or synthetic://1280x720@30; named
+    after themselves, or NAME=SOURCE. Two synthetic ones if there are none."""
+
+    loop: Annotated[bool, SOURCES, SWITCH] = False
+    """Begin a file again when it ends."""
+
+    wait: Annotated[bool, SOURCES, SWITCH] = False
+    """Keep trying a camera or URL that cannot be opened at the start."""
+
+    open_timeout: Annotated[float | None, SOURCES, Positive] = None
+    """Seconds that opening a camera or URL may take. [default: 5]"""
+
+    read_timeout: Annotated[float | None, SOURCES, Positive] = None
+    """Seconds without a frame after which a camera or URL is opened again. [default: 3]"""
+
+    window: Annotated[float, PAIRS, Positive] = 1.0
+    """Seconds of video in a pair."""
+
+    pace: Annotated[Literal["realtime", "max"] | None, PAIRS] = None
+    """realtime: as the videos play. max: offline, as fast as can be without losing a frame.
+    [default: realtime]"""
+
+    duration: Annotated[float | None, PAIRS, Positive] = None
+    """Seconds to run, and on to the end of the last pair. With --pace max: seconds of video."""
+
+    max_wait: Annotated[float | None, PAIRS, NotNegative] = None
+    """Seconds that a pair waits for a slow source. [default: 0.5]"""
+
+    idle_timeout: Annotated[float | None, PAIRS, Positive] = None
+    """Seconds of silence after which a source is offline and no pair waits for it. [default: 2]"""
+
+    start_timeout: Annotated[float | None, PAIRS, NotNegative] = None
+    """Seconds that the first pair waits for sources that have not begun. [default: 5]"""
+
+    json: Annotated[Path | None, OUTPUT] = None
+    """Write the final report to this file too."""
+
+    keep: Annotated[int | None, OUTPUT, AtLeastOne] = None
+    """Pairs that may wait to be printed; then the oldest is dropped. [default: 2]"""
+
+    sink: Annotated[bool, OUTPUT, SWITCH] = True
+    """Print pairs and the report, or leave the pairs to your own consumer."""
+
+    config: Annotated[Path | None, RUNNING] = None
+    """TOML file: options by name (duration = 10), and sources = ["left=a.mp4"] or a table [sources].
+    Flags win. The place for a URL with a password, which others could see in a flag."""
+
+    print: Annotated[bool, RUNNING, SWITCH, Parameter(negative="")] = False
+    """Print the commands of the nodes, one a line, and start nothing."""
+
+    listen: Annotated[str | None, RUNNING] = None
+    """tcp://HOST:PORT for pairs, and the ports after it for the sources, instead of sockets in --run-dir."""
+
+    run_dir: Annotated[Path | None, RUNNING] = None
+    """Directory of the sockets, one pipeline each. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
+
+    max_bytes: Annotated[int | None, RUNNING, AtLeastOne] = None
+    """Bytes of frames that may queue at each link. [default: two windows]"""
+
+
+def parse(arguments: Sequence[str]) -> Options | None:
+    """Return what the flags and the file that they name say, None if help was asked for and printed.
+
+    Raises CycloptsError or Refused, in one sentence, for what can't be used.
+    """
+    options = _parse(arguments)
+    if options is None or options.config is None:
+        return options
+    fields = config.read(options.config)
+    config.check_types(fields, _parse([], fields, options.config), options.config)
+    return _parse(arguments, fields, options.config)
+
+
+def _parse(
+    arguments: Sequence[str], fields: dict[str, Any] | None = None, source: Path | None = None
+) -> Options | None:
+    app = App(
+        name="launch.py",
+        help=DESCRIPTION,
+        help_format="markdown",
+        usage="Usage: launch.py [SOURCES] [OPTIONS]",
+        version_flags=[],
+        config=[Dict(fields, source=str(source))] if fields else [],
+        result_action="return_value",
+    )
+    app.default(_options)
+    app["--help"].group = HELP
+    return cast(Options | None, app(arguments, exit_on_error=False, print_error=False))
+
+
+def _options(options: Annotated[Options, Parameter(name="*")] = Options()) -> Options:
+    return options

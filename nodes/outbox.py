@@ -1,0 +1,105 @@
+"""The producer's way out: frames become messages; what cannot be sent is counted."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from nodes.runtime import Stop
+from nodes.schedule import Stamp
+from nodes.seldom import Seldom
+from nodes.source import Format, FrameLost
+from protocol import clock
+from protocol.frame import EndReason, FrameHeader, Pace, SourceEnd
+
+log = logging.getLogger(__name__)
+
+END_TIMEOUT_S = 1.0
+
+# A connection takes some milliseconds; frames captured meanwhile could only be dropped.
+CONNECT_TIMEOUT_S = 1.0
+
+
+class Outbox:
+    """Sends one source's frames. In real time nothing waits: a frame that cannot go at once is dropped."""
+
+    def __init__(
+        self,
+        push: zmq.Socket[bytes],
+        source: str,
+        *,
+        pace: Pace,
+        total: int,
+        stop: Stop,
+    ) -> None:
+        self._push = push
+        self._source = source
+        self._pace = pace
+        self._total = total
+        self._stop = stop
+        self._run = clock.now_ns()
+        self.seq = 0
+        self.dropped = 0
+        self._seldom = Seldom(log)
+
+    def wait_for_combiner(self) -> None:
+        """Wait until the combiner is connected, but not for long: it may be started later."""
+        self._push.poll(round(CONNECT_TIMEOUT_S * 1000), zmq.POLLOUT)
+
+    def send(self, pixels: NDArray[np.uint8], stamp: Stamp, source_format: Format) -> None:
+        """Send a frame without copying it; ``pixels`` must not be written to any more."""
+        header = FrameHeader(
+            source=self._source,
+            run=self._run,
+            seq=self.seq,
+            captured_ns=stamp.captured_ns,
+            next_ns=stamp.next_ns,
+            sent_ns=clock.now_ns(),
+            shape=source_format.shape,
+            encoding=source_format.encoding,
+            fps=source_format.fps,
+            dropped=self.dropped,
+            pace=self._pace,
+            total=self._total,
+        )
+        self.seq += 1
+        if not self._try([header.encode(), pixels.data]):
+            self.dropped += 1
+
+    def skip(self, error: FrameLost) -> None:
+        """Count a frame that was captured but could not be decoded."""
+        self._seldom.warn("decode", str(error))
+        self.seq += 1
+        self.dropped += 1
+
+    def end(self, reason: EndReason) -> None:
+        """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
+        end = SourceEnd(
+            self._source, self._run, self.seq, self.dropped, clock.now_ns(), reason=reason
+        )
+        self._push.sndtimeo = round(END_TIMEOUT_S * 1000)
+        tracker = None
+        while tracker is None:
+            try:
+                # Only a message that isn't copied is tracked, and small ones usually are.
+                self._push.copy_threshold = 0
+                tracker = self._push.send(end.encode(), copy=False, track=True)
+            except zmq.Again:
+                if self._pace == "realtime" or self._stop.is_set():
+                    return
+        while self._pace == "max" and not tracker.done and not self._stop.is_set():
+            self._stop.wait(0.05)
+
+    def _try(self, message: list[bytes | memoryview]) -> bool:
+        """Send ``message`` at once or, with pace max, as soon as there is room."""
+        while True:
+            try:
+                self._push.send_multipart(message, copy=False)
+            except zmq.Again:
+                if self._pace == "realtime" or self._stop.is_set():
+                    return False
+            else:
+                return True

@@ -1,0 +1,136 @@
+"""What a line says of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.text import Text
+
+from protocol.clip import Clip, Pair
+
+# Beyond so many characters, a line sums sources up and names only those with something missing.
+MAX_ITEMISED_WIDTH = 36
+MAX_NAMED = 4
+MISSING_WORDS = {
+    "offline": " offline",
+    "not_started": " not started",
+    "ended": " ended",
+    "slow": " too slow",
+}
+
+
+class Layout:
+    """Where a line has what, for the sources of one pair and of those after it."""
+
+    def __init__(self, pair: Pair) -> None:
+        self.sources = tuple(pair)
+        cells = [_clip_cell(source, clip) for source, clip in pair.items()]
+        self._itemised = sum(len(cell) + 2 for cell in cells) <= MAX_ITEMISED_WIDTH
+        self._widths = {source: len(cell) for source, cell in zip(self.sources, cells, strict=True)}
+        self._frames_width = max(len("frames"), self._frames_cell(pair).cell_len)
+        self._wait_name = "wait ms" if self._itemised else "max wait ms"
+        self._wait_width = max(len(self._wait_name), 5 * len(cells) - 1 if self._itemised else 0)
+        self._pair_width = len(_window_time(pair))
+
+    def heading(self) -> Text:
+        """Return the names of the columns."""
+        pair = "pair".ljust(self._pair_width)
+        frames = "frames".ljust(self._frames_width)
+        wait = self._wait_name.rjust(self._wait_width)
+        line = f"{'time':12}  {pair}  {frames} {'lag ms':>6} {'interval s':>10}  {wait}  missing"
+        return Text(line, style="bold")
+
+    def line(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> Text:
+        """Return what there is to say of ``pair`` in numbers."""
+        lag = "-" if pair.header.pace == "max" or not frames(pair) else f"{pair.lag_ns / 1e6:.1f}"
+        interval = "-" if interval_ns is None else f"{interval_ns / 1e9:.3f}"
+        cell = self._frames_cell(pair)
+        cell.pad_right(self._frames_width - cell.cell_len)
+        shown = waits_ms.values() if self._itemised else [max(waits_ms.values(), default=0.0)]
+        wait = " ".join(f"{wait:4.1f}" for wait in shown)
+        return Text.assemble(
+            f"{_wall_time(pair.ready_ns)}  {_window_time(pair):{self._pair_width}}  ",
+            cell,
+            f" {lag:>6} {interval:>10}  {wait:>{self._wait_width}}  ",
+        )
+
+    def _frames_cell(self, pair: Pair) -> Text:
+        if not self._itemised:
+            expected = sum(clip.expected for clip in pair.values())
+            cell = f"{len(pair)} sources, {frames(pair)}/{expected}"
+            return Text(cell, style="green" if pair.complete else "yellow")
+        cells = (
+            Text(_clip_cell(source, clip).ljust(self._widths[source]), style=_clip_style(clip))
+            for source, clip in pair.items()
+        )
+        return Text("  ").join(cells)
+
+
+def frames(pair: Pair) -> int:
+    """Return how many frames a pair has."""
+    return sum(len(clip.frames) for clip in pair.values())
+
+
+def _clip_cell(source: str, clip: Clip) -> str:
+    return f"{source} {len(clip.frames):{len(str(clip.expected))}}/{clip.expected}"
+
+
+def _clip_style(clip: Clip) -> str:
+    if not clip.frames:
+        return "red"
+    return "yellow" if clip.missing or clip.gaps else "green"
+
+
+def _window_time(pair: Pair) -> str:
+    """Return the window's start: time of day, or position in the video with pace max."""
+    whole_seconds = (pair.end_ns - pair.start_ns) % 1_000_000_000 == 0
+    digits = -4 if whole_seconds else None
+    if pair.header.pace == "max":
+        minutes, milliseconds = divmod(pair.start_ns // 1_000_000, 60_000)
+        time_of_video = f"{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
+        return time_of_video[:digits]
+    return _wall_time(pair.start_ns)[:digits]
+
+
+def _wall_time(utc_ns: int) -> str:
+    local = datetime.fromtimestamp(utc_ns // 1_000_000_000)
+    return f"{local:%H:%M:%S}.{utc_ns // 1_000_000 % 1000:03}"
+
+
+def words(pair: Pair) -> Text:
+    """Say what is missing, and why."""
+    faults: dict[str, list[str]] = {}
+    for source, clip in pair.items():
+        for fault in _faults(clip, pair.partial):
+            faults.setdefault(fault, []).append(source)
+    said = [f"{_names(sources)}{fault}" for fault, sources in faults.items()]
+    if pair.lost:
+        lost = _count(pair.lost, "pair")
+        said.append(f"{lost} lost before this one (this consumer was too slow)")
+    if pair.partial:
+        said.append("cut short by the end of the stream")
+    if not said and not pair.complete:
+        said.append("incomplete")
+    serious = pair.lost or not all(clip.frames for clip in pair.values())
+    return Text("; ".join(said), style="red" if serious else "yellow")
+
+
+def _faults(clip: Clip, partial: bool) -> Iterator[str]:
+    # Every source ends where the stream does; that is said once, of the pair.
+    if clip.missing and not (partial and clip.missing == "ended"):
+        yield MISSING_WORDS[clip.missing]
+    if clip.gaps:
+        yield f": {_count(clip.gaps, 'frame')} missing"
+    if clip.header.late:
+        yield f": {_count(clip.header.late, 'frame')} late"
+
+
+def _names(sources: list[str]) -> str:
+    named = ", ".join(sources[:MAX_NAMED])
+    more = len(sources) - MAX_NAMED
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

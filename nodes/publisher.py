@@ -1,0 +1,101 @@
+"""The combiner's way out: accepted frames, announcements of pairs and the end of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import zmq
+
+from nodes.runtime import Stop
+from nodes.window import Accepted, Rules
+from protocol import socket, topic
+from protocol.frame import EndReason, FrameHeader
+from protocol.pair import PairHeader, StreamEnd, Totals
+
+FIRST_SUBSCRIBER_POLL_S = 0.05
+SUBSCRIBED, UNSUBSCRIBED = 1, 0
+
+
+class Publisher:
+    """Publishes on an XPUB socket. In real time a subscriber whose queue is full loses messages.
+
+    With pace max nothing is lost: nothing is sent before somebody subscribes, and a full queue blocks.
+    """
+
+    def __init__(
+        self,
+        xpub: zmq.Socket[bytes],
+        *,
+        rules: Rules,
+        max_bytes: int | None,
+        stop: Stop,
+    ) -> None:
+        self._xpub = xpub
+        self._lossless = rules.pace == "max"
+        self._window_s = rules.window_ns / 1e9
+        self._max_bytes = max_bytes
+        self._stop = stop
+        self._prefixes: set[bytes] = set()
+        self._queued: dict[str, tuple[int, float]] = {}
+        xpub.xpub_nodrop = self._lossless
+
+    def frame(self, frame: Accepted[zmq.Frame]) -> None:
+        """Publish a frame without copying its pixels."""
+        self._bound_queue(frame.header)
+        name = topic.frame(frame.header.source)
+        self._send([name, frame.header.encode(), frame.pixels])
+
+    def pair(self, pair: PairHeader) -> None:
+        """Announce a pair, all of whose frames were published before."""
+        self._send([topic.PAIR, pair.encode()])
+
+    def end(self, run: int, pairs: int, reason: EndReason, totals: Mapping[str, Totals]) -> None:
+        """Say that this was all. With pace max, wait until it was handed on, behind all the pairs."""
+        self._xpub.copy_threshold = 0
+        end = StreamEnd(run=run, seq=pairs, reason=reason, totals=totals)
+        tracker = self._send([topic.END, end.encode()], track=True)
+        while self._lossless and tracker and not tracker.done and not self._stop.is_set():
+            self._stop.wait(FIRST_SUBSCRIBER_POLL_S)
+
+    def has_subscriber(self) -> bool:
+        """Return whether somebody gets everything: frames, pairs and the end."""
+        self._read_subscriptions()
+        topics = (topic.frame(""), topic.PAIR, topic.END)
+        return all(any(name.startswith(p) for p in self._prefixes) for name in topics)
+
+    def _read_subscriptions(self) -> None:
+        while True:
+            try:
+                message = self._xpub.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if message[:1] == bytes([SUBSCRIBED]):
+                self._prefixes.add(message[1:])
+            elif message[:1] == bytes([UNSUBSCRIBED]):
+                self._prefixes.discard(message[1:])
+
+    def _send(
+        self, message: list[bytes | zmq.Frame], *, track: bool = False
+    ) -> zmq.MessageTracker | None:
+        """Send at once or, with pace max, as soon as somebody is there and has room."""
+        while True:
+            if self._lossless and not self.has_subscriber() and not self._stop.is_set():
+                self._stop.wait(FIRST_SUBSCRIBER_POLL_S)
+                continue
+            try:
+                return self._xpub.send_multipart(message, copy=False, track=track)
+            except zmq.Again:
+                if not self._lossless or self._stop.is_set():
+                    return None
+
+    def _bound_queue(self, header: FrameHeader) -> None:
+        """Derive the high-water mark from bytes: two windows of all sources, or ``max_bytes``."""
+        rate = (header.nbytes, header.fps)
+        if self._queued.get(header.source) == rate:
+            return
+        self._queued[header.source] = rate
+        rates = self._queued.values()
+        default = sum(socket.window_bytes(nbytes, fps, self._window_s) for nbytes, fps in rates)
+        largest = max(nbytes for nbytes, _ in rates)
+        # libzmq applies a new mark to the pipes that are there, too (socket_base.cpp, update_pipe_options).
+        self._xpub.sndhwm = socket.queue_frames(self._max_bytes or default, largest)

@@ -1,0 +1,96 @@
+"""When frames are due, and what stamps they bear."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from nodes.runtime import Stop
+from protocol import clock
+
+# A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
+MAX_BEHIND_NS = 500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Capture time of a frame, and the earliest one that the next frame can bear; nanoseconds."""
+
+    captured_ns: int
+    next_ns: int
+
+
+class Stamps(Protocol):
+    """A rule that stamps frames in the order of capture."""
+
+    def stamp(self) -> Stamp:
+        """Return the stamp of the frame that was just grabbed."""
+
+    def wait(self, stamp: Stamp, stop: Stop) -> None:
+        """Wait until the frame is due, or until ``stop``."""
+
+
+class LiveStamps:
+    """Stamps of a camera: the time right after the grab. The next may come half a period later."""
+
+    def __init__(self, fps: float) -> None:
+        self._half_period_ns = round(0.5e9 / fps)
+
+    def stamp(self) -> Stamp:
+        """Return the time now."""
+        captured_ns = clock.now_ns()
+        return Stamp(captured_ns, captured_ns + self._half_period_ns)
+
+    def wait(self, stamp: Stamp, stop: Stop) -> None:
+        """Return at once: the camera has waited."""
+
+
+class MediaStamps:
+    """Stamps of a video that is read as fast as it can be: the time within the video."""
+
+    def __init__(self, fps: float) -> None:
+        self._fps = fps
+        self._count = 0
+
+    def stamp(self) -> Stamp:
+        """Return the next time in the video."""
+        self._count += 1
+        return Stamp(_offset_ns(self._count - 1, self._fps), _offset_ns(self._count, self._fps))
+
+    def wait(self, stamp: Stamp, stop: Stop) -> None:
+        """Return at once."""
+
+
+class PacedStamps:
+    """Stamps of a video that is played: on an absolute schedule, so that no error adds up.
+
+    If the player falls behind, the schedule is put off by whole periods; a promise that was given
+    (``next_ns``) holds, since stamps only get later.
+    """
+
+    def __init__(self, fps: float, start_ns: int) -> None:
+        self._fps = fps
+        self._start_ns = start_ns
+        self._count = 0
+
+    def stamp(self) -> Stamp:
+        """Return when the frame that was just grabbed is due."""
+        behind_ns = clock.now_ns() - self._due_ns()
+        if behind_ns > MAX_BEHIND_NS:
+            self._count += int(behind_ns * self._fps / 1e9)
+        captured_ns = self._due_ns()
+        self._count += 1
+        return Stamp(captured_ns, self._due_ns())
+
+    def wait(self, stamp: Stamp, stop: Stop) -> None:
+        """Wait until the frame is due, or until ``stop``."""
+        left_ns = stamp.captured_ns - clock.now_ns()
+        if left_ns > 0:
+            stop.wait(left_ns / 1e9)
+
+    def _due_ns(self) -> int:
+        return self._start_ns + _offset_ns(self._count, self._fps)
+
+
+def _offset_ns(count: int, fps: float) -> int:
+    return round(count * 1e9 / fps)

@@ -1,0 +1,112 @@
+"""The consumer that only measures: subscribe, take every pair as it comes, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import cyclopts
+from cyclopts import Parameter, validators
+
+from nodes import runtime
+from nodes.latency import PairTimes
+from nodes.ledger import Ledger
+from nodes.report import Report, refuse_unwritable
+from nodes.screen import Screen
+from protocol.clip import Clip, Pair
+from protocol.subscriber import Subscription, subscribe
+
+POLL_S = 0.2
+
+app = cyclopts.App(
+    name="python -m nodes.sink",
+    help="Measure the pairs that a combiner publishes.",
+    version_flags=(),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a sink can be told."""
+
+    sub: str
+    """Address that the combiner publishes at: ipc:///ABSOLUTE/PATH or tcp://HOST:PORT."""
+
+    keep: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2
+    """How many whole pairs may wait; the oldest is dropped, and counted, when one more comes."""
+
+    json: Path | None = None
+    """File that the final report is written to as JSON."""
+
+    work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
+    """Pretend to work on each pair for so many milliseconds."""
+
+
+@app.default
+def main(options: Annotated[Options, Parameter(name="*")]) -> None:
+    """Print a line per pair, and a report at the end of the stream or on SIGINT or SIGTERM."""
+    runtime.keep_buffers()
+    stop = runtime.stop_on_signals()
+    if options.json:
+        refuse_unwritable(options.json)
+    times, ledger, screen = PairTimes(), Ledger(), Screen()
+    with subscribe(options.sub, keep=options.keep) as subscription, screen:
+        runtime.ready(f"waits for pairs at {options.sub}")
+        started_s = time.monotonic()
+        for pair in arriving(subscription, stop, ledger):
+            waits_ms = take(pair)
+            ledger.deliver(pair)
+            screen.show(pair, times.add(pair), waits_ms)
+            pretend_to_work(options.work_ms, subscription, stop, ledger)
+        duration_s, stats = time.monotonic() - started_s, subscription.stats()
+    accounts = ledger.close(stats)
+    report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+    if options.json:
+        report.write(options.json)
+    report.show(screen.console)
+
+
+def arriving(subscription: Subscription, stop: runtime.Stop, ledger: Ledger) -> Iterator[Pair]:
+    """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
+    stopping = False
+    while not subscription.ended:
+        if stop.is_set() and not stopping:
+            stopping = True
+            subscription.stop()
+        pair = subscription.get(POLL_S)
+        ledger.note_end(subscription.stats())
+        if pair is not None:
+            yield pair
+
+
+def pretend_to_work(
+    work_ms: float, subscription: Subscription, stop: runtime.Stop, ledger: Ledger
+) -> None:
+    """Wait for ``work_ms`` or until ``stop`` is set, but do not miss the last word of a combiner meanwhile."""
+    until_s = time.monotonic() + work_ms / 1e3
+    while (left_s := until_s - time.monotonic()) > 0 and not stop.wait(min(left_s, POLL_S)):
+        ledger.note_end(subscription.stats())
+
+
+def take(pair: Pair) -> dict[str, float]:
+    """Take every clip's array; return how long each was waited for since the announcement, in ms."""
+    return {source: _take_ms(clip, pair.header.closed_ns) for source, clip in pair.items()}
+
+
+def _take_ms(clip: Clip, closed_ns: int) -> float:
+    if not clip.frames:
+        return 0.0
+    began_ns = time.perf_counter_ns()
+    _ = clip.array if _has_one_shape(clip) else clip.images
+    return (max(0, clip.ready_ns - closed_ns) + time.perf_counter_ns() - began_ns) / 1e6
+
+
+def _has_one_shape(clip: Clip) -> bool:
+    return all(frame.shape == clip.frames[0].shape for frame in clip.frames)
+
+
+if __name__ == "__main__":
+    runtime.run(app, "sink")

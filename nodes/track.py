@@ -1,0 +1,147 @@
+"""What the combiner knows of one source: how far it has come, whether it is there, what it lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from nodes.continuity import Arrival, Continuity
+from protocol.frame import EndReason, FrameHeader, SourceEnd
+from protocol.pair import Missing, Totals
+
+# A camera that slows down in bad light still covers its time; one that says nothing for longer does not.
+MIN_OUTAGE_NS = 250_000_000
+OUTAGE_PERIODS = 3
+IDLE_PERIODS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """Of what was captured in [from_ns, until_ns), if anything was, nothing will come."""
+
+    from_ns: int
+    until_ns: int
+    reason: Missing
+
+
+@dataclass(slots=True)
+class Track:
+    """One source as the combiner sees it.
+
+    ``watermark_ns``: no frame captured before it will still come, as the last word of ``run`` promises.
+    ``newest`` is the frame of that run that was captured last.
+    """
+
+    continuity: Continuity = field(default_factory=Continuity)
+    run: int | None = None
+    newest: FrameHeader | None = None
+    watermark_ns: int = 0
+    arrived_ns: int = 0
+    ended: EndReason | None = None
+    outages: list[Outage] = field(default_factory=list)
+    paired: int = 0
+    open: int = 0
+    late: int = 0
+    rejected: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    announced_late: int = 0
+    announced_dropped: int = 0
+
+    def advance(self, header: FrameHeader, arrival: Arrival, promise_ns: int) -> None:
+        """Move the watermark to ``promise_ns``, back as well: a promise that was not kept is void.
+
+        Frames that come out of order, or after another run has begun, say nothing of how far the source is.
+        """
+        overtaken = header.run != self.run and not arrival.begins
+        if arrival.filled or (overtaken and promise_ns <= self.watermark_ns):
+            return
+        newest = self.newest if header.run == self.run else None
+        if newest is None or header.captured_ns >= newest.captured_ns:
+            self.newest = header
+        self.run = header.run
+        self.watermark_ns = promise_ns
+        self.ended = None
+
+    def end(self, end: SourceEnd, arrival: Arrival) -> None:
+        """Take a producer's last word, unless another producer has taken its place already."""
+        if end.run != self.run and not arrival.begins:
+            return
+        self.ended = end.reason
+        if arrival.lost and self.newest and end.run == self.run:
+            over_ns = self.newest.captured_ns + (arrival.lost + 1) * self.newest.period_ns
+            self.watermark_ns = max(self.watermark_ns, over_ns)
+
+    def note_outage(self, header: FrameHeader, arrival: Arrival, *, idle: bool) -> None:
+        """Remember that the source was away before ``header``, if it was: ``idle`` says so for sure."""
+        until_ns = header.captured_ns - header.period_ns + 1
+        if arrival.filled:
+            return
+        if self.newest is None:
+            self._leave(0, until_ns, "not_started")
+        elif arrival.begins:
+            # The run before may have captured more until then, and taken it with it.
+            self._leave(self.watermark_ns, header.captured_ns, "offline")
+        elif idle or self.ended or self._was_silent(header, self.newest, arrival.lost):
+            self._leave(self.watermark_ns, until_ns, "offline")
+
+    def is_idle(self, now_ns: int, idle_timeout_ns: int) -> bool:
+        """Return whether nothing came for so long that nobody waits any longer."""
+        period_ns = self.newest.period_ns if self.newest else 0
+        return now_ns - self.arrived_ns > max(idle_timeout_ns, IDLE_PERIODS * period_ns)
+
+    def why_missing(self, start_ns: int, end_ns: int, *, idle: bool) -> Missing | None:
+        """Return why not all of [start_ns, end_ns) is covered when it closes; None: all of it is."""
+        for outage in self.outages:
+            if outage.from_ns < end_ns and outage.until_ns > start_ns:
+                return outage.reason
+        if self.watermark_ns >= end_ns:
+            return None
+        if self.ended:
+            return "ended"
+        if self.newest is None:
+            return "not_started"
+        return "offline" if idle else "slow"
+
+    def expected(self, window_ns: int) -> int:
+        """Return how many frames a window should have: the nominal rate times its length."""
+        return round(self.newest.fps * window_ns / 1e9) if self.newest else 0
+
+    def announce(self, frames: int, end_ns: int) -> tuple[int, int]:
+        """Count ``frames`` of a window up to ``end_ns`` as paired.
+
+        Return how many were late and how many dropped since the last time.
+        """
+        self.paired += frames
+        self.open -= frames
+        self.outages = [outage for outage in self.outages if outage.until_ns > end_ns]
+        dropped = (self.continuity.dropped() + self.refused).total()
+        news = self.late - self.announced_late, max(0, dropped - self.announced_dropped)
+        self.announced_late, self.announced_dropped = self.late, dropped
+        return news
+
+    def refuse(self, frames: int, reason: str) -> None:
+        """Drop ``frames`` that were open."""
+        self.open -= frames
+        self.refused[reason] += frames
+
+    def totals(self) -> Totals:
+        """Return what became of this source's frames until now."""
+        missing = self.continuity.dropped()
+        return Totals(
+            captured=self.continuity.captured,
+            paired=self.paired,
+            open=self.open,
+            late=self.late,
+            gaps=missing.total(),
+            rejected=self.rejected,
+            dropped=dict(missing + self.refused),
+        )
+
+    def _was_silent(self, header: FrameHeader, newest: FrameHeader, lost: int) -> bool:
+        """Return whether more time passed between two frames than the ``lost`` ones explain."""
+        silence_ns = header.captured_ns - newest.captured_ns - lost * header.period_ns
+        return silence_ns > max(MIN_OUTAGE_NS, OUTAGE_PERIODS * header.period_ns)
+
+    def _leave(self, from_ns: int, until_ns: int, reason: Missing) -> None:
+        if from_ns < until_ns:
+            self.outages.append(Outage(from_ns, until_ns, reason))

@@ -1,0 +1,148 @@
+"""One source's frames that have arrived and are not yet in any pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from protocol.blocks import Place, Run, Storage
+from protocol.clip import Clip
+from protocol.frame import FrameHeader
+from protocol.header import ProtocolError
+from protocol.pair import ClipHeader, Span
+from protocol.ring import Pixels, Shape, Slot, slot_bytes
+
+# The combiner has few windows open at a time; frames of more than that are of pairs that will never come.
+MAX_WINDOWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A frame in memory, and when it was there."""
+
+    header: FrameHeader
+    slot: Slot
+    ready_ns: int
+
+
+@dataclass(slots=True)
+class Window:
+    """The frames of one window that have arrived, by run and seq, and the slots that they take."""
+
+    frames: dict[tuple[int, int], Arrival] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    taken_bytes: int = 0
+
+    def release(self) -> None:
+        """Let the frames be overwritten."""
+        for run in self.runs:
+            run.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The frames of one clip in order of capture, of a source whose frames had ``shape`` of late."""
+
+    arrivals: tuple[Arrival, ...]
+    shape: Shape
+    window: Window
+
+    def clip(self, source: str, header: ClipHeader) -> Clip:
+        """Return the clip, with views of the slots that hold it until the window is released."""
+        slots = tuple(arrival.slot for arrival in self.arrivals)
+        row = _row(slots, self.shape)
+        return Clip(
+            source=source,
+            header=header,
+            frames=tuple(arrival.header for arrival in self.arrivals),
+            images=[slot.image for slot in slots] if row is None else list(row),
+            ready_ns=max((arrival.ready_ns for arrival in self.arrivals), default=0),
+            _row=row,
+            _slots=slots,
+        )
+
+
+class Arrivals:
+    """One source's windows: frames go in as they come, a clip's come out when its pair is announced.
+
+    At most ``max_bytes`` of frames wait here; beyond that, the windows that began first are given up.
+    """
+
+    def __init__(self, windows: int, max_bytes: int) -> None:
+        self._storage = Storage(windows, max_bytes)
+        self._max_bytes = max_bytes
+        self._windows: dict[int, Window] = {}
+        self._shape: Shape = (0, 0, 0)
+
+    def __len__(self) -> int:
+        """Return how many windows have frames here."""
+        return len(self._windows)
+
+    def reserve(self, header: FrameHeader, index: int) -> Place:
+        """Return the slot for a frame of window ``index``; raises ProtocolError if it is here already."""
+        window = self._windows.get(index)
+        if window is not None and (header.run, header.seq) in window.frames:
+            raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
+        self._make_room(slot_bytes(header.shape))
+        window = self._windows.setdefault(index, Window())
+        place = self._storage.reserve(header, window.runs)
+        window.taken_bytes += slot_bytes(header.shape)
+        return place
+
+    def commit(self, header: FrameHeader, index: int, place: Place, ready_ns: int) -> None:
+        """Say that the pixels of a frame are in its slot since ``ready_ns``."""
+        arrival = Arrival(header, place.commit(header.seq), ready_ns)
+        self._windows[index].frames[header.run, header.seq] = arrival
+        self._shape = header.shape
+
+    def claim(self, index: int, spans: Sequence[Span]) -> Claim | None:
+        """Return the frames of window ``index`` that ``spans`` name, or None if one of them is not here.
+
+        The windows before it are over in any case: what is left of them is forgotten.
+        """
+        window = self._windows.pop(index, Window())
+        self.forget(index)
+        arrivals = _named(window.frames, spans)
+        if arrivals is None:
+            window.release()
+            return None
+        return Claim(arrivals, self._shape, window)
+
+    def forget(self, end: int | None = None) -> None:
+        """Forget the windows before ``end``, or all of them: their pairs will not come."""
+        for index in [index for index in self._windows if end is None or index < end]:
+            self._windows.pop(index).release()
+
+    def _make_room(self, nbytes: int) -> None:
+        """Give up windows until ``nbytes`` more are within bounds."""
+        taken = sum(window.taken_bytes for window in self._windows.values())
+        while self._windows and (taken + nbytes > self._max_bytes or len(self) > MAX_WINDOWS):
+            oldest = self._windows.pop(next(iter(self._windows)))
+            oldest.release()
+            taken -= oldest.taken_bytes
+
+
+def _named(
+    frames: dict[tuple[int, int], Arrival], spans: Sequence[Span]
+) -> tuple[Arrival, ...] | None:
+    """Return the frames that ``spans`` name; None if one is not there, or named twice."""
+    # The counts come from the wire: they must not decide how much is done here.
+    if sum(span.count for span in spans) > len(frames):
+        return None
+    names = [(span.run, span.first + i) for span in spans for i in range(span.count)]
+    if len(set(names)) < len(names) or any(name not in frames for name in names):
+        return None
+    return tuple(frames[name] for name in names)
+
+
+def _row(slots: Sequence[Slot], shape: Shape) -> Pixels | None:
+    """Return the slots as one array without copying, or None if they don't lie in a row in one ring."""
+    if not slots:
+        return np.empty((0, *shape), np.uint8)
+    ring, first = slots[0].ring, slots[0].index
+    in_a_row = (
+        slot.ring is ring and slot.index == (first + i) % ring.slots for i, slot in enumerate(slots)
+    )
+    return ring.view(first, len(slots)) if all(in_a_row) else None

@@ -1,0 +1,142 @@
+"""Where nodes meet: names to ipc and tcp addresses, the run directory, and locks on bound addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+# Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
+MAX_IPC_PATH_BYTES = 103
+MAX_PORT = 65535
+
+
+class EndpointError(RuntimeError):
+    """An address that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The addresses of one pipeline: one for each source's frames, one for pairs."""
+
+    pull: dict[str, str]
+    pub: str
+
+
+def default_run_dir() -> Path:
+    """Return the directory for this user's sockets: below XDG_RUNTIME_DIR, else below /tmp."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime) / "framepair"
+    return Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
+
+
+def make_run_dir(path: Path) -> Path:
+    """Make ``path`` (mode 0700) if need be and return it; raises EndpointError if it isn't ours alone."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise EndpointError(f"cannot make the run directory {path}: {error.strerror}") from None
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise EndpointError(
+            f"the run directory {path} is open to other users: chmod 700 it, or name another one"
+        )
+    if not os.access(path, os.W_OK):
+        raise EndpointError(f"cannot write to the run directory {path}: name another one")
+    return path
+
+
+def ipc_endpoints(run_dir: Path, sources: list[str]) -> Endpoints:
+    """Return ipc addresses for ``sources`` below ``run_dir``."""
+    pull = {name: f"ipc://{run_dir}/{name}.frames" for name in sources}
+    return Endpoints(pull=pull, pub=f"ipc://{run_dir}/pairs")
+
+
+def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
+    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the sources at PORT + 1, + 2, …"""
+    host, _, port = base.removeprefix("tcp://").rpartition(":")
+    if not base.startswith("tcp://") or not host or not port.isdecimal():
+        raise EndpointError(f"{base!r} is not tcp://HOST:PORT")
+    if not 1 <= int(port) <= MAX_PORT - len(sources):
+        raise EndpointError(f"{base!r} leaves no room for {len(sources)} ports up to {MAX_PORT}")
+    pull = {name: f"tcp://{host}:{int(port) + 1 + i}" for i, name in enumerate(sources)}
+    return Endpoints(pull=pull, pub=base)
+
+
+def ipc_path(address: str) -> Path | None:
+    """Return the file of an ipc address, None for tcp; raises EndpointError if it can't be one."""
+    if address.startswith("tcp://"):
+        return None
+    path = Path(address.removeprefix("ipc://"))
+    if not address.startswith("ipc://") or not path.is_absolute():
+        raise EndpointError(f"{address!r} is neither ipc:///ABSOLUTE/PATH nor tcp://HOST:PORT")
+    length = len(os.fsencode(path))
+    if length > MAX_IPC_PATH_BYTES:
+        raise EndpointError(
+            f"{path} has {length} bytes, more than the {MAX_IPC_PATH_BYTES} that a socket's path may have:"
+            " choose a shorter run directory"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def reserved(address: str) -> Iterator[None]:
+    """Hold the lock on ``address`` while it is bound, and remove its files afterwards; its directory stays.
+
+    libzmq unlinks whatever stands at an ipc path before it binds, a video as well as a live socket
+    (ipc_listener.cpp; libzmq #2059), so this looks first. Raises EndpointError naming the holder's pid if
+    another process has the address, or if the path is something other than a socket.
+    """
+    path = ipc_path(address)
+    if path is None:
+        yield
+        return
+    if not path.parent.exists():
+        make_run_dir(path.parent)
+    lock_path = path.with_name(path.name + ".lock")
+    lock = _lock(lock_path, address)
+    try:
+        if path.exists() and not path.is_socket():
+            raise EndpointError(
+                f"{path} is there and is not a socket: it stays, name another address"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        lock_path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock(path: Path, address: str) -> int:
+    """Return a descriptor that holds ``path`` locked, with our pid in it."""
+    while True:
+        lock = _try_lock(path, address)
+        # The former holder may have removed the file between our open and our lock.
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                os.ftruncate(lock, 0)
+                os.write(lock, f"{os.getpid()}\n".encode())
+                return lock
+        os.close(lock)
+
+
+def _try_lock(path: Path, address: str) -> int:
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise EndpointError(f"cannot make {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(lock, 32).decode(errors="replace").strip() or "another process"
+        os.close(lock)
+        raise EndpointError(f"{address} is in use by process {holder}") from None
+    return lock

@@ -1,0 +1,149 @@
+"""The header of a frame: its fields, their limits, encoding and decoding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, cast
+
+from protocol import header
+from protocol.header import MAX_INT, Fields, ProtocolError
+
+MAX_HEADER_BYTES = 4096
+MAX_SIDE = 32768
+CHANNELS = {"bgr8": 3, "mono8": 1}
+PAYLOADS = frozenset({"raw"})
+PACES = frozenset({"realtime", "max"})
+END_REASONS = frozenset({"finished", "stopped"})
+
+Pace = Literal["realtime", "max"]
+EndReason = Literal["finished", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameHeader:
+    """What is known of a frame besides its pixels.
+
+    Times are UTC in nanoseconds, or media time with pace ``max``. ``run`` is new at each start of a
+    producer; ``seq`` counts the frames captured in that run from 0, without holes. ``next_ns`` is the
+    earliest stamp that the next frame can bear, ``dropped`` how many frames of this run the producer
+    could not send so far, ``total`` how many frames the source has in all (0: not known).
+    The last three fields are the combiner's: the window that the frame is in, the length of a window,
+    and when the combiner had received the frame.
+    """
+
+    source: str
+    run: int
+    seq: int
+    captured_ns: int
+    next_ns: int
+    sent_ns: int
+    shape: tuple[int, int, int]
+    encoding: str = "bgr8"
+    dtype: str = "uint8"
+    payload: str = "raw"
+    fps: float = 25.0
+    dropped: int = 0
+    pace: Pace = "realtime"
+    total: int = 0
+    pair: int | None = None
+    window_ns: int | None = None
+    received_ns: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the pixels take once decoded."""
+        return math.prod(self.shape)
+
+    @property
+    def period_ns(self) -> int:
+        """Nominal time between two frames, in nanoseconds."""
+        return round(1e9 / self.fps)
+
+    def accepted(self, pair: int, window_ns: int, received_ns: int) -> FrameHeader:
+        """Return this header with the fields that the combiner adds."""
+        return replace(self, pair=pair, window_ns=window_ns, received_ns=received_ns)
+
+    def encode(self) -> bytes:
+        """Return the header as it travels."""
+        return header.pack({"kind": "frame", **asdict(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnd:
+    """A producer's last word: it captured ``seq`` frames in this run and could not send ``dropped`` of them.
+
+    ``reason`` is ``finished`` if the video is over, ``stopped`` if somebody stopped the producer, so that
+    it may come back.
+    """
+
+    source: str
+    run: int
+    seq: int
+    dropped: int
+    sent_ns: int
+    reason: EndReason
+
+    def encode(self) -> bytes:
+        """Return the header as it travels."""
+        return header.pack({"kind": "end", **asdict(self)})
+
+
+def decode(data: bytes | memoryview) -> FrameHeader | SourceEnd:
+    """Return what a producer's header says; raises ProtocolError if any field is missing or out of bounds."""
+    fields = header.unpack(data, MAX_HEADER_BYTES)
+    if header.choice(fields, "kind", ("frame", "end")) == "end":
+        return _decode_end(fields)
+    return _decode_frame(fields)
+
+
+def _decode_end(fields: Fields) -> SourceEnd:
+    return SourceEnd(
+        source=header.source_name(fields.get("source")),
+        run=header.integer(fields, "run", 0, MAX_INT),
+        seq=header.integer(fields, "seq", 0, MAX_INT),
+        dropped=header.integer(fields, "dropped", 0, MAX_INT),
+        sent_ns=header.integer(fields, "sent_ns", 0, MAX_INT),
+        reason=cast(EndReason, header.choice(fields, "reason", END_REASONS)),
+    )
+
+
+def _decode_frame(fields: Fields) -> FrameHeader:
+    encoding = header.choice(fields, "encoding", CHANNELS)
+    seq = header.integer(fields, "seq", 0, MAX_INT)
+    captured_ns = header.integer(fields, "captured_ns", 0, MAX_INT)
+    return FrameHeader(
+        source=header.source_name(fields.get("source")),
+        run=header.integer(fields, "run", 0, MAX_INT),
+        seq=seq,
+        captured_ns=captured_ns,
+        next_ns=header.integer(fields, "next_ns", captured_ns, MAX_INT),
+        sent_ns=header.integer(fields, "sent_ns", 0, MAX_INT),
+        shape=_shape(fields, CHANNELS[encoding]),
+        encoding=encoding,
+        dtype=header.choice(fields, "dtype", ("uint8",)),
+        payload=header.choice(fields, "payload", PAYLOADS),
+        fps=header.number(fields, "fps", 1e-3, 1e4),
+        dropped=header.integer(fields, "dropped", 0, seq),
+        pace=cast(Pace, header.choice(fields, "pace", PACES)),
+        total=header.integer(fields, "total", 0, MAX_INT),
+        pair=header.optional_integer(fields, "pair", 0, MAX_INT),
+        window_ns=header.optional_integer(fields, "window_ns", 1, MAX_INT),
+        received_ns=header.optional_integer(fields, "received_ns", 0, MAX_INT),
+    )
+
+
+def _shape(fields: Fields, channels: int) -> tuple[int, int, int]:
+    shape = fields.get("shape")
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 3
+        or any(type(side) is not int for side in shape)
+    ):
+        raise ProtocolError("shape is not [height, width, channels]")
+    height, width, depth = shape
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and depth == channels):
+        raise ProtocolError(
+            f"shape {height}x{width}x{depth} is out of bounds or not of its encoding"
+        )
+    return height, width, depth

@@ -1,0 +1,43 @@
+"""What the combiner publishes: from the parts of a message to a header and its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from protocol import frame, pair, topic
+from protocol.frame import FrameHeader
+from protocol.header import ProtocolError
+from protocol.pair import PairHeader, StreamEnd
+from protocol.ring import Pixels
+
+# "frame.", a source's name of 64 characters, and "."
+MAX_TOPIC_BYTES = 71
+
+
+def decode(parts: Sequence[memoryview]) -> tuple[FrameHeader, Pixels] | PairHeader | StreamEnd:
+    """Return what a message says; ``Pixels`` is (height, width, channels) and lies in the last part.
+
+    Raises ProtocolError for anything that the combiner would not send.
+    """
+    name = bytes(parts[0][: MAX_TOPIC_BYTES + 1])
+    if name.startswith(topic.FRAMES):
+        return _decode_frame(name, parts)
+    if len(parts) != 2:
+        raise ProtocolError(f"a message of {len(parts)} parts, not 2")
+    header = pair.decode(parts[1])
+    if name != (topic.PAIR if isinstance(header, PairHeader) else topic.END):
+        raise ProtocolError("the topic doesn't match the header")
+    return header
+
+
+def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> tuple[FrameHeader, Pixels]:
+    if len(parts) != 3:
+        raise ProtocolError(f"a frame of {len(parts)} parts, not 3")
+    header = frame.decode(parts[1])
+    if not isinstance(header, FrameHeader) or name != topic.frame(header.source):
+        raise ProtocolError("the topic doesn't match the header")
+    if parts[2].nbytes != header.nbytes:
+        raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.nbytes}")
+    return header, np.frombuffer(parts[2], np.uint8).reshape(header.shape)

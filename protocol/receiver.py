@@ -1,0 +1,108 @@
+"""The thread that drains a consumer's SUB socket."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import zmq
+
+from protocol import message, socket, topic
+from protocol.handover import Handover
+from protocol.header import ProtocolError
+
+TOPICS = [topic.FRAMES, topic.PAIR, topic.END]
+# After stop(): nothing is on its way any more after such a silence, or after so long in any case.
+SILENCE_S = 0.5
+STOP_DEADLINE_S = 2.0
+JOIN_DEADLINE_S = 2.0
+WARNING_INTERVAL_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """Receives until the stream is finished, or ``stop`` or ``close`` is called.
+
+    Those two only set attributes, which the thread looks at several times a second: a signal handler or a
+    finalizer can't wait for a lock, since the code that it interrupts may hold it.
+    """
+
+    def __init__(self, address: str, handover: Handover) -> None:
+        self._address = address
+        self._handover = handover
+        self._connected = threading.Event()
+        self._error: Exception | None = None
+        self._stopping = False
+        self._closing = False
+        self._heard_s = time.monotonic()
+        self._stop_seen_s: float | None = None
+        self._warned_s: float | None = None
+        # A daemon, as the interpreter waits for all others before it runs finalizers.
+        self._thread = threading.Thread(target=self._run, name="framepair-subscriber", daemon=True)
+
+    def start(self) -> None:
+        """Connect and begin to receive; raises EndpointError if that can't be done."""
+        self._thread.start()
+        self._connected.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Have the thread take in what is on its way, and end."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Have the thread end, and wait for that under a deadline."""
+        self._closing = True
+        # A finalizer may run in any thread, this one included.
+        if self._thread is not threading.current_thread():
+            self._thread.join(JOIN_DEADLINE_S)
+            if self._thread.is_alive():
+                log.warning("the thread that receives from %s does not end", self._address)
+
+    def _run(self) -> None:
+        with socket.new_context() as context:
+            try:
+                self._receive_all(context)
+            except Exception as error:  # noqa: BLE001 - the consumer gets it
+                self._error = error
+            finally:
+                self._handover.finish(self._error)
+                self._connected.set()
+
+    def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        with socket.subscribe(context, self._address, TOPICS) as sub:
+            self._connected.set()
+            while not self._over():
+                self._handover.wait_for_room(lambda: self._closing)
+                try:
+                    parts = sub.recv_multipart(copy=False)
+                except zmq.Again:
+                    continue
+                self._heard_s = time.monotonic()
+                self._put([part.buffer for part in parts])
+
+    def _put(self, parts: list[memoryview]) -> None:
+        try:
+            self._handover.put(message.decode(parts))
+        except ProtocolError as error:
+            rejected = self._handover.reject()
+            if self._warned_s is None or self._heard_s > self._warned_s + WARNING_INTERVAL_S:
+                self._warned_s = self._heard_s
+                log.warning("dropped a malformed message (%d so far): %s", rejected, error)
+
+    def _over(self) -> bool:
+        end = self._handover.stream_end
+        if self._closing or (end is not None and end.reason == "finished"):
+            return True
+        return self._stopping and (end is not None or self._drained())
+
+    def _drained(self) -> bool:
+        """Return whether what was on its way when ``stop`` was called is here."""
+        now_s = time.monotonic()
+        if self._stop_seen_s is None:
+            self._stop_seen_s = now_s
+        since_s = max(self._heard_s, self._stop_seen_s)
+        return now_s > since_s + SILENCE_S or now_s > self._stop_seen_s + STOP_DEADLINE_S

@@ -1,0 +1,96 @@
+"""subscribe(): what a consumer of pairs uses."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from types import TracebackType
+
+from protocol import endpoint
+from protocol.clip import Pair
+from protocol.counts import SubscriberStats
+from protocol.handover import Handover
+from protocol.receiver import Receiver
+
+__all__ = ["SubscriberStats", "Subscription", "subscribe"]
+
+MAX_BYTES = 4 * 1024**3
+
+
+def subscribe(address: str, *, keep: int = 2, max_bytes: int = MAX_BYTES) -> Subscription:
+    """Connect to the combiner at ``address`` and return an iterator over its pairs.
+
+        for pair in subscribe("ipc:///run/user/1000/framepair/pairs"):
+            left, right = pair["left"].array, pair["right"].array
+
+    While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and
+    counted. So up to ``keep`` + 3 windows of frames are in memory. ``max_bytes`` bounds, for each source,
+    the frames that wait for their pair to be announced.
+
+    The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
+    can't be used.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}, and at least one pair has to wait")
+    endpoint.ipc_path(address)
+    return Subscription(address, keep, max_bytes)
+
+
+class Subscription(Iterator[Pair]):
+    """An iterator over pairs, for one thread. Also a context manager; leaving it closes everything.
+
+    A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
+    """
+
+    def __init__(self, address: str, keep: int, max_bytes: int) -> None:
+        self._handover = Handover(keep, max_bytes)
+        self._receiver = Receiver(address, self._handover)
+        # Also when nobody uses this any more, or at the interpreter's exit.
+        self._close = weakref.finalize(self, self._receiver.close)
+        self._receiver.start()
+
+    def __next__(self) -> Pair:
+        """Wait for the next whole pair; raises RuntimeError if receiving has failed."""
+        pair = self.get(None)
+        if pair is None:
+            raise StopIteration
+        return pair
+
+    def get(self, timeout_s: float | None) -> Pair | None:
+        """Return the next whole pair; None if none came in time or none will come (see ``ended``)."""
+        pair = self._handover.take(timeout_s)
+        if pair is None and self.ended:
+            self.close()
+        return pair
+
+    @property
+    def ended(self) -> bool:
+        """Whether the iteration is over: the stream has finished, or ``stop`` or ``close`` was called."""
+        return self._handover.ended
+
+    def stop(self) -> None:
+        """Take what is on its way, until the combiner's last word, a silence, or 2 s have passed; then end.
+
+        For signal handlers and other threads.
+        """
+        self._receiver.stop()
+
+    def close(self) -> None:
+        """Stop receiving and forget the pairs that wait."""
+        self._close()
+        self._handover.clear()
+
+    def stats(self) -> SubscriberStats:
+        """Return the counts as they are now."""
+        return self._handover.stats()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
