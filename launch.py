@@ -71,7 +71,11 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         pipeline = Pipeline(Processes(environment), signals, settle_s)
         if until_ns is not None and not offline:
             pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
-        return pipeline.run(table.table(options, plan, until_ns, python=(sys.executable, "-P")))
+        try:
+            return pipeline.run(table.table(options, plan, until_ns, python=(sys.executable, "-P")))
+        finally:
+            if "shm" in plan.payloads.values():
+                run_dir.clear_shared_memory(options.shm_dir)
 
 
 def show(options: Options, plan: Plan) -> int:

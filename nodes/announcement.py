@@ -14,8 +14,8 @@ FRAGMENTED = "fragmented"
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
-    """A window [start_ns, end_ns) that closes; a clip may be announced in ``max_spans`` pieces."""
+class ClosedWindow:
+    """A window [start_ns, end_ns) as it is announced; a clip may be announced in ``max_spans`` pieces."""
 
     start_ns: int
     end_ns: int
@@ -41,7 +41,3 @@ class Closing:
             totals=track.totals(),
         )
         return header, missing is None and not may_lack and not left_out
-
-    def ends(self, track: Track) -> bool:
-        """Return whether ``track`` ended within the window."""
-        return track.ended is not None and self.start_ns < track.watermark_ns < self.end_ns

@@ -37,8 +37,10 @@ def parse(parts: Sequence[zmq.Frame], received_ns: int, source: str, pace: Pace)
         raise ProtocolError(f"it is from {header.source}")
     if isinstance(header, SourceEnd):
         return header
-    if len(parts) != 2 or len(parts[1]) != header.nbytes:
-        raise ProtocolError(f"its {len(parts)} parts are not a header and {header.nbytes} bytes")
+    if len(parts) != 2 or len(parts[1]) != header.message_bytes:
+        raise ProtocolError(
+            f"its {len(parts)} parts are not a header and {header.message_bytes} bytes"
+        )
     if header.pace != pace:
         raise ProtocolError(f"the producer's pace is {header.pace}, the combiner's {pace}")
     return FrameArrival(header, parts[1], received_ns)

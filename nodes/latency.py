@@ -120,11 +120,12 @@ class Throughput:
 class PairTimes:
     """When pairs came, against when their frames were captured.
 
-    ``lag``: newest capture to the whole pair being here. ``interval``: between two pairs. Hops: ``transport``,
-    capture to combiner, by frame; ``announce``, end of window to announcement, negative if the window could
-    close early; ``delivery``, announcement to the whole pair being here. A pair that the end of the stream cut
-    short comes whenever that is found out: it is left out of ``lag``, ``interval`` and ``announce``. With pace max,
-    capture times are media time, so that only ``interval`` and ``delivery`` mean anything.
+    ``lag``: newest capture to the whole pair being here. ``interval``: between two pairs. Hops:
+    ``transport``, capture to combiner, by frame; ``announce``, end of window to announcement, negative if
+    the window could close early; ``delivery``, announcement to the whole pair being here. A pair that the
+    end of the stream cut short comes whenever that is found out: it is left out of ``lag``, ``interval``
+    and ``announce``. With pace max, capture times are media time, so that only ``interval`` and
+    ``delivery`` mean anything.
     """
 
     def __init__(self) -> None:

@@ -115,6 +115,16 @@ class Options:
     run_dir: Annotated[Path | None, RUNNING] = None
     """Directory of the sockets, one pipeline each. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
 
+    payload: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
+    """How pixels travel: raw, in messages, or shm, in shared memory on one machine; NAME=shm for one
+    source only. [default: raw]"""
+
+    history: Annotated[float | None, RUNNING, Positive] = None
+    """With shm, seconds of frames kept in shared memory; two windows at the least. [default: 4]"""
+
+    shm_dir: Annotated[Path | None, RUNNING] = None
+    """With shm, the directory of shared memory. [default: FRAMEPAIR_SHM_DIR, or one in /dev/shm]"""
+
     max_bytes: Annotated[int | None, RUNNING, AtLeastOne] = None
     """Bytes of frames that may queue at each link. [default: two windows]"""
 

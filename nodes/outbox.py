@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from nodes.runtime import Stop
 from nodes.schedule import Stamp
@@ -14,6 +12,7 @@ from nodes.seldom import Seldom
 from nodes.source import Format, FrameLost
 from protocol import clock
 from protocol.frame import EndReason, FrameHeader, Pace, SourceEnd
+from protocol.payload import Packed
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +30,7 @@ class Outbox:
         push: zmq.Socket[bytes],
         source: str,
         *,
+        run: int,
         pace: Pace,
         total: int,
         stop: Stop,
@@ -40,7 +40,7 @@ class Outbox:
         self._pace = pace
         self._total = total
         self._stop = stop
-        self._run = clock.now_ns()
+        self._run = run
         self.seq = 0
         self.dropped = 0
         self._seldom = Seldom(log)
@@ -49,8 +49,8 @@ class Outbox:
         """Wait until the combiner is connected, but not for long: it may be started later."""
         self._push.poll(round(CONNECT_TIMEOUT_S * 1000), zmq.POLLOUT)
 
-    def send(self, pixels: NDArray[np.uint8], stamp: Stamp, source_format: Format) -> None:
-        """Send a frame without copying it; ``pixels`` must not be written to any more."""
+    def send(self, frame: Packed, stamp: Stamp, source_format: Format) -> None:
+        """Send a frame without copying it."""
         header = FrameHeader(
             source=self._source,
             run=self._run,
@@ -60,13 +60,15 @@ class Outbox:
             sent_ns=clock.now_ns(),
             shape=source_format.shape,
             encoding=source_format.encoding,
+            payload="shm" if frame.location else "raw",
+            location=frame.location,
             fps=source_format.fps,
             dropped=self.dropped,
             pace=self._pace,
             total=self._total,
         )
         self.seq += 1
-        if not self._try([header.encode(), pixels.data]):
+        if not self._try([header.encode(), frame.data]):
             self.dropped += 1
 
     def skip(self, error: FrameLost) -> None:

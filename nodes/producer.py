@@ -6,10 +6,10 @@ import math
 import os
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
-import numpy as np
 import zmq
 from cyclopts import Parameter
 
@@ -17,10 +17,11 @@ from nodes import runtime
 from nodes.capture import Capture
 from nodes.outbox import Outbox
 from nodes.reopen import open_source
-from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamps
+from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
 from nodes.source import Format, FrameLost, SourceError
-from protocol import clock, header, socket
+from protocol import clock, endpoint, header, payload, shared_ring, socket
 from protocol.frame import EndReason
+from protocol.payload import Payload, Raw, Shared
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
@@ -48,6 +49,12 @@ class Options:
     """Length of a window in seconds; two windows of frames may queue for a combiner that is busy."""
     max_bytes: int | None = None
     """How many bytes may queue instead."""
+    payload: Literal["raw", "shm"] = "raw"
+    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only."""
+    history: float = 4.0
+    """With shm, how many seconds of frames stay in shared memory; two windows at the least."""
+    shm_dir: Path | None = None
+    """With shm, the directory for shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
     open_timeout: float = 5.0
     """How many seconds a camera or stream may take to open."""
     read_timeout: float = 3.0
@@ -59,6 +66,7 @@ class Options:
 @app.default
 def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Capture one source and push its frames to the combiner."""
+    _refuse_impossible(options)
     stop = runtime.stop_on_signals()
     runtime.keep_buffers()
     with closing(_open(options, stop)) as source:
@@ -69,34 +77,49 @@ def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
 
 def _produce(source: Capture, options: Options, stop: runtime.Stop) -> None:
     with socket.new_context() as context, _push(context, options, source.format) as push:
-        total = _total(source.format, options)
-        outbox = Outbox(push, options.name, pace=options.pace, total=total, stop=stop)
-        runtime.ready(f"{options.name} {_describe(source.format)}")
-        outbox.wait_for_combiner()
-        outbox.end(_stream(source, _stamps(options, source.format), outbox, options, stop))
+        run, total = clock.now_ns(), _total(source.format, options)
+        outbox = Outbox(push, options.name, run=run, pace=options.pace, total=total, stop=stop)
+        with closing(_payload(options, source.format, run)) as memory:
+            runtime.ready(f"{options.name} {_describe(source.format)}")
+            outbox.wait_for_combiner()
+            stream = Stream(source, memory, _stamps(options, source.format), outbox)
+            outbox.end(stream.run(options.until, stop))
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
 
 
-def _stream(
-    source: Capture, stamps: Stamps, outbox: Outbox, options: Options, stop: runtime.Stop
-) -> EndReason:
-    """Send frames until the video is over; return why it ended."""
-    until_ns = options.until * 1e9
-    while source.grab() and not stop.is_set():
-        stamp = stamps.stamp()
-        if stamp.captured_ns >= until_ns:
-            return "finished"
-        frame = np.empty(source.format.shape, np.uint8)
-        try:
-            frame = source.retrieve(frame, outbox.seq, stamp.captured_ns)
-        except FrameLost as error:
-            outbox.skip(error)
-            continue
-        stamps.wait(stamp, stop)
-        if stop.is_set():
-            break
-        outbox.send(frame, stamp, source.format)
-    return "stopped" if stop.is_set() else "finished"
+class Stream:
+    """A source's way from the capture to the outbox."""
+
+    def __init__(self, source: Capture, payload: Payload, stamps: Stamps, outbox: Outbox) -> None:
+        self._source = source
+        self._payload = payload
+        self._stamps = stamps
+        self._outbox = outbox
+
+    def run(self, until_s: float, stop: runtime.Stop) -> EndReason:
+        """Send frames until the video is over; return why it ended."""
+        while self._source.grab() and not stop.is_set():
+            stamp = self._stamps.stamp()
+            if stamp.captured_ns >= until_s * 1e9:
+                return "finished"
+            try:
+                self._retrieve(stamp)
+            except FrameLost as error:
+                self._outbox.skip(error)
+                continue
+            self._stamps.wait(stamp, stop)
+            if stop.is_set():
+                break
+            self._outbox.send(self._payload.pack(self._outbox.seq), stamp, self._source.format)
+        return "stopped" if stop.is_set() else "finished"
+
+    def _retrieve(self, stamp: Stamp) -> None:
+        """Decode the grabbed frame straight into the memory that it travels in."""
+        memory = self._payload.reserve(self._source.format.shape)
+        frame = self._source.retrieve(memory, self._outbox.seq, stamp.captured_ns)
+        if frame is not memory:
+            # The source has changed the size of its frames, which is only known now.
+            self._payload.reserve(self._source.format.shape)[:] = frame
 
 
 def _open(options: Options, stop: runtime.Stop) -> Capture:
@@ -121,6 +144,31 @@ def _push(
     default_bytes = socket.window_bytes(frame_bytes, source_format.fps, options.window)
     hwm = socket.queue_frames(options.max_bytes or default_bytes, frame_bytes)
     return socket.push(context, options.push, hwm=hwm, lossless=options.pace == "max")
+
+
+def _refuse_impossible(options: Options) -> None:
+    if options.payload == "shm" and options.pace == "max":
+        raise runtime.Refused(
+            "--payload shm cannot wait for consumers, as --pace max has to: use raw"
+        )
+    if options.payload == "shm" and not endpoint.is_on_this_machine(options.push):
+        raise runtime.Refused(
+            f"--payload shm: {options.push} may be another machine, which cannot see this one's memory: use raw"
+        )
+
+
+def _payload(options: Options, source_format: Format, run: int) -> Payload:
+    if options.payload == "raw":
+        return Raw()
+    history_s = payload.history_s(options.history, options.window)
+    directory = options.shm_dir or shared_ring.default_directory()
+    shared = Shared(directory, options.name, run, source_format.fps, history_s)
+    try:
+        # The ring is made now: if it doesn't fit, nothing should have started.
+        shared.reserve(source_format.shape)
+    except shared_ring.NoRoom as error:
+        raise runtime.Refused(f"{options.name}: {error}") from None
+    return shared
 
 
 def _stamps(options: Options, source_format: Format) -> Stamps:

@@ -32,6 +32,13 @@ def held(path: Path, endpoints: Endpoints) -> Iterator[None]:
         os.close(lock)
 
 
+def clear_shared_memory(directory: Path | None) -> None:
+    """Remove the rings of producers that were killed."""
+    from protocol import shared_ring
+
+    shared_ring.remove_stale(directory or shared_ring.default_directory())
+
+
 def _lock(path: Path) -> int:
     """Return a descriptor of ``path`` that holds it locked."""
     while True:

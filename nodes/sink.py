@@ -41,6 +41,9 @@ class Options:
     json: Path | None = None
     """File that the final report is written to as JSON."""
 
+    shm_dir: Path | None = None
+    """Directory of the producers' shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
+
     work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
     """Pretend to work on each pair for so many milliseconds."""
 
@@ -53,7 +56,7 @@ def main(options: Annotated[Options, Parameter(name="*")]) -> None:
     if options.json:
         refuse_unwritable(options.json)
     times, ledger, screen = PairTimes(), Ledger(), Screen()
-    with subscribe(options.sub, keep=options.keep) as subscription, screen:
+    with subscribe(options.sub, keep=options.keep, shm_dir=options.shm_dir) as subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}")
         started_s = time.monotonic()
         for pair in arriving(subscription, stop, ledger):

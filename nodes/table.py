@@ -10,9 +10,13 @@ from typing import Literal
 
 from nodes.naming import name_sources
 from nodes.options import Options
+from nodes.runtime import Refused
 from protocol import endpoint
 from protocol.endpoint import Endpoints
 
+PAYLOADS = ("raw", "shm")
+# Seconds until the last node works, on a machine that is busy: --duration means the time after that.
+STARTUP_S = 1
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
 Kind = Literal["producer", "combiner", "sink"]
@@ -38,6 +42,7 @@ class Plan:
     """The sources of a pipeline by name, and where its nodes meet."""
 
     uris: dict[str, str]
+    payloads: dict[str, str]
     endpoints: Endpoints
     run_dir: Path | None
 
@@ -45,13 +50,27 @@ class Plan:
 def plan(options: Options) -> Plan:
     """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
     uris = name_sources(options.sources)
+    payloads = _payloads(options.payload, list(uris))
     if options.listen is not None:
-        return Plan(uris, endpoint.tcp_endpoints(options.listen, list(uris)), None)
+        return Plan(uris, payloads, endpoint.tcp_endpoints(options.listen, list(uris)), None)
     run_dir = (options.run_dir or endpoint.default_run_dir()).absolute()
     endpoints = endpoint.ipc_endpoints(run_dir, list(uris))
     for address in (*endpoints.pull.values(), endpoints.pub):
         endpoint.ipc_path(address)
-    return Plan(uris, endpoints, run_dir)
+    return Plan(uris, payloads, endpoints, run_dir)
+
+
+def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, str]:
+    """Return each source's payload; raises Refused for a word that is none, or a source that isn't there."""
+    payloads = dict.fromkeys(sources, "raw")
+    for word in asked:
+        name, separator, payload = word.rpartition("=")
+        if payload not in PAYLOADS or (separator and name not in payloads):
+            raise Refused(
+                f"--payload {word}: it is raw or shm, or NAME=shm for a source of that name"
+            )
+        payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
+    return payloads
 
 
 def until_ns(options: Options, now_ns: int) -> int | None:
@@ -62,7 +81,7 @@ def until_ns(options: Options, now_ns: int) -> int | None:
     if options.pace == "max":
         return duration_ns
     # Windows begin at multiples of their length, and the last one should be whole.
-    return -(-(now_ns + duration_ns) // window_ns) * window_ns
+    return -(-(now_ns + STARTUP_S * 10**9 + duration_ns) // window_ns) * window_ns
 
 
 def table(
@@ -87,6 +106,9 @@ def _producer(
         window=options.window,
         loop=options.loop,
         wait=options.wait,
+        payload=None if plan.payloads[name] == "raw" else plan.payloads[name],
+        history=options.history,
+        shm_dir=options.shm_dir and options.shm_dir.absolute(),
         until=None if until_ns is None else _seconds(until_ns),
         max_bytes=options.max_bytes,
         open_timeout=options.open_timeout,
@@ -115,8 +137,11 @@ def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
 
 
 def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
+    shm_dir = options.shm_dir and options.shm_dir.absolute()
     json = None if options.json is None else options.json.absolute()
-    flags = _flags(sub=_reachable(plan.endpoints.pub), keep=options.keep, json=json)
+    flags = _flags(
+        sub=_reachable(plan.endpoints.pub), keep=options.keep, json=json, shm_dir=shm_dir
+    )
     return Node("sink", "sink", (*python, "-m", "nodes.sink", *flags))
 
 

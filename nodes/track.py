@@ -29,13 +29,14 @@ class Track:
     """One source as the combiner sees it.
 
     ``watermark_ns``: no frame captured before it will still come, as the last word of ``run`` promises.
-    ``newest`` is the frame of that run that was captured last.
+    ``newest`` is the frame of that run that was captured last. ``over_ns`` is about when a run ended.
     """
 
     continuity: Continuity = field(default_factory=Continuity)
     run: int | None = None
     newest: FrameHeader | None = None
     watermark_ns: int = 0
+    over_ns: int = 0
     arrived_ns: int = 0
     ended: EndReason | None = None
     outages: list[Outage] = field(default_factory=list)
@@ -68,8 +69,7 @@ class Track:
             return
         self.ended = end.reason
         if arrival.lost and self.newest and end.run == self.run:
-            over_ns = self.newest.captured_ns + (arrival.lost + 1) * self.newest.period_ns
-            self.watermark_ns = max(self.watermark_ns, over_ns)
+            self.over_ns = self.newest.captured_ns + (arrival.lost + 1) * self.newest.period_ns
 
     def note_outage(self, header: FrameHeader, arrival: Arrival, *, idle: bool) -> None:
         """Remember that the source was away before ``header``, if it was: ``idle`` says so for sure."""
@@ -83,6 +83,10 @@ class Track:
             self._leave(self.watermark_ns, header.captured_ns, "offline")
         elif idle or self.ended or self._was_silent(header, self.newest, arrival.lost):
             self._leave(self.watermark_ns, until_ns, "offline")
+
+    def ends_within(self, start_ns: int, end_ns: int) -> bool:
+        """Return whether the source is over, and ended after ``start_ns`` and before ``end_ns``."""
+        return self.ended is not None and start_ns < max(self.watermark_ns, self.over_ns) < end_ns
 
     def is_idle(self, now_ns: int, idle_timeout_ns: int) -> bool:
         """Return whether nothing came for so long that nobody waits any longer."""

@@ -10,38 +10,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from nodes.announcement import Closing
+from nodes.announcement import ClosedWindow
+from nodes.closing import Closing
 from nodes.open_windows import OpenClip, OpenWindows
+from nodes.rules import Rules
 from nodes.startup import Held, Startup
-from nodes.track import IDLE_PERIODS, Track
-from protocol.frame import FrameHeader, Pace, SourceEnd
+from nodes.track import Track
+from protocol.frame import FrameHeader, SourceEnd
 from protocol.pair import PairHeader, Totals, max_spans
 
-Pixels = TypeVar("Pixels")
+__all__ = ["Accepted", "Rules", "Windows"]
 
-# A stamp further ahead than this is wrong: windows that nobody can close would pile up behind it.
-MAX_AHEAD_WINDOWS = 2
-MAX_AHEAD_NS = 1_000_000_000
-MAX_MEDIA_JUMP_NS = 3600 * 1_000_000_000
-# After so many windows in which nobody captured anything, further ones are skipped, not announced: in real
-# time if they all were over before anybody looked at the clock, with pace max in any case.
-MAX_EMPTY = 10
+Pixels = TypeVar("Pixels")
 
 CORRUPT = "corrupt"
 COMBINER_OVERFLOW = "combiner_overflow"
 FUTURE = "future"
 STARTUP = "startup"
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Length of a window, and how long to wait, in nanoseconds. With pace max no clock matters."""
-
-    window_ns: int = 1_000_000_000
-    max_wait_ns: int = 500_000_000
-    idle_timeout_ns: int = 2_000_000_000
-    start_timeout_ns: int = 5_000_000_000
-    pace: Pace = "realtime"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +48,8 @@ class Windows(Generic[Pixels]):
         self._startup: Startup[Pixels] = Startup(
             rules.window_ns, rules.start_timeout_ns, rules.pace
         )
+        self._closing = Closing(rules, self._tracks, self._windows)
         self._first = 0
-        self._empty = 0
         self.announced = 0
 
     @property
@@ -120,8 +105,8 @@ class Windows(Generic[Pixels]):
 
     def closed(self, now_ns: int) -> Iterator[PairHeader]:
         """Close every window that is due; yields pairs in order."""
-        while self._is_due(now_ns):
-            if not self._skip_empty(self._last_empty(now_ns)):
+        while self._closing.is_due(now_ns):
+            if not self._closing.pass_over(now_ns):
                 yield self._close(now_ns)
 
     def stop(self, now_ns: int) -> list[Accepted[Pixels]]:
@@ -138,7 +123,7 @@ class Windows(Generic[Pixels]):
         for held in self._startup.take():
             self._tracks[held.header.source].refuse(1, STARTUP)
         while (oldest := self._windows.oldest()) is not None:
-            if not self._skip_empty(oldest):
+            if not self._closing.pass_over_until(oldest):
                 yield self._close(now_ns)
 
     def _end_all(self) -> None:
@@ -147,29 +132,18 @@ class Windows(Generic[Pixels]):
 
     def _note(self, track: Track, header: FrameHeader, now_ns: int) -> bool:
         """Note what a frame says of its source; return whether the frame can be used."""
-        if header.captured_ns > self._furthest_ns(track.watermark_ns, now_ns):
+        if header.captured_ns > self._rules.furthest_ns(track.watermark_ns, now_ns):
             track.rejected += not track.continuity.refuse(header, FUTURE).new
             return False
         arrival = track.continuity.frame(header)
         if not arrival.new:
             track.rejected += 1
             return False
-        track.note_outage(header, arrival, idle=self._is_idle(track, now_ns))
-        track.advance(header, arrival, self._promise_ns(header, now_ns))
+        track.note_outage(header, arrival, idle=self._closing.is_idle(track, now_ns))
+        track.advance(header, arrival, self._rules.promise_ns(header, now_ns))
         track.arrived_ns = now_ns
         track.open += 1
         return True
-
-    def _furthest_ns(self, captured_ns: int, now_ns: int) -> int:
-        """Return the last stamp that makes sense, after ``captured_ns`` and now."""
-        if self._rules.pace == "max":
-            return captured_ns + MAX_MEDIA_JUMP_NS
-        return now_ns + max(MAX_AHEAD_NS, MAX_AHEAD_WINDOWS * self._rules.window_ns)
-
-    def _promise_ns(self, header: FrameHeader, now_ns: int) -> int:
-        """Return until when a frame promises that nothing comes: a producer that dies keeps any promise."""
-        idle_ns = header.captured_ns + IDLE_PERIODS * header.period_ns
-        return min(header.next_ns, max(idle_ns, self._furthest_ns(header.captured_ns, now_ns)))
 
     def _place(self, frames: list[Held[Pixels]]) -> list[Accepted[Pixels]]:
         """Put frames into their windows; return those whose window is open."""
@@ -192,57 +166,16 @@ class Windows(Generic[Pixels]):
             track.open -= 1
             track.late += 1
 
-    def _is_due(self, now_ns: int) -> bool:
-        if self._windows.next is None:
-            return False
-        end_ns = (self._windows.next + 1) * self._rules.window_ns
-        waited_for = [t for t in self._tracks.values() if self._is_waited_for(t, now_ns)]
-        if waited_for and all(track.watermark_ns >= end_ns for track in waited_for):
-            return True
-        if self._rules.pace == "max":
-            return not waited_for and len(self._windows) > 0
-        return now_ns >= end_ns + self._rules.max_wait_ns
-
-    def _is_waited_for(self, track: Track, now_ns: int) -> bool:
-        if track.ended:
-            return False
-        if self._rules.pace == "max":
-            return True
-        return track.newest is not None and not self._is_idle(track, now_ns)
-
-    def _is_idle(self, track: Track, now_ns: int) -> bool:
-        if self._rules.pace == "max":
-            return False
-        return track.is_idle(now_ns, self._rules.idle_timeout_ns)
-
-    def _skip_empty(self, until: int) -> bool:
-        """Go on with the first window that holds anything, ``until`` at the latest; False: it is not far."""
-        following = self._windows.next or 0
-        oldest = self._windows.oldest()
-        target = until if oldest is None else min(oldest, until)
-        enough = self._empty if self._rules.pace == "max" else target - following - 1
-        if target <= following or enough < MAX_EMPTY:
-            return False
-        self._windows.next = target
-        return True
-
-    def _last_empty(self, now_ns: int) -> int:
-        """Return up to which window all are over, so that those that are empty now stay so."""
-        if self._rules.pace == "realtime":
-            return self._windows.index(now_ns - self._rules.max_wait_ns) - 1
-        watermarks = [track.watermark_ns for track in self._tracks.values() if not track.ended]
-        return self._windows.index(min(watermarks)) if watermarks else self._windows.oldest() or 0
-
     def _close(self, now_ns: int) -> PairHeader:
         index = self._windows.next or 0
         start_ns = index * self._rules.window_ns
         end_ns = start_ns + self._rules.window_ns
-        closing = Closing(start_ns, end_ns, max_spans(len(self._tracks)))
+        closed = ClosedWindow(start_ns, end_ns, max_spans(len(self._tracks)))
         open_clips = self._windows.close(index)
-        self._empty = 0 if open_clips else self._empty + 1
+        self._closing.count(empty=not open_clips)
         clips = {
-            source: closing.clip(
-                track, open_clips.get(source, OpenClip()), idle=self._is_idle(track, now_ns)
+            source: closed.clip(
+                track, open_clips.get(source, OpenClip()), idle=self._closing.is_idle(track, now_ns)
             )
             for source, track in self._tracks.items()
         }
@@ -255,7 +188,7 @@ class Windows(Generic[Pixels]):
             end_ns=end_ns,
             closed_ns=now_ns,
             complete=all(whole for _, whole in clips.values()),
-            partial=any(closing.ends(track) for track in self._tracks.values()),
+            partial=any(track.ends_within(start_ns, end_ns) for track in self._tracks.values()),
             pace=self._rules.pace,
             clips={source: clip for source, (clip, _) in clips.items()},
         )

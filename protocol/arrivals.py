@@ -49,6 +49,11 @@ class Claim:
     shape: Shape
     window: Window
 
+    @property
+    def intact(self) -> bool:
+        """Whether none of the frames was overwritten so far."""
+        return all(arrival.slot.intact for arrival in self.arrivals)
+
     def clip(self, source: str, header: ClipHeader) -> Clip:
         """Return the clip, with views of the slots that hold it until the window is released."""
         slots = tuple(arrival.slot for arrival in self.arrivals)
@@ -82,9 +87,7 @@ class Arrivals:
 
     def reserve(self, header: FrameHeader, index: int) -> Place:
         """Return the slot for a frame of window ``index``; raises ProtocolError if it is here already."""
-        window = self._windows.get(index)
-        if window is not None and (header.run, header.seq) in window.frames:
-            raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
+        self._check_new(header, index)
         self._make_room(slot_bytes(header.shape))
         window = self._windows.setdefault(index, Window())
         place = self._storage.reserve(header, window.runs)
@@ -95,6 +98,14 @@ class Arrivals:
         """Say that the pixels of a frame are in its slot since ``ready_ns``."""
         arrival = Arrival(header, place.commit(header.seq), ready_ns)
         self._windows[index].frames[header.run, header.seq] = arrival
+        self._shape = header.shape
+
+    def put(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:
+        """Take a frame of window ``index`` that is in shared memory; raises ProtocolError if it came before."""
+        self._check_new(header, index)
+        self._make_room(0)
+        window = self._windows.setdefault(index, Window())
+        window.frames[header.run, header.seq] = Arrival(header, slot, ready_ns)
         self._shape = header.shape
 
     def claim(self, index: int, spans: Sequence[Span]) -> Claim | None:
@@ -114,6 +125,11 @@ class Arrivals:
         """Forget the windows before ``end``, or all of them: their pairs will not come."""
         for index in [index for index in self._windows if end is None or index < end]:
             self._windows.pop(index).release()
+
+    def _check_new(self, header: FrameHeader, index: int) -> None:
+        window = self._windows.get(index)
+        if window is not None and (header.run, header.seq) in window.frames:
+            raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
 
     def _make_room(self, nbytes: int) -> None:
         """Give up windows until ``nbytes`` more are within bounds."""

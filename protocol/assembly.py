@@ -13,6 +13,7 @@ from protocol.counts import Losses, SubscriberStats
 from protocol.frame import FrameHeader
 from protocol.header import ProtocolError
 from protocol.pair import MAX_SOURCES, PairHeader, StreamEnd
+from protocol.ring import Slot
 
 # Beside the pairs that wait: the one that the consumer has, the one that is about to be announced, and the
 # one after it, whose first frames come before that announcement.
@@ -34,6 +35,10 @@ class _Whole:
             for source, claim in self.claims.items()
         }
         return Pair(self.header, clips, self.lost, self.ready_ns)
+
+    @property
+    def intact(self) -> bool:
+        return all(claim.intact for claim in self.claims.values())
 
     def release(self) -> None:
         for claim in self.claims.values():
@@ -64,14 +69,17 @@ class Assembly:
 
     def reserve(self, header: FrameHeader) -> Place:
         """Return where the pixels of a frame go; raises ProtocolError if it can't be part of any pair."""
-        if header.pair is None or header.window_ns is None:
-            raise ProtocolError(f"frame {header.seq} of {header.source} is in no window")
-        self._admit([header.source])
-        return self._arrivals_of(header.source).reserve(header, header.pair)
+        index = self._window_of(header)
+        return self._arrivals_of(header.source).reserve(header, index)
 
     def commit(self, header: FrameHeader, place: Place, ready_ns: int) -> None:
         """Say that the pixels of a frame are in their place since ``ready_ns``."""
         self._arrivals_of(header.source).commit(header, header.pair or 0, place, ready_ns)
+
+    def put(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
+        """Take a frame that is in shared memory; raises ProtocolError if it can't be part of any pair."""
+        index = self._window_of(header)
+        self._arrivals_of(header.source).put(header, index, slot, ready_ns)
 
     def announce(self, header: PairHeader, ready_ns: int) -> None:
         """Put the pair together if all of it is here; raises ProtocolError if the header makes no sense."""
@@ -113,7 +121,12 @@ class Assembly:
         return self._lossless and self.queued >= self._keep
 
     def take(self) -> Pair | None:
-        """Return the oldest whole pair, if there is one, and hold it until ``release``."""
+        """Return the oldest whole pair, if there is one, and hold it until ``release``.
+
+        Pairs that waited in shared memory until they were overwritten are lost.
+        """
+        while self._waiting and not self._waiting[0].intact:
+            self._drop_oldest()
         if not self._waiting:
             return None
         self.release()
@@ -139,6 +152,12 @@ class Assembly:
             totals=dict(self._losses.totals),
             end=self.end,
         )
+
+    def _window_of(self, header: FrameHeader) -> int:
+        if header.pair is None or header.window_ns is None:
+            raise ProtocolError(f"frame {header.seq} of {header.source} is in no window")
+        self._admit([header.source])
+        return header.pair
 
     def _admit(self, sources: Iterable[str]) -> None:
         known = self._known.union(sources)
@@ -175,5 +194,8 @@ class Assembly:
     def _drop_oldest(self) -> None:
         oldest = self._waiting.popleft()
         self._losses.dropped(oldest.header)
-        self._waiting[0].lost += oldest.lost + 1
+        if self._waiting:
+            self._waiting[0].lost += oldest.lost + 1
+        else:
+            self._lost_since += oldest.lost + 1
         oldest.release()

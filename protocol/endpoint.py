@@ -69,6 +69,11 @@ def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
     return Endpoints(pull=pull, pub=base)
 
 
+def is_on_this_machine(address: str) -> bool:
+    """Tell whether what connects to ``address`` is sure to be on this machine."""
+    return address.startswith(("ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"))
+
+
 def ipc_path(address: str) -> Path | None:
     """Return the file of an ipc address, None for tcp; raises EndpointError if it can't be one."""
     if address.startswith("tcp://"):

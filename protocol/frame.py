@@ -12,12 +12,22 @@ from protocol.header import MAX_INT, Fields, ProtocolError
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 32768
 CHANNELS = {"bgr8": 3, "mono8": 1}
-PAYLOADS = frozenset({"raw"})
+PAYLOADS = frozenset({"raw", "shm"})
+MAX_RING_NAME = 160
 PACES = frozenset({"realtime", "max"})
 END_REASONS = frozenset({"finished", "stopped"})
 
 Pace = Literal["realtime", "max"]
 EndReason = Literal["finished", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a frame in shared memory is: slot ``slot`` of ``ring`` while that slot has ``generation``."""
+
+    ring: str
+    slot: int
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +37,8 @@ class FrameHeader:
     Times are UTC in nanoseconds, or media time with pace ``max``. ``run`` is new at each start of a
     producer; ``seq`` counts the frames captured in that run from 0, without holes. ``next_ns`` is the
     earliest stamp that the next frame can bear, ``dropped`` how many frames of this run the producer
-    could not send so far, ``total`` how many frames the source has in all (0: not known).
+    could not send so far, ``total`` how many frames the source has in all (0: not known). With payload
+    ``shm`` the message has no pixels, and ``location`` says where they are.
     The last three fields are the combiner's: the window that the frame is in, the length of a window,
     and when the combiner had received the frame.
     """
@@ -46,6 +57,7 @@ class FrameHeader:
     dropped: int = 0
     pace: Pace = "realtime"
     total: int = 0
+    location: Location | None = None
     pair: int | None = None
     window_ns: int | None = None
     received_ns: int | None = None
@@ -54,6 +66,11 @@ class FrameHeader:
     def nbytes(self) -> int:
         """How many bytes the pixels take once decoded."""
         return math.prod(self.shape)
+
+    @property
+    def message_bytes(self) -> int:
+        """How many bytes of pixels are in the message."""
+        return 0 if self.location else self.nbytes
 
     @property
     def period_ns(self) -> int:
@@ -110,6 +127,7 @@ def _decode_end(fields: Fields) -> SourceEnd:
 
 def _decode_frame(fields: Fields) -> FrameHeader:
     encoding = header.choice(fields, "encoding", CHANNELS)
+    payload = header.choice(fields, "payload", PAYLOADS)
     seq = header.integer(fields, "seq", 0, MAX_INT)
     captured_ns = header.integer(fields, "captured_ns", 0, MAX_INT)
     return FrameHeader(
@@ -122,14 +140,27 @@ def _decode_frame(fields: Fields) -> FrameHeader:
         shape=_shape(fields, CHANNELS[encoding]),
         encoding=encoding,
         dtype=header.choice(fields, "dtype", ("uint8",)),
-        payload=header.choice(fields, "payload", PAYLOADS),
+        payload=payload,
         fps=header.number(fields, "fps", 1e-3, 1e4),
         dropped=header.integer(fields, "dropped", 0, seq),
         pace=cast(Pace, header.choice(fields, "pace", PACES)),
         total=header.integer(fields, "total", 0, MAX_INT),
+        location=_location(fields) if payload == "shm" else None,
         pair=header.optional_integer(fields, "pair", 0, MAX_INT),
         window_ns=header.optional_integer(fields, "window_ns", 1, MAX_INT),
         received_ns=header.optional_integer(fields, "received_ns", 0, MAX_INT),
+    )
+
+
+def _location(fields: Fields) -> Location:
+    location = header.submap(fields, "location")
+    ring = location.get("ring")
+    if not isinstance(ring, str) or len(ring) > MAX_RING_NAME:
+        raise ProtocolError("ring is not a name")
+    return Location(
+        ring=ring,
+        slot=header.integer(location, "slot", 0, MAX_INT),
+        generation=header.integer(location, "generation", 1, MAX_INT),
     )
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from protocol import clock
 from protocol.assembly import Assembly
+from protocol.attached import Attached
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.frame import FrameHeader
+from protocol.message import Frame
 from protocol.pair import PairHeader, StreamEnd
 from protocol.ring import Pixels
 
@@ -22,13 +25,14 @@ POLL_S = 0.2
 class Handover:
     """Takes what comes in from one thread and gives whole pairs to another; neither waits for pixels."""
 
-    def __init__(self, keep: int, max_bytes: int) -> None:
+    def __init__(self, keep: int, max_bytes: int, shm_dir: Path) -> None:
         self._changed = threading.Condition()
         self._assembly = Assembly(keep, max_bytes)
+        self._attached = Attached(shm_dir)
         self._done = False
         self._error: Exception | None = None
 
-    def put(self, received: tuple[FrameHeader, Pixels] | PairHeader | StreamEnd) -> None:
+    def put(self, received: Frame | PairHeader | StreamEnd) -> None:
         """Take in a message; the pixels of a frame are copied. Raises ProtocolError if it makes no sense."""
         if isinstance(received, tuple):
             self._put_frame(*received)
@@ -99,7 +103,12 @@ class Handover:
         with self._changed:
             return self._assembly.stats()
 
-    def _put_frame(self, header: FrameHeader, pixels: Pixels) -> None:
+    def _put_frame(self, header: FrameHeader, pixels: Pixels | None) -> None:
+        if pixels is None:
+            slot = self._attached.slot(header)
+            with self._changed:
+                self._assembly.put(header, slot, clock.now_ns())
+            return
         with self._changed:
             place = self._assembly.reserve(header)
         # Megabytes: the consumer must not wait for them, so not under the lock.

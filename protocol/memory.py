@@ -20,15 +20,16 @@ MAP_FIXED = 0x10
 
 
 class TwiceMapped:
-    """A nameless file's first ``head_bytes`` and, twice in a row, the ``body_bytes`` behind them.
+    """A file's first ``head_bytes`` and, twice in a row, the ``body_bytes`` behind them.
 
-    Both are whole pages. What is never written takes no memory, only addresses. Raises OSError if there
-    is no room.
+    Both are whole pages, and the file has no less; it may be closed afterwards. Raises OSError if it
+    cannot be mapped.
     """
 
-    def __init__(self, head_bytes: int, body_bytes: int) -> None:
-        with _nameless_file(head_bytes + body_bytes) as descriptor:
-            self._address = _map_twice(descriptor, head_bytes, body_bytes)
+    def __init__(
+        self, descriptor: int, head_bytes: int, body_bytes: int, *, writable: bool = True
+    ) -> None:
+        self._address = _map_twice(descriptor, head_bytes, body_bytes, writable=writable)
         unmap = weakref.finalize(self, _libc().munmap, self._address, head_bytes + 2 * body_bytes)
         # The end of the process frees it anyway, and arrays may be in use until then.
         unmap.atexit = False
@@ -62,8 +63,11 @@ class _Exported:
 
 
 @contextlib.contextmanager
-def _nameless_file(nbytes: int) -> Iterator[int]:
-    """Make a file that lives as long as it is open or mapped; yield its descriptor."""
+def nameless_file(nbytes: int) -> Iterator[int]:
+    """Make a file that lives as long as it is open or mapped; yield its descriptor.
+
+    What is never written of it takes no memory, only addresses. Raises OSError if there is no room.
+    """
     create = getattr(os, "memfd_create", None)
     if create is not None:
         with os.fdopen(create("framepair"), "r+b") as file:
@@ -76,13 +80,14 @@ def _nameless_file(nbytes: int) -> Iterator[int]:
         yield file.fileno()
 
 
-def _map_twice(descriptor: int, head_bytes: int, body_bytes: int) -> int:
+def _map_twice(descriptor: int, head_bytes: int, body_bytes: int, *, writable: bool) -> int:
     """Map a file and, right behind it, its body once more; return the address."""
     file_bytes = head_bytes + body_bytes
     # First a reservation as a whole, so that the two parts are sure to be neighbours.
     address = _mmap(None, file_bytes + body_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     try:
-        access, flags = mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | MAP_FIXED
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        flags = mmap.MAP_SHARED | MAP_FIXED
         _mmap(address, file_bytes, access, flags, descriptor, 0)
         _mmap(address + file_bytes, body_bytes, access, flags, descriptor, head_bytes)
     except OSError:

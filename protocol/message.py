@@ -16,9 +16,13 @@ from protocol.ring import Pixels
 MAX_TOPIC_BYTES = 71
 
 
-def decode(parts: Sequence[memoryview]) -> tuple[FrameHeader, Pixels] | PairHeader | StreamEnd:
+Frame = tuple[FrameHeader, Pixels | None]
+
+
+def decode(parts: Sequence[memoryview]) -> Frame | PairHeader | StreamEnd:
     """Return what a message says; ``Pixels`` is (height, width, channels) and lies in the last part.
 
+    It is None for a frame in shared memory.
     Raises ProtocolError for anything that the combiner would not send.
     """
     name = bytes(parts[0][: MAX_TOPIC_BYTES + 1])
@@ -32,12 +36,14 @@ def decode(parts: Sequence[memoryview]) -> tuple[FrameHeader, Pixels] | PairHead
     return header
 
 
-def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> tuple[FrameHeader, Pixels]:
+def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
     if len(parts) != 3:
         raise ProtocolError(f"a frame of {len(parts)} parts, not 3")
     header = frame.decode(parts[1])
     if not isinstance(header, FrameHeader) or name != topic.frame(header.source):
         raise ProtocolError("the topic doesn't match the header")
-    if parts[2].nbytes != header.nbytes:
-        raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.nbytes}")
+    if parts[2].nbytes != header.message_bytes:
+        raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.message_bytes}")
+    if header.location:
+        return header, None
     return header, np.frombuffer(parts[2], np.uint8).reshape(header.shape)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.memory import TwiceMapped
+from protocol.memory import TwiceMapped, nameless_file
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
@@ -25,21 +25,30 @@ class Ring:
     The slots lie in memory twice, back to back, so that any run of them, also one from the last slots to
     the first, is one array. Beside them each slot has two counters: the seq of the frame that it holds,
     and a generation, new whenever the slot is written, which tells a reader whether it was overwritten.
-    The memory lives as long as any view of it. Raises OSError if there is no room.
+    The memory is the file ``descriptor``, of ``file_bytes``, or nobody else's. It lives as long as any view
+    of it. Raises OSError if there is no room.
     """
 
-    def __init__(self, slots: int, shape: Shape) -> None:
+    def __init__(
+        self, slots: int, shape: Shape, descriptor: int | None = None, *, writable: bool = True
+    ) -> None:
         self.slots = whole_pages(slots, shape)
         self.shape = shape
         self.slot_bytes = slot_bytes(shape)
-        head_bytes = _round_up(2 * self.slots * INT64_BYTES, mmap.PAGESIZE)
-        memory = TwiceMapped(head_bytes, self.slots * self.slot_bytes)
+        head_bytes, body_bytes = _head_bytes(self.slots), self.slots * self.slot_bytes
+        if descriptor is None:
+            with nameless_file(head_bytes + body_bytes) as nameless:
+                memory = TwiceMapped(nameless, head_bytes, body_bytes)
+        else:
+            memory = TwiceMapped(descriptor, head_bytes, body_bytes, writable=writable)
         self._generations, self._seqs = memory.array(
-            0, (2, self.slots), "<i8", None, read_only=False
+            0, (2, self.slots), "<i8", None, read_only=not writable
         )
         strides = (self.slot_bytes, shape[1] * shape[2], shape[2], 1)
         once, twice = (self.slots, *shape), (2 * self.slots, *shape)
-        self._writable: Pixels = memory.array(head_bytes, once, "|u1", strides, read_only=False)
+        self._writable: Pixels = memory.array(
+            head_bytes, once, "|u1", strides, read_only=not writable
+        )
         self._readable: Pixels = memory.array(head_bytes, twice, "|u1", strides, read_only=True)
         self._commits = 0
 
@@ -92,6 +101,11 @@ class Slot:
         return self.ring.generation(self.index) == self.generation
 
 
+def file_bytes(slots: int, shape: Shape) -> int:
+    """Return the size of a file that holds a ring of ``slots``, which must be ``whole_pages``."""
+    return _head_bytes(slots) + slots * slot_bytes(shape)
+
+
 def slot_bytes(shape: Shape) -> int:
     """Return the distance between slots: nearly all sizes of video fill whole cache lines as they are."""
     return _round_up(math.prod(shape), CACHE_LINE_BYTES)
@@ -104,6 +118,10 @@ def whole_pages(slots: int, shape: Shape) -> int:
     contiguous, and many libraries copy it first.
     """
     return _round_up(slots, mmap.PAGESIZE // math.gcd(slot_bytes(shape), mmap.PAGESIZE))
+
+
+def _head_bytes(slots: int) -> int:
+    return _round_up(2 * slots * INT64_BYTES, mmap.PAGESIZE)
 
 
 def _round_up(number: int, step: int) -> int:

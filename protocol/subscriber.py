@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 
-from protocol import endpoint
+from protocol import endpoint, shared_ring
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.handover import Handover
@@ -17,23 +18,33 @@ __all__ = ["SubscriberStats", "Subscription", "subscribe"]
 MAX_BYTES = 4 * 1024**3
 
 
-def subscribe(address: str, *, keep: int = 2, max_bytes: int = MAX_BYTES) -> Subscription:
+def subscribe(
+    address: str | None = None,
+    *,
+    keep: int = 2,
+    max_bytes: int = MAX_BYTES,
+    shm_dir: Path | None = None,
+) -> Subscription:
     """Connect to the combiner at ``address`` and return an iterator over its pairs.
 
-        for pair in subscribe("ipc:///run/user/1000/framepair/pairs"):
+        for pair in subscribe("tcp://10.0.0.5:7400"):
             left, right = pair["left"].array, pair["right"].array
 
     While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and
     counted. So up to ``keep`` + 3 windows of frames are in memory. ``max_bytes`` bounds, for each source,
     the frames that wait for their pair to be announced.
 
+    Without ``address`` it is that of ``python launch.py`` on this machine. ``shm_dir`` is where producers
+    have their rings in shared memory, if not where they have them unless told otherwise.
+
     The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
     can't be used.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
+    address = address or endpoint.ipc_endpoints(endpoint.default_run_dir(), []).pub
     endpoint.ipc_path(address)
-    return Subscription(address, keep, max_bytes)
+    return Subscription(address, keep, max_bytes, shm_dir or shared_ring.default_directory())
 
 
 class Subscription(Iterator[Pair]):
@@ -42,8 +53,8 @@ class Subscription(Iterator[Pair]):
     A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
     """
 
-    def __init__(self, address: str, keep: int, max_bytes: int) -> None:
-        self._handover = Handover(keep, max_bytes)
+    def __init__(self, address: str, keep: int, max_bytes: int, shm_dir: Path) -> None:
+        self._handover = Handover(keep, max_bytes, shm_dir)
         self._receiver = Receiver(address, self._handover)
         # Also when nobody uses this any more, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)

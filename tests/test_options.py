@@ -110,6 +110,9 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         print = true
         listen = "tcp://127.0.0.1:5555"
         run_dir = "/run/x"
+        payload = ["shm", "b=raw"]
+        history = 8
+        shm_dir = "/dev/shm/x"
         max_bytes = 1_000_000
         """
     )
@@ -133,6 +136,9 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         print=True,
         listen="tcp://127.0.0.1:5555",
         run_dir=Path("/run/x"),
+        payload=("shm", "b=raw"),
+        history=8.0,
+        shm_dir=Path("/dev/shm/x"),
         max_bytes=1_000_000,
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]

@@ -191,11 +191,12 @@ def test_other_addresses_are_in_the_command(uri: str) -> None:
         (10.0, 3.0, 1_700_000_000_123_456_789, 1_700_000_013_000_000_000),
     ],
 )
-def test_a_duration_is_rounded_up_to_the_end_of_a_window(
+def test_a_duration_counts_from_when_all_works_and_is_rounded_up_to_the_end_of_a_window(
     duration: float, window: float, now_ns: int, until_ns: int
 ) -> None:
     options = Options(duration=duration, window=window)
-    assert table.until_ns(options, now_ns) == until_ns
+    started_ns = now_ns - table.STARTUP_S * 10**9
+    assert table.until_ns(options, started_ns) == until_ns
     assert until_ns % round(window * 1e9) == 0
 
 

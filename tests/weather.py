@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field, replace
 
-from protocol.frame import FrameHeader, SourceEnd
+from protocol.frame import EndReason, FrameHeader, SourceEnd
 from tests.feed import MS, frame
 
 
@@ -110,7 +110,8 @@ def _send(
         ]
     if not is_killed:
         last = headers[-1]
-        reason = chance.choice(["finished", "stopped"])
+        reasons: tuple[EndReason, ...] = ("finished", "stopped")
+        reason = chance.choice(reasons)
         end = SourceEnd(last.source, last.run, len(headers), dropped, last.captured_ns, reason)
         arrivals.append((_arrival_ns(last.captured_ns, weather, chance), end))
     return arrivals
