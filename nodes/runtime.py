@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 # The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself.
 STOP_DEADLINE_S = 5.0
+ECHO_S = 0.5
 MAX_SECONDS = 1e9
 # A stop may come twice: from systemd and from the launcher, or from timeout(1), which signals a process
 # and then its group. That is not somebody who loses patience.
@@ -80,17 +82,24 @@ class Stop:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the flag is set, ``timeout_s`` at most; return whether it is set."""
+        # Not poll(): it counts in milliseconds, and frames are paced with this.
         select.select([self._read], [], [], max(0.0, timeout_s))
         return self._is_set
 
 
 def stop_on_signals() -> Stop:
-    """Return a flag that SIGINT or SIGTERM sets; a second signal ends the process at once."""
+    """Return a flag that SIGINT or SIGTERM sets; a second Ctrl-C ends the process at once."""
     stop = Stop()
+    began_s = 0.0
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal began_s
         if stop.is_set():
-            os._exit(128 + number)
+            # Supervisors may send a signal to the process and to its group: that is no second Ctrl-C.
+            if number == signal.SIGINT and time.monotonic() > began_s + ECHO_S:
+                os._exit(128 + number)
+            return
+        began_s = time.monotonic()
         # SIGALRM's default action ends the process even if it hangs inside a library.
         signal.setitimer(signal.ITIMER_REAL, STOP_DEADLINE_S)
         stop.set()

@@ -125,12 +125,21 @@ def _lock(path: Path, address: str) -> int:
     while True:
         lock = _try_lock(path, address)
         # The former holder may have removed the file between our open and our lock.
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), path.stat()):
-                os.ftruncate(lock, 0)
-                os.write(lock, f"{os.getpid()}\n".encode())
+                _write_pid(lock, path)
                 return lock
         os.close(lock)
+
+
+def _write_pid(lock: int, path: Path) -> None:
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        path.unlink(missing_ok=True)
+        raise EndpointError(f"cannot write to {path}: {error.strerror}") from None
 
 
 def _try_lock(path: Path, address: str) -> int:

@@ -138,6 +138,14 @@ def test_what_is_certain_comes_before_what_is_likely() -> None:
     }
 
 
+def test_frames_that_come_after_all_were_not_before_the_combiner() -> None:
+    continuity = Continuity()
+    seen(continuity, 4, 2, 3)
+    assert continuity.dropped() == {"before_combiner": 2}
+    seen(continuity, 8)
+    assert continuity.dropped() == {"before_combiner": 2, "transport": 3}
+
+
 def test_more_explanations_than_holes_explain_no_more_than_the_holes() -> None:
     continuity = Continuity()
     seen(continuity, 0)

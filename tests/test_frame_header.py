@@ -17,6 +17,7 @@ from protocol.frame import (
     MAX_SIDE,
     EndReason,
     FrameHeader,
+    Location,
     Pace,
     SourceEnd,
 )
@@ -43,12 +44,14 @@ ACCEPTED = FRAME.accepted(pair=7, window_ns=100, received_ns=1500)
 END = SourceEnd("left", run=1, seq=10, dropped=3, sent_ns=1001, reason="finished")
 INTEGERS = ["run", "seq", "captured_ns", "next_ns", "sent_ns", "dropped", "total"]
 OPTIONAL = ["pair", "window_ns", "received_ns"]
+SHARED = replace(FRAME, payload="shm", location=Location("ring-1", slot=0, generation=1))
 CHOICES = ["kind", "encoding", "dtype", "payload", "pace"]
 
 
 @st.composite
 def frames(draw: st.DrawFn) -> FrameHeader:
     seq, captured_ns = draw(integers), draw(integers)
+    location = draw(st.none() | st.builds(Location, names, integers, st.integers(1, MAX_INT)))
     encoding = draw(st.sampled_from(sorted(CHANNELS)))
     sides = st.integers(1, MAX_SIDE)
     return FrameHeader(
@@ -60,6 +63,8 @@ def frames(draw: st.DrawFn) -> FrameHeader:
         sent_ns=draw(integers),
         shape=(draw(sides), draw(sides), CHANNELS[encoding]),
         encoding=encoding,
+        payload="shm" if location else "raw",
+        location=location,
         fps=draw(st.floats(1e-3, 1e4)),
         dropped=draw(st.integers(0, seq)),
         pace=draw(st.sampled_from(get_args(Pace))),
@@ -106,9 +111,9 @@ def test_what_a_header_says_of_its_pixels() -> None:
     assert replace(FRAME, fps=29.97).period_ns == 33_366_700
 
 
-@pytest.mark.parametrize("header", [FRAME, ACCEPTED, END])
+@pytest.mark.parametrize("header", [FRAME, ACCEPTED, SHARED, END])
 def test_fields_of_a_later_version_are_no_harm(header: FrameHeader | SourceEnd) -> None:
-    assert frame.decode(edited(header.encode(), "ring", {"slot": [1, 2, 3]})) == header
+    assert frame.decode(edited(header.encode(), "later", {"x": [1, 2, 3]})) == header
 
 
 @pytest.mark.parametrize("name", NO_HEADERS)
@@ -131,9 +136,9 @@ def test_an_unknown_kind_is_refused(kind: object) -> None:
     refuse(frame.decode, edited(FRAME.encode(), "kind", kind))
 
 
-@pytest.mark.parametrize("name", sorted({*unpacked(FRAME.encode())} - {*OPTIONAL}))
+@pytest.mark.parametrize("name", sorted({*unpacked(SHARED.encode())} - {*OPTIONAL}))
 def test_a_frame_needs_each_of_its_fields(name: str) -> None:
-    refuse(frame.decode, edited(FRAME.encode(), name, LEFT_OUT))
+    refuse(frame.decode, edited(SHARED.encode(), name, LEFT_OUT))
 
 
 @pytest.mark.parametrize("name", sorted(unpacked(END.encode())))
@@ -227,6 +232,22 @@ def test_a_shape_fits_its_encoding(encoding: str, channels: int) -> None:
     refuse(frame.decode, edited(data, "shape", [1080, 1920, channels]))
 
 
+@pytest.mark.parametrize("value", [*NOT_INTEGERS, None], ids=repr)
+@pytest.mark.parametrize("name", ["slot", "generation"])
+def test_where_a_shared_frame_is(name: str, value: object) -> None:
+    refuse(frame.decode, edited(SHARED.encode(), f"location.{name}", value))
+
+
+@pytest.mark.parametrize("value", [None, 1, b"ring", ["ring"], "x" * 4000])
+def test_in_which_ring_a_shared_frame_is(value: object) -> None:
+    refuse(frame.decode, edited(SHARED.encode(), "location.ring", value))
+
+
+@pytest.mark.parametrize("value", [None, 1, "ring", [], {}])
+def test_a_shared_frame_has_a_place(value: object) -> None:
+    refuse(frame.decode, edited(SHARED.encode(), "location", value))
+
+
 def test_no_frame_promises_that_the_next_one_is_older() -> None:
     refuse(frame.decode, edited(FRAME.encode(), "next_ns", FRAME.captured_ns - 1))
 
@@ -236,16 +257,17 @@ def test_no_producer_dropped_more_than_it_captured() -> None:
 
 
 @moderate
-@given(st.sampled_from(sorted(unpacked(ACCEPTED.encode()))), anything)
+@given(st.sampled_from(sorted(unpacked(SHARED.encode()))), anything)
 def test_only_protocol_errors_come_out_of_a_field_that_is_anything(
     name: str, value: object
 ) -> None:
-    survives(frame.decode, edited(ACCEPTED.encode(), name, value))
+    survives(frame.decode, edited(SHARED.encode(), name, value))
     survives(frame.decode, packed({"v": 1, "kind": "frame", name: value}))
 
 
 def test_only_protocol_errors_come_out_of_damaged_headers() -> None:
     chance = random.Random(1)
-    for _ in range(3000):
+    for _ in range(2000):
         survives(frame.decode, mutated(ACCEPTED.encode(), chance))
+        survives(frame.decode, mutated(SHARED.encode(), chance))
         survives(frame.decode, mutated(END.encode(), chance))

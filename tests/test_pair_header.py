@@ -272,20 +272,18 @@ def test_a_window_that_begins_at_the_end_of_time() -> None:
 
 
 @pytest.mark.parametrize("sources", [1, 2, 3, 16, 100, MAX_SOURCES])
-def test_the_largest_pair_fits_into_a_header(sources: int) -> None:
+def test_the_largest_headers_fit(sources: int) -> None:
+    top = MAX_INT
     reasons = ["producer_backpressure", "before_combiner", "combiner_overflow", "transport"]
     reasons += ["corrupt", "future", "startup", "fragmented"]
-    most = Totals(*[MAX_INT] * 6, dropped=dict.fromkeys(reasons, MAX_INT))
-    pieces = (Span(MAX_INT, MAX_INT, MAX_SPAN_FRAMES),) * max_spans(sources)
-    clip = ClipHeader(pieces, *[MAX_INT] * 5, "not_started", most)
-    large = {f"{i:064}": clip for i in range(sources)}
-    header = PairHeader(
-        *[MAX_INT] * 3, MAX_INT - 1, MAX_INT, MAX_INT, False, False, "realtime", large
-    )
+    most = Totals(top, top, top, top, top, top, dropped=dict.fromkeys(reasons, top))
+    pieces = (Span(top, top, MAX_SPAN_FRAMES),) * max_spans(sources)
+    clip = ClipHeader(pieces, top, top, top, top, top, "not_started", most)
+    clips = {f"{i:064}": clip for i in range(sources)}
+    header = replace(PAIR, run=top, seq=top, pair=top, end_ns=top, closed_ns=top, clips=clips)
     assert pair.decode(header.encode()) == header
-    assert len(StreamEnd(MAX_INT, MAX_INT, "finished", dict.fromkeys(large, most)).encode()) < (
-        MAX_HEADER_BYTES
-    )
+    end = StreamEnd(top, top, "finished", dict.fromkeys(clips, most))
+    assert pair.decode(end.encode()) == end
 
 
 @moderate

@@ -11,7 +11,7 @@ from nodes.window import Rules
 from protocol import pair
 from protocol.frame import FrameHeader, Pace, SourceEnd
 from protocol.header import MAX_INT
-from protocol.pair import MAX_HEADER_BYTES, ClipHeader, PairHeader, Span, Totals, max_spans
+from protocol.pair import max_spans
 from tests.feed import MS, PERIOD_NS, Feed, S, at, frame, frames, in_order_of_capture
 
 
@@ -196,23 +196,6 @@ def test_a_clip_in_too_many_pieces_leaves_the_announcement_readable() -> None:
     assert feed.totals("cam0").dropped == {"fragmented": 20}
     assert not announced.complete
     feed.check_totals()
-
-
-@pytest.mark.parametrize("sources", [1, 2, 3, 16, 100, 256])
-def test_the_largest_announcement_fits_into_a_header(sources: int) -> None:
-    reasons = [
-        *("producer_backpressure", "before_combiner", "transport", "corrupt"),
-        *("combiner_overflow", "future", "startup", "fragmented"),
-    ]
-    dropped = dict.fromkeys(reasons, MAX_INT)
-    totals = Totals(MAX_INT, MAX_INT, MAX_INT, MAX_INT, MAX_INT, MAX_INT, dropped)
-    spans = tuple(Span(MAX_INT, MAX_INT, 1_000_000) for _ in range(max_spans(sources)))
-    many = MAX_INT
-    clip = ClipHeader(spans, many, many, many, many, many, "not_started", totals)
-    clips = {f"{i:064}": clip for i in range(sources)}
-    header = PairHeader(many, many, many, many - 1, many, many, False, False, "realtime", clips)
-    assert len(header.encode()) <= MAX_HEADER_BYTES
-    assert pair.decode(header.encode()) == header
 
 
 def test_a_span_never_counts_more_frames_than_a_header_allows(
