@@ -56,12 +56,13 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from nodes import run_dir, table
     from nodes.processes import Processes
-    from nodes.runtime import LAUNCHER_VARIABLE
+    from nodes.runtime import LAUNCHER_VARIABLE, LOG_LEVEL_VARIABLE
     from protocol import clock
 
     environment = {
         clock.OFFSET_VARIABLE: str(clock.utc_offset_ns()),
         LAUNCHER_VARIABLE: str(os.getpid()),
+        LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
     offline = options.pace == "max"
     with run_dir.held(plan.run_dir, plan.endpoints) if plan.run_dir else contextlib.nullcontext():

@@ -106,6 +106,9 @@ class Options:
     """TOML file: options by name (duration = 10), and sources = ["left=a.mp4"] or a table [sources].
     Flags win. The place for a URL with a password, which others could see in a flag."""
 
+    verbose: Annotated[bool, OUTPUT, SWITCH, Parameter(negative="")] = False
+    """Log what each node does, not only what goes wrong."""
+
     print: Annotated[bool, RUNNING, SWITCH, Parameter(negative="")] = False
     """Print the commands of the nodes, one a line, and start nothing."""
 

@@ -18,6 +18,7 @@ import cyclopts
 
 from protocol.endpoint import EndpointError
 
+LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
 LAUNCHER_VARIABLE = "FRAMEPAIR_LAUNCHER_PID"
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -45,7 +46,7 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
     """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure."""
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.INFO,
+        level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"),
         format=f"%(asctime)s {name} %(levelname)s %(message)s",
     )
     try:

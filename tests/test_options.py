@@ -108,6 +108,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         keep = 3
         sink = false
         print = true
+        verbose = true
         listen = "tcp://127.0.0.1:5555"
         run_dir = "/run/x"
         payload = ["shm", "b=raw"]
@@ -134,6 +135,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         sink=False,
         config=file,
         print=True,
+        verbose=True,
         listen="tcp://127.0.0.1:5555",
         run_dir=Path("/run/x"),
         payload=("shm", "b=raw"),
