@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import cyclopts
@@ -14,11 +14,12 @@ from cyclopts import Parameter
 
 from nodes import runtime
 from nodes.inbox import Inbox
-from nodes.intake import Arrival, FrameArrival, Intake
+from nodes.intake import FrameArrival, Intake
 from nodes.publisher import Publisher
 from nodes.window import Rules, Windows
 from protocol import clock, header, socket
 from protocol.frame import EndReason
+from protocol.pair import MAX_SOURCES
 
 # How often the clock is looked at while nothing arrives.
 TICK_S = 0.02
@@ -106,35 +107,38 @@ class Combiner:
         for inbox in self._inboxes.values():
             inbox.join()
         self._take_all(patient=False)
+        for accepted in self._windows.stop(clock.now_ns()):
+            self._publisher.frame(accepted)
         for pair in self._windows.flush(clock.now_ns()):
             self._publisher.pair(pair)
         return "finished" if finished else "stopped"
 
     def _take_all(self, *, patient: bool) -> None:
         for arrival in self._intake.take(patient=patient):
-            self._take(arrival)
-            self._announce()
+            if isinstance(arrival, FrameArrival):
+                self._take(arrival)
+                # As of then: after a pause, what was received in time must not be late for its window.
+                self._announce(arrival.received_ns)
+            else:
+                self._windows.end(arrival)
         for accepted in self._windows.release(clock.now_ns()):
             self._publisher.frame(accepted)
-        self._announce()
+        self._announce(clock.now_ns())
 
-    def _take(self, arrival: Arrival) -> None:
-        if not isinstance(arrival, FrameArrival):
-            self._windows.end(arrival)
-            return
+    def _take(self, arrival: FrameArrival) -> None:
         head = arrival.header
         if self._max_bytes is None:
             window_s = self._rules.window_ns / 1e9
             inbox = self._inboxes[head.source]
             inbox.max_bytes = socket.window_bytes(head.nbytes, head.fps, window_s)
         for accepted in self._windows.frame(
-            head, arrival.pixels, arrival.received_ns, clock.now_ns()
+            head, arrival.pixels, arrival.received_ns, arrival.received_ns
         ):
             self._publisher.frame(accepted)
 
-    def _announce(self) -> None:
-        for pair in self._windows.closed(clock.now_ns()):
-            self._publisher.pair(pair)
+    def _announce(self, now_ns: int) -> None:
+        for pair in self._windows.closed(now_ns):
+            self._publisher.pair(replace(pair, closed_ns=clock.now_ns()))
 
 
 @contextlib.contextmanager
@@ -174,6 +178,8 @@ def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:
         if not found or name in addresses or address in addresses.values():
             raise runtime.Refused(f"--pull {pull}: it is NAME=ADDRESS, each of them only once")
         addresses[name] = address
+    if len(addresses) > MAX_SOURCES:
+        raise runtime.Refused(f"{len(addresses)} sources: {MAX_SOURCES} is the most")
     return addresses
 
 

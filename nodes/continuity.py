@@ -21,8 +21,12 @@ TRANSPORT = "transport"
 
 @dataclass(slots=True)
 class _Run:
-    """One start of a producer: every seq below ``next_seq`` either came or is ``missing``."""
+    """One start of a producer: every seq below ``next_seq`` either came or is ``missing``.
 
+    ``unseen`` of those before ``seen_from`` went to a former combiner, if there was one.
+    """
+
+    seen_from: int = 0
     unseen: int = 0
     next_seq: int = 0
     missing: int = 0
@@ -44,11 +48,10 @@ class _Run:
 
     def fill(self, header: FrameHeader) -> bool:
         """Take a frame that was given up; return False if it wasn't missing."""
-        hole = self.holes.fill(header)
-        if hole is None:
+        if not self.holes.fill(header):
             return False
         self.missing -= 1
-        if hole.before is None:
+        if header.seq < self.seen_from:
             self.unseen = max(0, self.unseen - 1)
         return True
 
@@ -154,18 +157,18 @@ class Continuity:
         if lost > MAX_LOST or self.captured + lost >= MAX_INT:
             return None
         # Put back at the end: the first is the one that nothing was heard of for longest.
-        run = self._runs.pop(number, None) or self._begin(unseen=seq - dropped)
+        run = self._runs.pop(number, None) or self._begin(seq, dropped)
         self._runs[number] = run
         run.producer_dropped = max(run.producer_dropped, dropped)
         self._forget_oldest()
         return run
 
-    def _begin(self, unseen: int) -> _Run:
+    def _begin(self, seq: int, dropped: int) -> _Run:
         """Begin a run. What the first one lost before it was seen may have gone to a former combiner."""
         if self._runs:
             return _Run()
         explained, self._unexplained = self._unexplained, Counter()
-        return _Run(unseen=max(0, unseen), explained=explained)
+        return _Run(seen_from=seq, unseen=max(0, seq - dropped), explained=explained)
 
     def _forget_oldest(self) -> None:
         if len(self._runs) > MAX_RUNS:

@@ -85,8 +85,8 @@ class Holes:
             self._forgotten_until_ns = max(self._forgotten_until_ns, oldest.times.until_ns)
         return end - first
 
-    def fill(self, header: FrameHeader) -> Hole | None:
-        """Take a frame out of the hole that it was missing in; return that hole, None if there is none."""
+    def fill(self, header: FrameHeader) -> bool:
+        """Take a frame out of the hole that it was missing in; return False if there is none."""
         for i, hole in enumerate(self._holes):
             if hole.first <= header.seq < hole.end:
                 rest = (
@@ -94,8 +94,8 @@ class Holes:
                     Hole.between(header.seq + 1, hole.end, header, hole.after),
                 )
                 self._holes[i : i + 1] = [hole for hole in rest if hole.first < hole.end]
-                return hole
-        return None
+                return True
+        return False
 
     def touching(self, start_ns: int, end_ns: int) -> list[Hole]:
         """Return the holes of which any frame may have been captured in [start_ns, end_ns)."""

@@ -74,14 +74,12 @@ class Track:
     def note_outage(self, header: FrameHeader, arrival: Arrival, *, idle: bool) -> None:
         """Remember that the source was away before ``header``, if it was: ``idle`` says so for sure."""
         until_ns = header.captured_ns - header.period_ns + 1
-        if arrival.filled:
-            return
         if self.newest is None:
             self._leave(0, until_ns, "not_started")
         elif arrival.begins:
             # The run before may have captured more until then, and taken it with it.
             self._leave(self.watermark_ns, header.captured_ns, "offline")
-        elif idle or self.ended or self._was_silent(header, self.newest, arrival.lost):
+        elif idle or self._was_silent(header, self.newest, arrival.lost):
             self._leave(self.watermark_ns, until_ns, "offline")
 
     def ends_within(self, start_ns: int, end_ns: int) -> bool:

@@ -142,8 +142,16 @@ def test_frames_that_come_after_all_were_not_before_the_combiner() -> None:
     continuity = Continuity()
     seen(continuity, 4, 2, 3)
     assert continuity.dropped() == {"before_combiner": 2}
-    seen(continuity, 8)
-    assert continuity.dropped() == {"before_combiner": 2, "transport": 3}
+    seen(continuity, 8, 6)
+    assert continuity.dropped() == {"before_combiner": 2, "transport": 2}
+
+
+def test_what_a_producer_dropped_it_does_not_take_back() -> None:
+    continuity = Continuity()
+    continuity.frame(frame(seq=0))
+    continuity.frame(frame(seq=5, dropped=2))
+    continuity.frame(frame(seq=3, dropped=1))
+    assert continuity.dropped() == {"producer_backpressure": 2, "transport": 1}
 
 
 def test_more_explanations_than_holes_explain_no_more_than_the_holes() -> None:

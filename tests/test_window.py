@@ -126,6 +126,14 @@ def test_a_clip_says_how_many_frames_it_should_have_and_when_the_newest_came() -
     assert (clip.expected, clip.received_ns) == (5, feed.now_ns)
 
 
+def test_the_newest_frame_need_not_come_last() -> None:
+    feed = Feed("left")
+    feed.windows.frame(frame(), "pixels", received_ns=at(0.2), now_ns=at(0.2))
+    feed.windows.frame(frame(seq=1, next_ns=at(1)), "pixels", received_ns=7, now_ns=at(0.2))
+    (pair,) = feed.windows.closed(at(0.2))
+    assert pair.clips["left"].received_ns == at(0.2)
+
+
 def test_late_frames_are_counted_and_not_delivered() -> None:
     feed = Feed()
     feed.send(*in_order_of_capture(frames("left", range(15)), frames("right", range(5))))
@@ -161,10 +169,11 @@ def test_a_pair_counts_its_own_frames_as_paired_in_the_totals_that_it_announces(
     assert (totals.captured, totals.paired, totals.open) == (10, 10, 0)
 
 
-def test_flush_closes_all_windows_that_hold_frames() -> None:
+@pytest.mark.parametrize("stop", [True, False])
+def test_flush_closes_all_windows_that_hold_frames(stop: bool) -> None:
     feed = Feed()
     feed.send(*in_order_of_capture(frames("left", range(14)), frames("right", range(5))))
-    pairs = feed.flush()
+    pairs = feed.flush(stop=stop)
     assert [pair.pair for pair in pairs] == [index_of(0), index_of(1)]
     assert [pair.partial for pair in pairs] == [True, True]
     assert [pair.clips["left"].missing for pair in pairs] == [None, "ended"]

@@ -77,6 +77,15 @@ def test_a_senseless_stamp_does_not_keep_the_others_from_being_paired(captured_n
     assert feed.pairs[-1].complete
 
 
+def test_a_single_stamp_from_the_past_is_no_outage() -> None:
+    feed = Feed("left")
+    headers = frames("left", range(30))
+    headers[15] = frame(seq=15, captured_ns=0)
+    feed.send(*headers)
+    assert [pair.clips["left"].missing for pair in feed.pairs] == [None] * 3
+    assert len(feed.accepted) == 29
+
+
 @pytest.mark.parametrize("seq", [2**62, MAX_INT])
 def test_a_seq_beyond_all_reason_is_rejected(seq: int) -> None:
     feed = Feed()
@@ -196,6 +205,23 @@ def test_a_clip_in_too_many_pieces_leaves_the_announcement_readable() -> None:
     assert feed.totals("cam0").dropped == {"fragmented": 20}
     assert not announced.complete
     feed.check_totals()
+
+
+def test_a_clip_in_too_many_pieces_is_not_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nodes.window.max_spans", lambda sources: 2)
+    feed = Feed("left")
+    for seq, stamp in enumerate([0.0, 0.2, 0.1, 0.3]):
+        header = frame(seq=seq, captured_ns=at(stamp), next_ns=at(1 if seq == 3 else stamp))
+        feed.windows.frame(header, "pixels", at(0.9), at(0.9))
+    (announced,) = feed.windows.closed(at(0.9))
+    assert announced.clips["left"].missing is None
+    assert (announced.clips["left"].frames, announced.complete) == (2, False)
+
+
+def test_outages_that_are_over_are_forgotten() -> None:
+    feed = Feed("left")
+    feed.send(*[frame(seq=seq, captured_ns=at(seq)) for seq in range(100)])
+    assert len(feed.windows._tracks["left"].outages) <= 2
 
 
 def test_a_span_never_counts_more_frames_than_a_header_allows(

@@ -142,6 +142,17 @@ def test_of_an_hour_without_any_frame_only_the_beginning_is_announced(seed: int)
     assert [pair.pair for pair in feed.pairs] == [*range(13), *range(3000, 3006)]
 
 
+def test_no_window_is_passed_over_that_a_slower_source_has_not_reached() -> None:
+    feed = Feed(rules=MAX)
+    feed.send(frame(captured_ns=0), frame(seq=1, captured_ns=3000 * S), now_ns=0)
+    feed.send(frame("right", captured_ns=0, next_ns=20 * S), now_ns=0)
+    feed.send(frame("right", seq=1, captured_ns=50 * S, next_ns=3001 * S), now_ns=0)
+    assert [pair.pair for pair in feed.pairs] == [*range(11), *range(50, 61), 3000][
+        : len(feed.pairs)
+    ]
+    assert feed.totals("right").paired == 2
+
+
 def test_a_jump_beyond_all_reason_is_dropped() -> None:
     feed = Feed("left", MAX)
     feed.send(*media("left", 10), frame(seq=10, captured_ns=2**62), now_ns=0)

@@ -77,14 +77,16 @@ def test_a_camera_that_slows_down_in_bad_light_still_covers_its_time() -> None:
     assert all(pair.complete for pair in feed.pairs)
 
 
-def test_with_all_sources_silent_a_pair_a_window_still_comes() -> None:
-    feed = Feed()
+@pytest.mark.parametrize("max_wait_ns", [0, 500 * MS, 30 * S])
+def test_with_all_sources_silent_a_pair_a_window_still_comes(max_wait_ns: int) -> None:
+    feed = Feed(rules=Rules(max_wait_ns=max_wait_ns))
     feed.send(*in_order_of_capture(frames("left", range(12)), frames("right", range(12))))
     for tenth in range(20, 1000):
         feed.tick(at(tenth / 10))
-    assert [pair.pair for pair in feed.pairs] == list(range(index_of(0), index_of(99)))
-    assert missing(feed, "left")[3:] == ["offline"] * 96
-    assert missing(feed, "right")[3:] == ["offline"] * 96
+    last = index_of(99.9 - max_wait_ns / S)
+    assert [pair.pair for pair in feed.pairs] == list(range(index_of(0), last))
+    assert set(missing(feed, "left")[3:]) == {"offline"}
+    assert set(missing(feed, "right")[3:]) == {"offline"}
 
 
 def test_a_restart_shows_in_the_spans_and_the_time_between_is_offline() -> None:
@@ -175,6 +177,26 @@ def test_frames_lost_at_the_end_are_counted_where_they_would_have_been() -> None
     assert feed.totals().dropped == {"transport": 5}
     assert [pair.clips["left"].gaps for pair in feed.pairs] == [2]
     assert not feed.pairs[0].complete
+
+
+def test_the_partial_window_is_the_one_in_which_the_last_frames_were_lost() -> None:
+    feed = Feed()
+    feed.send(*in_order_of_capture(frames("left", range(9)), frames("right", range(8))))
+    feed.end("right", 13)
+    feed.send(*frames("left", range(9, 30)))
+    assert [pair.partial for pair in feed.pairs] == [False, True, False]
+    assert [pair.clips["right"].gaps for pair in feed.pairs] == [2, 3, 0]
+    assert missing(feed, "right") == ["ended"] * 3
+
+
+def test_a_promise_of_a_slow_source_is_believed() -> None:
+    """One frame in ten seconds: the windows between them are complete, and nobody waits for more."""
+    feed = Feed()
+    slow = [frame("right", seq=seq, fps=0.1) for seq in range(3)]
+    feed.send(*in_order_of_capture(frames("left", range(250)), slow))
+    assert len(feed.pairs) == 25
+    assert all(pair.complete for pair in feed.pairs)
+    assert all(pair.closed_ns < pair.end_ns for pair in feed.pairs[1:9])
 
 
 def test_a_source_that_was_stopped_may_return_with_a_new_run() -> None:

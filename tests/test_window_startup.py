@@ -77,6 +77,13 @@ def test_start_timeout_without_any_frame_is_no_start() -> None:
     assert feed.tick(at(100)) == []
 
 
+def test_a_source_that_has_not_begun_is_not_waited_for_after_that() -> None:
+    feed = Feed(rules=Rules(start_timeout_ns=0))
+    # With a clock that has only just begun, no source has been silent for long.
+    feed.send(frame(captured_ns=0), now_ns=0)
+    assert len(feed.send(frame(seq=1, captured_ns=900 * MS), now_ns=S)) == 1
+
+
 def test_a_source_that_begins_in_the_middle_is_marked_for_that_window_only() -> None:
     feed = Feed(rules=Rules(start_timeout_ns=0))
     right = frames("right", range(20), offset_ns=1500 * MS)
