@@ -64,7 +64,9 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
         socket.publish(context, options.pub) as xpub,
         _receiving(context, addresses, bell, lossless=options.pace == "max") as inboxes,
     ):
-        publisher = Publisher(xpub, rules=rules, max_bytes=options.max_bytes, stop=stop)
+        publisher = Publisher(
+            xpub, sources=len(addresses), rules=rules, max_bytes=options.max_bytes, stop=stop
+        )
         combiner = Combiner(windows, inboxes, publisher, rules, options.max_bytes)
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}")
         reason = combiner.run(bell, stop)

@@ -13,15 +13,16 @@ import cyclopts
 import zmq
 from cyclopts import Parameter
 
-from nodes import runtime
+from nodes import runtime, shm_limits
 from nodes.capture import Capture
 from nodes.outbox import Outbox
 from nodes.reopen import open_source
 from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
 from nodes.source import Format, FrameLost, SourceError
-from protocol import clock, endpoint, header, payload, shared_ring, socket
+from protocol import clock, header, payload, shared_ring, socket
 from protocol.frame import EndReason
 from protocol.payload import Payload, Raw, Shared
+from protocol.room import NoRoom
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
@@ -147,14 +148,10 @@ def _push(
 
 
 def _refuse_impossible(options: Options) -> None:
-    if options.payload == "shm" and options.pace == "max":
-        raise runtime.Refused(
-            "--payload shm cannot wait for consumers, as --pace max has to: use raw"
-        )
-    if options.payload == "shm" and not endpoint.is_on_this_machine(options.push):
-        raise runtime.Refused(
-            f"--payload shm: {options.push} may be another machine, which cannot see this one's memory: use raw"
-        )
+    runtime.nanoseconds("--window", options.window, above=0)
+    runtime.nanoseconds("--history", options.history, above=0)
+    if options.payload == "shm":
+        shm_limits.refuse_beyond(options.pace, options.push)
 
 
 def _payload(options: Options, source_format: Format, run: int) -> Payload:
@@ -166,7 +163,8 @@ def _payload(options: Options, source_format: Format, run: int) -> Payload:
     try:
         # The ring is made now: if it doesn't fit, nothing should have started.
         shared.reserve(source_format.shape)
-    except shared_ring.NoRoom as error:
+    except NoRoom as error:
+        shared.close()
         raise runtime.Refused(f"{options.name}: {error}") from None
     return shared
 

@@ -26,17 +26,19 @@ class Publisher:
         self,
         xpub: zmq.Socket[bytes],
         *,
+        sources: int,
         rules: Rules,
         max_bytes: int | None,
         stop: Stop,
     ) -> None:
         self._xpub = xpub
+        self._sources = sources
         self._lossless = rules.pace == "max"
         self._window_s = rules.window_ns / 1e9
         self._max_bytes = max_bytes
         self._stop = stop
         self._prefixes: set[bytes] = set()
-        self._queued: dict[str, tuple[int, float]] = {}
+        self._bounded = False
         xpub.xpub_nodrop = self._lossless
 
     def frame(self, frame: Accepted[zmq.Frame]) -> None:
@@ -89,13 +91,14 @@ class Publisher:
                     return None
 
     def _bound_queue(self, header: FrameHeader) -> None:
-        """Derive the high-water mark from bytes: two windows of all sources, or ``max_bytes``."""
-        rate = (header.nbytes, header.fps)
-        if self._queued.get(header.source) == rate:
+        """Derive the high-water mark from bytes: ``max_bytes``, or two windows of sources like this one.
+
+        Only before the first frame. A mark that changes while messages are on their way may leave a
+        subscriber without any for good: libzmq waits for an acknowledgement that the other end, which counts
+        in steps of half the new mark, has no reason to send (pipe.cpp, set_hwms).
+        """
+        if self._bounded:
             return
-        self._queued[header.source] = rate
-        rates = self._queued.values()
-        default = sum(socket.window_bytes(nbytes, fps, self._window_s) for nbytes, fps in rates)
-        largest = max(nbytes for nbytes, _ in rates)
-        # libzmq applies a new mark to the pipes that are there, too (socket_base.cpp, update_pipe_options).
-        self._xpub.sndhwm = socket.queue_frames(self._max_bytes or default, largest)
+        self._bounded = True
+        default = self._sources * socket.window_bytes(header.nbytes, header.fps, self._window_s)
+        self._xpub.sndhwm = socket.queue_frames(self._max_bytes or default, header.nbytes)

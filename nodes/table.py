@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from nodes import shm_limits
 from nodes.naming import name_sources
 from nodes.options import Options
 from nodes.runtime import Refused
@@ -52,12 +53,24 @@ def plan(options: Options) -> Plan:
     uris = name_sources(options.sources)
     payloads = _payloads(options.payload, list(uris))
     if options.listen is not None:
-        return Plan(uris, payloads, endpoint.tcp_endpoints(options.listen, list(uris)), None)
+        endpoints = endpoint.tcp_endpoints(options.listen, list(uris))
+        _refuse_impossible(options, payloads, endpoints)
+        return Plan(uris, payloads, endpoints, None)
     run_dir = (options.run_dir or endpoint.default_run_dir()).absolute()
     endpoints = endpoint.ipc_endpoints(run_dir, list(uris))
     for address in (*endpoints.pull.values(), endpoints.pub):
         endpoint.ipc_path(address)
+    _refuse_impossible(options, payloads, endpoints)
+    if options.shm_dir and options.shm_dir.absolute() == run_dir:
+        # Each is locked: the one by the launcher for good, the other by producers for moments.
+        raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
     return Plan(uris, payloads, endpoints, run_dir)
+
+
+def _refuse_impossible(options: Options, payloads: dict[str, str], endpoints: Endpoints) -> None:
+    for name, payload in payloads.items():
+        if payload == "shm":
+            shm_limits.refuse_beyond(options.pace, _reachable(endpoints.pull[name]))
 
 
 def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, str]:

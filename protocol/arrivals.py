@@ -9,7 +9,7 @@ import numpy as np
 
 from protocol.blocks import Place, Run, Storage
 from protocol.clip import Clip
-from protocol.frame import FrameHeader
+from protocol.frame import MAX_HEADER_BYTES, FrameHeader
 from protocol.header import ProtocolError
 from protocol.pair import ClipHeader, Span
 from protocol.ring import Pixels, Shape, Slot, slot_bytes
@@ -103,8 +103,10 @@ class Arrivals:
     def put(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:
         """Take a frame of window ``index`` that is in shared memory; raises ProtocolError if it came before."""
         self._check_new(header, index)
-        self._make_room(0)
+        self._make_room(MAX_HEADER_BYTES)
         window = self._windows.setdefault(index, Window())
+        # Its pixels take nothing here, but frames that are never announced must not pile up either.
+        window.taken_bytes += MAX_HEADER_BYTES
         window.frames[header.run, header.seq] = Arrival(header, slot, ready_ns)
         self._shape = header.shape
 
@@ -161,4 +163,5 @@ def _row(slots: Sequence[Slot], shape: Shape) -> Pixels | None:
     in_a_row = (
         slot.ring is ring and slot.index == (first + i) % ring.slots for i, slot in enumerate(slots)
     )
-    return ring.view(first, len(slots)) if all(in_a_row) else None
+    # A header may name a slot twice: then there are more frames than slots.
+    return ring.view(first, len(slots)) if len(slots) <= ring.slots and all(in_a_row) else None

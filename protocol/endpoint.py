@@ -36,19 +36,19 @@ def default_run_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
 
 
-def make_run_dir(path: Path) -> Path:
+def make_run_dir(path: Path, what: str = "run directory") -> Path:
     """Make ``path`` (mode 0700) if need be and return it; raises EndpointError if it isn't ours alone."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
     except OSError as error:
-        raise EndpointError(f"cannot make the run directory {path}: {error.strerror}") from None
+        raise EndpointError(f"cannot make the {what} {path}: {error.strerror}") from None
     if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
         raise EndpointError(
-            f"the run directory {path} is open to other users: chmod 700 it, or name another one"
+            f"the {what} {path} is open to other users: chmod 700 it, or name another one"
         )
     if not os.access(path, os.W_OK):
-        raise EndpointError(f"cannot write to the run directory {path}: name another one")
+        raise EndpointError(f"cannot write to the {what} {path}: name another one")
     return path
 
 

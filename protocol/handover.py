@@ -86,6 +86,7 @@ class Handover:
         with self._changed:
             self._done, self._error = True, None
             self._assembly.clear()
+            self._attached.clear()
 
     @property
     def ended(self) -> bool:

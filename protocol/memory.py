@@ -22,14 +22,22 @@ MAP_FIXED = 0x10
 class TwiceMapped:
     """A file's first ``head_bytes`` and, twice in a row, the ``body_bytes`` behind them.
 
-    Both are whole pages, and the file has no less; it may be closed afterwards. Raises OSError if it
-    cannot be mapped.
+    Both are whole pages, and the file has no less; it may be closed afterwards. With ``populate`` no page
+    of the first mapping has to be found when it is first used. Raises OSError if it cannot be mapped.
     """
 
     def __init__(
-        self, descriptor: int, head_bytes: int, body_bytes: int, *, writable: bool = True
+        self,
+        descriptor: int,
+        head_bytes: int,
+        body_bytes: int,
+        *,
+        writable: bool = True,
+        populate: bool = False,
     ) -> None:
-        self._address = _map_twice(descriptor, head_bytes, body_bytes, writable=writable)
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        extra = getattr(mmap, "MAP_POPULATE", 0) if populate else 0
+        self._address = _map_twice(descriptor, head_bytes, body_bytes, access, extra)
         unmap = weakref.finalize(self, _libc().munmap, self._address, head_bytes + 2 * body_bytes)
         # The end of the process frees it anyway, and arrays may be in use until then.
         unmap.atexit = False
@@ -80,15 +88,14 @@ def nameless_file(nbytes: int) -> Iterator[int]:
         yield file.fileno()
 
 
-def _map_twice(descriptor: int, head_bytes: int, body_bytes: int, *, writable: bool) -> int:
+def _map_twice(descriptor: int, head_bytes: int, body_bytes: int, access: int, extra: int) -> int:
     """Map a file and, right behind it, its body once more; return the address."""
     file_bytes = head_bytes + body_bytes
     # First a reservation as a whole, so that the two parts are sure to be neighbours.
     address = _mmap(None, file_bytes + body_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     try:
-        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         flags = mmap.MAP_SHARED | MAP_FIXED
-        _mmap(address, file_bytes, access, flags, descriptor, 0)
+        _mmap(address, file_bytes, access, flags | extra, descriptor, 0)
         _mmap(address + file_bytes, body_bytes, access, flags, descriptor, head_bytes)
     except OSError:
         _libc().munmap(address, file_bytes + body_bytes)

@@ -61,8 +61,8 @@ class Raw:
 class Shared:
     """A ring in shared memory: the newest ``history_s`` seconds of frames, overwritten in turn.
 
-    Another shape begins another ring; the former stays until that one has gone round, since frames of it
-    are still on their way. Raises NoRoom if a ring does not fit.
+    Another shape begins another ring; the former stays until that one has gone round, or yet another is
+    begun, since frames of it are still on their way. Raises NoRoom if a ring does not fit.
     """
 
     def __init__(
@@ -78,14 +78,11 @@ class Shared:
     def reserve(self, shape: Shape) -> Pixels:
         """Return the next slot, (height, width, channels), marked as being written."""
         if not self._rings or self._rings[-1].ring.shape != shape:
-            stem = f"{self._stem}.{self._count}"
-            self._rings.append(SharedRing(self._directory, stem, self._slots, shape))
-            self._count, self._next = self._count + 1, 0
+            self._begin(shape)
         ring = self._rings[-1].ring
         if self._next == ring.slots:
             self._next = 0
-            while len(self._rings) > 1:
-                self._rings.pop(0).close()
+            self._close_former()
         return ring.reserve(self._next)
 
     def pack(self, seq: int) -> Packed:
@@ -100,6 +97,17 @@ class Shared:
         while self._rings:
             self._rings.pop().close()
         remove_stale(self._directory)
+
+    def _begin(self, shape: Shape) -> None:
+        # A camera that changes its mind every second must not fill the memory.
+        self._close_former()
+        stem = f"{self._stem}.{self._count}"
+        self._rings.append(SharedRing(self._directory, stem, self._slots, shape))
+        self._count, self._next = self._count + 1, 0
+
+    def _close_former(self) -> None:
+        while len(self._rings) > 1:
+            self._rings.pop(0).close()
 
 
 def history_s(asked_s: float, window_s: float) -> float:

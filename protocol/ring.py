@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,10 @@ class Ring:
             with nameless_file(head_bytes + body_bytes) as nameless:
                 memory = TwiceMapped(nameless, head_bytes, body_bytes)
         else:
-            memory = TwiceMapped(descriptor, head_bytes, body_bytes, writable=writable)
+            # Each of its pages would cost a capture microseconds in the first lap: milliseconds a frame.
+            memory = TwiceMapped(
+                descriptor, head_bytes, body_bytes, writable=writable, populate=writable
+            )
         self._generations, self._seqs = memory.array(
             0, (2, self.slots), "<i8", None, read_only=not writable
         )
@@ -55,6 +59,7 @@ class Ring:
     def reserve(self, index: int) -> Pixels:
         """Mark slot ``index`` as being written and return its pixels, (height, width, channels)."""
         self._generations[index] = BEING_WRITTEN
+        _fence()
         image: Pixels = self._writable[index]
         return image
 
@@ -62,6 +67,7 @@ class Ring:
         """Say that slot ``index`` now holds frame ``seq``."""
         self._commits += 1
         self._seqs[index] = seq
+        _fence()
         self._generations[index] = self._commits
         return Slot(self, index, self._commits)
 
@@ -98,6 +104,7 @@ class Slot:
     @property
     def intact(self) -> bool:
         """Whether the slot was not overwritten since; to be asked after its pixels were used."""
+        _fence()
         return self.ring.generation(self.index) == self.generation
 
 
@@ -118,6 +125,19 @@ def whole_pages(slots: int, shape: Shape) -> int:
     contiguous, and many libraries copy it first.
     """
     return _round_up(slots, mmap.PAGESIZE // math.gcd(slot_bytes(shape), mmap.PAGESIZE))
+
+
+def _fence() -> None:
+    """Have every processor see all reads and writes before this as earlier than those after it.
+
+    Python has no name for that, and only x86 keeps such an order by itself. But no access moves down past
+    the release of a lock or up past an acquisition, and these two keep their order.
+    """
+    # A lock of its own, which nothing that interrupts this can ever wait for.
+    lock = threading.Lock()
+    for _ in range(2):
+        lock.acquire()
+        lock.release()
 
 
 def _head_bytes(slots: int) -> int:

@@ -8,25 +8,31 @@ segments of other processes, cpython #82300.)
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from protocol import endpoint
+from protocol import endpoint, room
 from protocol.header import ProtocolError
 from protocol.ring import Ring, Shape, file_bytes, whole_pages
+from protocol.room import MEBIBYTE, NoRoom
 
 DIRECTORY_VARIABLE = "FRAMEPAIR_SHM_DIR"
 # SOURCE.RUN.COUNT.SLOTS.ring: the name says what a reader has to know before it maps the file.
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{1,16}\.\d{1,9}\.(\d{1,9})\.ring\Z")
-MEBIBYTE = 1024 * 1024
-
-
-class NoRoom(RuntimeError):  # noqa: N818 - it says what there is
-    """A ring does not fit; the message has the figures and says what to do."""
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{1,16}\.[0-9]{1,9}\.([0-9]{1,9})\.ring\Z")
+# Neither a link nor a pipe that nobody writes to may lead or keep us anywhere.
+TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Many producers may start at once, and each reserves its memory while the others wait. Who only tidies up
+# can leave it to the next one.
+MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
+LOCK_POLL_S = 0.01
+# Of finding the directory where it was just made.
+ATTEMPTS = 100
 
 
 def default_directory() -> Path:
@@ -38,35 +44,32 @@ def default_directory() -> Path:
 class SharedRing:
     """A ring that this process writes and others read, until ``close``.
 
-    All of its memory is reserved here: later there is no page fault, and no SIGBUS either.
+    All of its memory is reserved and mapped here: later there is no page fault for the writer, and no SIGBUS
+    for anybody. Raises NoRoom if that can't be done, EndpointError if the directory can't be used.
     """
 
     def __init__(self, directory: Path, stem: str, slots: int, shape: Shape) -> None:
         slots = whole_pages(slots, shape)
         nbytes = file_bytes(slots, shape)
         self.name = f"{stem}.{slots}.ring"
-        self._path = endpoint.make_run_dir(directory) / self.name
-        with _locked(directory):
-            _remove_stale(directory)
-            _check_room(directory, nbytes)
-            self._lock = os.open(
-                self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
-            )
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.posix_fallocate(self._lock, 0, nbytes)
-                self.ring = Ring(slots, shape, self._lock)
-            except OSError as error:
-                self.close()
-                raise NoRoom(
-                    f"no {nbytes // MEBIBYTE} MiB in {directory}: {error.strerror}"
-                ) from None
+        self._path = directory / self.name
+        self._lock = -1
+        try:
+            self._lock = _create(self._path, nbytes)
+            self.ring = Ring(slots, shape, self._lock)
+        except OSError as error:
+            self.close()
+            raise NoRoom(
+                f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}:"
+                " choose a smaller --history, or another --shm-dir"
+            ) from None
 
     def close(self) -> None:
         """Remove the ring; who has mapped it keeps what it holds."""
-        self._path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
+        if self._lock >= 0:
+            self._path.unlink(missing_ok=True)
             os.close(self._lock)
+            self._lock = -1
 
 
 def attach(directory: Path, name: str, shape: Shape) -> Ring:
@@ -76,13 +79,18 @@ def attach(directory: Path, name: str, shape: Shape) -> Ring:
         raise ProtocolError("that is not the name of a ring")
     slots = int(match.group(1))
     try:
-        descriptor = os.open(directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(directory / name, TO_READ)
     except OSError as error:
         raise ProtocolError(f"no ring {name} in {directory}: {error.strerror}") from None
     try:
         status = os.fstat(descriptor)
         wanted = (os.getuid(), file_bytes(slots, shape))
-        if not stat.S_ISREG(status.st_mode) or (status.st_uid, status.st_size) != wanted:
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or (status.st_uid, status.st_size) != wanted
+            # Beyond the end of the file is nothing but a SIGBUS.
+            or slots != whole_pages(slots, shape)
+        ):
             raise ProtocolError(f"{name} is not a ring of {slots} frames of shape {shape}")
         return Ring(slots, shape, descriptor, writable=False)
     except OSError as error:
@@ -93,17 +101,15 @@ def attach(directory: Path, name: str, shape: Shape) -> Ring:
 
 def remove_stale(directory: Path) -> None:
     """Remove the rings of owners that are dead, and the directory if nothing is left in it."""
-    if directory.is_dir():
-        with contextlib.suppress(OSError), _locked(directory):
-            _remove_stale(directory)
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+    with contextlib.suppress(OSError), _locked(directory, TIDY_PATIENCE_S):
+        _remove_stale(directory)
+        directory.rmdir()
 
 
 def _remove_stale(directory: Path) -> None:
-    for path in directory.glob("*.ring"):
+    for path in [path for path in directory.iterdir() if NAME.match(path.name)]:
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(path, TO_READ)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
@@ -111,35 +117,60 @@ def _remove_stale(directory: Path) -> None:
                 os.close(descriptor)
 
 
+def _create(path: Path, nbytes: int) -> int:
+    """Make a file of ``nbytes`` in a directory made if need be; return a descriptor that holds it locked."""
+    directory = path.parent
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        # Whoever tidies up may have removed it since.
+        with contextlib.suppress(FileNotFoundError), _locked(directory, MAKE_PATIENCE_S):
+            endpoint.make_run_dir(directory, "directory of shared memory")
+            _remove_stale(directory)
+            room.check(directory, nbytes)
+            return _reserve(path, nbytes)
+    raise FileNotFoundError(errno.ENOENT, "the directory is not there, or not for long")
+
+
+def _reserve(path: Path, nbytes: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.posix_fallocate(descriptor, 0, nbytes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep others from looking for stale rings, or for room, while one is being made."""
+def _locked(directory: Path, patience_s: float) -> Iterator[None]:
+    """Keep others from looking for stale rings, or for room, while one is being made.
+
+    Raises TimeoutError if somebody else does for longer than ``patience_s``, FileNotFoundError if the
+    directory is gone.
+    """
+    deadline_s = time.monotonic() + patience_s
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while not _try_lock(descriptor):
+            # Not a wait in the kernel: the holder may be stopped, or hold it for another reason for good.
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(errno.ETIMEDOUT, "another process has it locked")
+            time.sleep(LOCK_POLL_S)
+        # It may have been removed before we had the lock, and made again: then others lock the new one.
+        if not os.path.samestat(os.fstat(descriptor), directory.stat()):
+            raise FileNotFoundError(errno.ENOENT, "the directory was removed")
         yield
     finally:
         os.close(descriptor)
 
 
-def _check_room(directory: Path, nbytes: int) -> None:
-    """Raise NoRoom if a ring of ``nbytes`` does not fit into the file system, or into memory."""
-    status = os.statvfs(directory)
-    free = {str(directory): status.f_bavail * status.f_frsize, "memory": _free_memory()}
-    for where, free_bytes in free.items():
-        if nbytes > free_bytes:
-            raise NoRoom(
-                f"a ring of {nbytes // MEBIBYTE} MiB is needed and {where} has {free_bytes // MEBIBYTE} MiB"
-                " free: choose a smaller --history, or give more (docker: --shm-size, compose: shm_size)"
-            )
-
-
-def _free_memory() -> int:
-    """Return how many bytes can be had: of the machine and, in a container, of its share."""
-    rows = Path("/proc/meminfo").read_text().splitlines()
-    free = next(int(row.split()[1]) * 1024 for row in rows if row.startswith("MemAvailable"))
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        free = min(free, limit - int((group / "memory.current").read_text()))
-    return free
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

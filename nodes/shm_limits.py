@@ -1,0 +1,19 @@
+"""What shared memory cannot do, to be said before anything starts."""
+
+from __future__ import annotations
+
+from nodes.runtime import Refused
+from protocol import endpoint
+
+
+def refuse_beyond(pace: str | None, push: str) -> None:
+    """Raise Refused if frames in shared memory can't be sent at this pace, or to this address."""
+    if pace == "max":
+        raise Refused(
+            "--payload shm cannot wait for consumers, as --pace max has to: use --payload raw"
+        )
+    if not endpoint.is_on_this_machine(push):
+        raise Refused(
+            f"--payload shm: {push} may be another machine, which cannot see this one's memory:"
+            " use --payload raw"
+        )
