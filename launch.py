@@ -12,12 +12,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nodes.signal_queue import SignalQueue
+from nodes.launching.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
-    from nodes.options import Options
-    from nodes.processes import Processes
-    from nodes.table import Kind, Node, Plan
+    from nodes.launching.options import Options
+    from nodes.launching.processes import Processes
+    from nodes.launching.table import Kind, Node, Plan
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
         from cyclopts import CycloptsError
 
-        from nodes import options, table
+        from nodes.launching import options, table
         from nodes.runtime import Refused
         from protocol.endpoint import EndpointError
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
-    from nodes import run_dir, table
-    from nodes.processes import Processes
+    from nodes.launching import run_dir, table
+    from nodes.launching.processes import Processes
     from nodes.runtime import LAUNCHER_VARIABLE, LOG_LEVEL_VARIABLE
     from protocol import clock
 
@@ -81,7 +81,7 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
 
 def show(options: Options, plan: Plan) -> int:
     """Print the nodes' commands, each to be pasted into a terminal; start nothing."""
-    from nodes import table
+    from nodes.launching import table
 
     offline = options.pace == "max"
     if options.duration is not None and not offline:

@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.source import CaptureLost, Format, FrameLost, SourceError, blaming
-from nodes.synthetic import Synthetic
-from nodes.uri import SourceUri, parse, redact
+from nodes.sources.source import CaptureLost, Format, FrameLost, SourceError, blaming
+from nodes.sources.synthetic import Synthetic
+from nodes.sources.uri import SourceUri, parse, redact
 
 __all__ = [
     "Capture",
@@ -63,7 +63,7 @@ def open_capture(
     if source.synthetic is not None:
         return Synthetic(name, source.synthetic, loop=loop)
     # Not at the top, because it loads OpenCV, which a synthetic source shouldn't have to wait for.
-    from nodes.video import FileVideo, LiveVideo
+    from nodes.sources.video import FileVideo, LiveVideo
 
     if source.live:
         return LiveVideo(name, source, open_timeout_s, read_timeout_s)

@@ -9,7 +9,7 @@ import zmq
 from nodes.runtime import Stop
 from nodes.schedule import Stamp
 from nodes.seldom import Seldom
-from nodes.source import Format, FrameLost
+from nodes.sources.source import Format, FrameLost
 from protocol import clock
 from protocol.frame import EndReason, FrameHeader, Pace, SourceEnd
 from protocol.payload import Packed

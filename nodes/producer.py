@@ -16,9 +16,9 @@ from cyclopts import Parameter
 from nodes import runtime, shm_limits
 from nodes.capture import Capture
 from nodes.outbox import Outbox
-from nodes.reopen import open_source
 from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
-from nodes.source import Format, FrameLost, SourceError
+from nodes.sources.reopen import open_source
+from nodes.sources.source import Format, FrameLost, SourceError
 from protocol import clock, header, payload, shared_ring, socket
 from protocol.frame import EndReason
 from protocol.payload import Payload, Raw, Shared

@@ -13,9 +13,9 @@ from cyclopts import Parameter, validators
 
 from nodes import runtime
 from nodes.latency import PairTimes
-from nodes.ledger import Ledger
-from nodes.report import Report, refuse_unwritable
-from nodes.screen import Screen
+from nodes.reporting.ledger import Ledger
+from nodes.reporting.report import Report, refuse_unwritable
+from nodes.reporting.screen import Screen
 from protocol.clip import Clip, Pair
 from protocol.subscriber import Subscription, subscribe
 

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from nodes.announcement import ClosedWindow
-from nodes.closing import Closing
-from nodes.open_windows import OpenClip, OpenWindows
-from nodes.rules import Rules
-from nodes.startup import Held, Startup
-from nodes.track import Track
+from nodes.pairing.announcement import ClosedWindow
+from nodes.pairing.closing import Closing
+from nodes.pairing.open_windows import OpenClip, OpenWindows
+from nodes.pairing.rules import Rules
+from nodes.pairing.startup import Held, Startup
+from nodes.pairing.track import Track
 from protocol.frame import FrameHeader, SourceEnd
 from protocol.pair import PairHeader, Totals, max_spans
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nodes.capture import Capture, SourceError, open_capture
-from nodes.pattern import read
+from nodes.sources.pattern import read
 
 Image = NDArray[np.uint8]
 

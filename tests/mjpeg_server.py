@@ -13,7 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from nodes.pattern import stamp
+from nodes.sources.pattern import stamp
 
 HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
 REFUSAL = b"HTTP/1.0 503 Service Unavailable\r\n\r\n"

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nodes import pattern
+from nodes.sources import pattern
 from protocol import Pair
 from protocol.endpoint import Endpoints, ipc_endpoints, tcp_endpoints
 from tests.processes import Running, python

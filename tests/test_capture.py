@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nodes.capture import Format, FrameLost, SourceError
-from nodes.pattern import Stamp, read, source_crc
+from nodes.sources.pattern import Stamp, read, source_crc
 from tests.captures import opened, retrieved, seqs
 from tests.videos import rotate, write_video
 
@@ -112,7 +112,7 @@ def test_a_frame_that_cannot_be_decoded_is_lost_alone(
     capture = opened(write_video(tmp_path / "a.mp4"))
     assert capture.grab()
     with monkeypatch.context() as patch:
-        patch.setattr("nodes.video.decode", lambda *_: None)
+        patch.setattr("nodes.sources.video.decode", lambda *_: None)
         with pytest.raises(FrameLost, match="source left: a frame cannot be decoded"):
             retrieved(capture)
     assert seqs(capture) == list(range(1, 10))

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from nodes.continuity import MAX_LOST, MAX_RUNS, Arrival, Continuity
-from nodes.holes import MAX_HOLES
+from nodes.pairing.continuity import MAX_LOST, MAX_RUNS, Arrival, Continuity
+from nodes.pairing.holes import MAX_HOLES
 from protocol.frame import SourceEnd
 from protocol.header import MAX_INT
 from tests.feed import BEGIN_NS, PERIOD_NS, at, frame

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nodes import decoding
 from nodes.capture import CaptureLost, Format
+from nodes.sources import decoding
 from tests.captures import opened
 
 Image = NDArray[np.uint8]
@@ -100,8 +100,8 @@ def test_frames_that_piled_up_before_the_first_grab_are_left_out(
     waits_s: list[float], left_out: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = SlowVideo(list(waits_s))
-    monkeypatch.setattr("nodes.video.open_stream", lambda *_: video)
-    monkeypatch.setattr("nodes.video.time", video)
+    monkeypatch.setattr("nodes.sources.video.open_stream", lambda *_: video)
+    monkeypatch.setattr("nodes.sources.video.time", video)
     capture = opened("rtsp://host/x")
     for later in range(2):
         assert capture.grab()
@@ -111,6 +111,6 @@ def test_frames_that_piled_up_before_the_first_grab_are_left_out(
 def test_a_stream_that_breaks_off_while_the_pile_is_left_out_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nodes.video.open_stream", lambda *_: SlowVideo([0.2, 0.001]))
+    monkeypatch.setattr("nodes.sources.video.open_stream", lambda *_: SlowVideo([0.2, 0.001]))
     with pytest.raises(CaptureLost, match="has broken off"):
         opened("rtsp://host/x").grab()

@@ -41,7 +41,7 @@ die_with_launcher()
 DRIVER = """
 import json, os, signal, sys
 import launch
-from nodes import options, table
+from nodes.launching import options, table
 stand_ins, settings = map(json.loads, sys.argv[1:3])
 table.table = lambda *_, **__: [
     table.Node(name, kind, (sys.executable, "-c", script, name, manners))

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from nodes.ledger import Account, Ledger, sentence
+from nodes.reporting.ledger import Account, Ledger, sentence
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.frame import EndReason, FrameHeader

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from cyclopts import CycloptsError
 
-from nodes import options
-from nodes.options import Options
+from nodes.launching import options
+from nodes.launching.options import Options
 from nodes.runtime import Refused
 
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from nodes import reopen
 from nodes.capture import Capture
-from nodes.pattern import Stamp, read, source_crc
-from nodes.reopen import Reopening, open_source
-from nodes.source import SourceError
+from nodes.sources import reopen
+from nodes.sources.pattern import Stamp, read, source_crc
+from nodes.sources.reopen import Reopening, open_source
+from nodes.sources.source import SourceError
 from tests.mjpeg_server import MjpegServer, silent_server, unused_address
 
 

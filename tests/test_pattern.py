@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nodes.pattern import Stamp, read, source_crc, stamp
-from nodes.source import Format
-from nodes.synthetic import Synthetic
+from nodes.sources.pattern import Stamp, read, source_crc, stamp
+from nodes.sources.source import Format
+from nodes.sources.synthetic import Synthetic
 
 Image = NDArray[np.uint8]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import zmq
 
-from nodes import pattern
+from nodes.sources import pattern
 from protocol import Pair, subscribe
 from tests.pipeline import Pipeline, check, checked
 

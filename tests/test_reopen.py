@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from nodes import reopen
 from nodes.capture import Capture
-from nodes.reopen import Reopening
-from nodes.source import CaptureLost, Format, FrameLost, SourceError
+from nodes.sources import reopen
+from nodes.sources.reopen import Reopening
+from nodes.sources.source import CaptureLost, Format, FrameLost, SourceError
 
 Image = NDArray[np.uint8]
 
@@ -104,9 +104,13 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
     assert source.grab()
     assert source.reopened == 1
     assert [(record.name, record.levelname, record.message) for record in caplog.records] == [
-        ("nodes.reopen", "WARNING", "source left: rtsp://host/x has broken off; trying again until it works"),
-        ("nodes.reopen", "INFO", "source left is back after 15.5 s"),
-    ]  # fmt: skip
+        (
+            "nodes.sources.reopen",
+            "WARNING",
+            "source left: rtsp://host/x has broken off; trying again until it works",
+        ),
+        ("nodes.sources.reopen", "INFO", "source left is back after 15.5 s"),
+    ]
 
 
 def test_pauses_grow_and_begin_anew_after_a_frame(clock: Clock) -> None:

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from nodes.latency import PairTimes
-from nodes.ledger import Account
-from nodes.report import Report, refuse_unwritable
+from nodes.reporting.ledger import Account
+from nodes.reporting.report import Report, refuse_unwritable
 from nodes.runtime import Refused
 
 MS = 1_000_000

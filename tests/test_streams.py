@@ -12,7 +12,7 @@ import cv2
 import pytest
 
 from nodes.capture import CaptureLost, Format
-from nodes.video import LiveVideo
+from nodes.sources.video import LiveVideo
 from tests.captures import TIMEOUT_S, opened, refusal, seqs
 from tests.mjpeg_server import MjpegServer, silent_server, unused_address
 from tests.videos import write_video

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes import table
-from nodes.naming import name_sources
-from nodes.options import Options
+from nodes.launching import table
+from nodes.launching.naming import name_sources
+from nodes.launching.options import Options
+from nodes.launching.table import Node
 from nodes.runtime import Refused
-from nodes.table import Node
 from protocol.endpoint import EndpointError
 from tests.processes import ROOT, Running, python
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.source import Format, SourceError
-from nodes.uri import parse, redact
+from nodes.sources.source import Format, SourceError
+from nodes.sources.uri import parse, redact
 
 
 @pytest.mark.parametrize(

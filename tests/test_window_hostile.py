@@ -126,7 +126,7 @@ def test_counts_stay_within_what_a_header_can_say() -> None:
 
 
 def test_counts_end_before_they_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nodes.continuity.MAX_LOST", 2**62)
+    monkeypatch.setattr("nodes.pairing.continuity.MAX_LOST", 2**62)
     feed = Feed("left")
     for run in range(5):
         feed.send(frame(seq=2**62 - 1, run=run, captured_ns=at(0)))
@@ -227,7 +227,7 @@ def test_outages_that_are_over_are_forgotten() -> None:
 def test_a_span_never_counts_more_frames_than_a_header_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nodes.open_windows.MAX_SPAN_FRAMES", 4)
+    monkeypatch.setattr("nodes.pairing.open_windows.MAX_SPAN_FRAMES", 4)
     feed = Feed("left")
     (announced,) = feed.send(*frames("left", range(10)))
     assert [(s.first, s.count) for s in announced.clips["left"].spans] == [(0, 4), (4, 4), (8, 2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from nodes.pattern import stamp
+from nodes.sources.pattern import stamp
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from nodes.holes import Holes
+from nodes.pairing.holes import Holes
 from protocol.frame import FrameHeader, SourceEnd
 from protocol.header import MAX_INT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from nodes.continuity import Arrival, Continuity
+from nodes.pairing.continuity import Arrival, Continuity
 from protocol.frame import EndReason, FrameHeader, SourceEnd
 from protocol.pair import Missing, Totals
 

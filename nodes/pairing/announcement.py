@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.open_windows import OpenClip
-from nodes.track import Track
+from nodes.pairing.open_windows import OpenClip
+from nodes.pairing.track import Track
 from protocol.pair import ClipHeader
 
 # Frames that had to be left out because a header has no room for so many pieces: their stamps are in disorder,

@@ -10,9 +10,10 @@ import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from nodes.table import Kind, Node
+from nodes.launching.table import Kind, Node
 
-ROOT = Path(__file__).resolve().parent.parent
+# Where launch.py is, and with it the packages nodes and protocol.
+ROOT = Path(__file__).resolve().parents[2]
 # How long the kernel may take to end a process that was killed.
 KILL_S = 0.5
 

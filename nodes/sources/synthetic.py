@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.lettering import GLYPH_ROWS, lettering
-from nodes.pattern import source_crc, stamp
-from nodes.source import Format
+from nodes.sources.lettering import GLYPH_ROWS, lettering
+from nodes.sources.pattern import source_crc, stamp
+from nodes.sources.source import Format
 
 Image = NDArray[np.uint8]
 

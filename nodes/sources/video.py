@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.decoding import decode, first_format, reshaped
-from nodes.opencv import open_camera, open_file, open_stream
-from nodes.source import CaptureLost, Format, FrameLost, SourceError, blaming
-from nodes.uri import SourceUri
+from nodes.sources.decoding import decode, first_format, reshaped
+from nodes.sources.opencv import open_camera, open_file, open_stream
+from nodes.sources.source import CaptureLost, Format, FrameLost, SourceError, blaming
+from nodes.sources.uri import SourceUri
 
 Image = NDArray[np.uint8]
 

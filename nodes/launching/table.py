@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from nodes import shm_limits
-from nodes.naming import name_sources
-from nodes.options import Options
+from nodes.launching.naming import name_sources
+from nodes.launching.options import Options
 from nodes.runtime import Refused
 from protocol import endpoint
 from protocol.endpoint import Endpoints

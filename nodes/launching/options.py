@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
-from nodes import config
+from nodes.launching import config
 
 DESCRIPTION = """Pair the frames of several videos by capture time, and print a line per pair.
 

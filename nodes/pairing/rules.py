@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.track import IDLE_PERIODS
+from nodes.pairing.track import IDLE_PERIODS
 from protocol.frame import FrameHeader, Pace
 
 # A stamp further ahead than this is wrong: windows that nobody can close would pile up behind it.

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from nodes.pattern import MIN_HEIGHT, MIN_WIDTH
-from nodes.source import Format, SourceError
+from nodes.sources.pattern import MIN_HEIGHT, MIN_WIDTH
+from nodes.sources.source import Format, SourceError
 from protocol.frame import CHANNELS, MAX_SIDE
 
 Kind = Literal["file", "camera", "stream", "synthetic"]

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from nodes.naming import is_name
+from nodes.launching.naming import is_name
 from nodes.runtime import Refused
 
 # What a key may hold, by the type of its option.

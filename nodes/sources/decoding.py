@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nodes.source import Format, SourceError
-from nodes.uri import MAX_FPS, MIN_FPS
+from nodes.sources.source import Format, SourceError
+from nodes.sources.uri import MAX_FPS, MIN_FPS
 
 Image = NDArray[np.uint8]
 

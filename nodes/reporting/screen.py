@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nodes.pair_line import Layout, frames, words
+from nodes.reporting.pair_line import Layout, frames, words
 from protocol.clip import Pair
 
 # Wide enough that no table is squeezed into a pipe or a file as it would be into 80 columns.

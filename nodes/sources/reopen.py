@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nodes.capture import Capture, open_capture
-from nodes.source import CaptureLost, Format, FrameLost, SourceError, blaming
-from nodes.uri import parse
+from nodes.sources.source import CaptureLost, Format, FrameLost, SourceError, blaming
+from nodes.sources.uri import parse
 
 # Between two attempts; each pause is twice the one before, and a frame begins them anew.
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nodes.open_windows import OpenWindows
-from nodes.rules import Rules
-from nodes.track import Track
+from nodes.pairing.open_windows import OpenWindows
+from nodes.pairing.rules import Rules
+from nodes.pairing.track import Track
 
 # After so many windows in which nobody captured anything, further ones are passed over, not announced: in
 # real time if they all were over before anybody looked at the clock, with pace max in any case.

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import cv2
 
-from nodes.decoding import frame_count
-from nodes.source import SourceError
-from nodes.uri import SourceUri
+from nodes.sources.decoding import frame_count
+from nodes.sources.source import SourceError
+from nodes.sources.uri import SourceUri
 
 # FFmpeg prints what it thinks of a video on stderr; what matters is raised or logged by us. FFmpeg's
 # own choice for RTSP is UDP, which loses packets and hangs behind a firewall (opencv/opencv#27091).

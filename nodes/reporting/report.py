@@ -13,9 +13,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from nodes import ledger
 from nodes.latency import Histogram, PairTimes
-from nodes.ledger import Account
+from nodes.reporting import ledger
+from nodes.reporting.ledger import Account
 from nodes.runtime import Refused
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")

@@ -1,0 +1,1 @@
+"""Files, cameras, streams and synthetic pictures: what `nodes.capture` opens."""
