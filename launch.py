@@ -87,6 +87,8 @@ def show(options: Options, plan: Plan) -> int:
     if options.duration is not None and not offline:
         say("--duration counts from the start: add --until UTC_SECONDS to the producers yourself")
     nodes = table.table(options, plan, table.until_ns(options, 0) if offline else None)
+    if options.listen and ("//*:" in options.listen or "//0.0.0.0:" in options.listen):
+        say("other machines reach the combiner at its own address: put that in place of 127.0.0.1")
     if any(node.environment for node in nodes):
         say("an address below may hold a password")
     try:

@@ -1,5 +1,6 @@
 """Write one picture per pair: the first frame of each source, side by side, at the height of the first."""
 
+import contextlib
 import sys
 
 import cv2
@@ -32,4 +33,5 @@ def resized(image: cv2.typing.MatLike, height: int) -> cv2.typing.MatLike:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):
+        main()

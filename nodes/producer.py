@@ -174,7 +174,12 @@ def _stamps(options: Options, source_format: Format) -> Stamps:
         return MediaStamps(source_format.fps)
     if source_format.live:
         return LiveStamps(source_format.fps)
-    return PacedStamps(source_format.fps, start_ns=clock.now_ns())
+    start_ns = clock.now_ns()
+    if source_format.total or options.loop:
+        # A video with a beginning begins with a window, or its first frames would be in no pair.
+        window_ns = round(options.window * 1e9)
+        start_ns = -(-start_ns // window_ns) * window_ns
+    return PacedStamps(source_format.fps, start_ns)
 
 
 def _total(source_format: Format, options: Options) -> int:

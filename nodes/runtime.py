@@ -24,14 +24,13 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 # The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself.
 STOP_DEADLINE_S = 5.0
-ECHO_S = 0.5
 MAX_SECONDS = 1e9
 # A stop may come twice: from systemd and from the launcher, or from timeout(1), which signals a process
 # and then its group. That is not somebody who loses patience.
 ECHO_S = 0.5
 PR_SET_PDEATHSIG = 1
 # From glibc's malloc.h. The largest threshold that it takes is half the size of a heap.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024
 TRIM_THRESHOLD_BYTES = 512 * 1024 * 1024
 

@@ -43,7 +43,8 @@ class Layout:
 
     def line(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> Text:
         """Return what there is to say of ``pair`` in numbers."""
-        lag = "-" if pair.header.pace == "max" or not frames(pair) else f"{pair.lag_ns / 1e6:.1f}"
+        measured = pair.header.pace == "realtime" and not pair.partial and frames(pair)
+        lag = "-" if not measured else f"{pair.lag_ns / 1e6:.1f}"
         interval = "-" if interval_ns is None else f"{interval_ns / 1e9:.3f}"
         cell = self._frames_cell(pair)
         cell.pad_right(self._frames_width - cell.cell_len)

@@ -91,9 +91,15 @@ class Report:
         times = self.times
         if not times.pairs:
             yield f"No pair came from {self.address} in {self.duration_s:.1f} s."
+            if any(account.captured for account in self.accounts.values()):
+                yield (
+                    "No window was covered from its start to its end: --pace max takes every frame of a"
+                    " short video, and a smaller --window has shorter pairs."
+                )
         else:
+            came = "1 pair" if times.pairs == 1 else f"{times.pairs} pairs"
             yield (
-                f"{times.pairs} pairs in {self.duration_s:.1f} s: {times.complete} complete,"
+                f"{came} in {self.duration_s:.1f} s: {times.complete} complete,"
                 f" {times.partial} cut short by the end of the stream."
             )
         if self.lost_pairs:
