@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import select
 import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nodes.launching.say import say
 from nodes.launching.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
     from nodes.launching.options import Options
-    from nodes.launching.processes import Processes
-    from nodes.launching.table import Kind, Node, Plan
+    from nodes.launching.plan import Plan
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
-# Frames flow this way, so what is on its way when one kind stops is still taken by the next.
-STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
-# How long each kind may take to stop before it is killed: all of them within five seconds.
-STAGE_S = 1.5
+EXIT_USAGE = 2
 # How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
 SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
-# timeout(1) sends its signal to a process and then to its group: that is not a second Ctrl-C.
-ECHO_S = 0.5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
         from cyclopts import CycloptsError
 
-        from nodes.launching import options, table
+        from nodes.launching import options
+        from nodes.launching import plan as planning
         from nodes.runtime import Refused
         from protocol.endpoint import EndpointError
 
@@ -45,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asked = options.parse(sys.argv[1:] if arguments is None else arguments)
             if asked is None:
                 return 0
-            plan = table.plan(asked)
+            if asked.keygen:
+                return make_keys(asked.keygen)
+            if asked.plan:
+                return show_needs(arguments)
+            plan = planning.plan(asked)
             return show(asked, plan) if asked.print else run(asked, plan, signals)
         except (CycloptsError, EndpointError, Refused) as error:
             say(" ".join(str(error).split()))
@@ -54,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
+    from nodes.dying import LAUNCHER_VARIABLE
     from nodes.launching import run_dir, table
+    from nodes.launching.pipeline import Pipeline
     from nodes.launching.processes import Processes
-    from nodes.runtime import LAUNCHER_VARIABLE, LOG_LEVEL_VARIABLE
+    from nodes.runtime import LOG_LEVEL_VARIABLE
     from protocol import clock
 
     environment = {
@@ -69,7 +69,14 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         now_ns = clock.now_ns()
         until_ns = table.until_ns(options, now_ns)
         settle_s = SETTLE_OFFLINE_S if offline else SETTLE_S
-        pipeline = Pipeline(Processes(environment), signals, settle_s)
+        pipeline = Pipeline(
+            Processes(environment, signals),
+            signals,
+            settle_s=settle_s,
+            health_timeout_s=options.health_timeout,
+            verbose=options.verbose,
+            faults=plan.faults,
+        )
         if until_ns is not None and not offline:
             pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
         try:
@@ -77,6 +84,30 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         finally:
             if "shm" in plan.payloads.values():
                 run_dir.clear_shared_memory(options.shm_dir)
+
+
+def make_keys(directory: Path) -> int:
+    """Make keys for a pipeline on several machines."""
+    from protocol import keys
+
+    keys.make(directory)
+    say(
+        f"{directory}: the combiner's machine needs all of it, the others server.key and client.key_secret"
+    )
+    return 0
+
+
+def show_needs(arguments: Sequence[str] | None) -> int:
+    """Print what the pipeline will take; start nothing."""
+    import subprocess
+
+    from nodes.launching.processes import python_path
+
+    # Another process: to look at videos takes what a launcher should not have to load.
+    command = (sys.executable, "-P", "-m", "nodes.planning.main")
+    asked = sys.argv[1:] if arguments is None else arguments
+    environment = {**os.environ, **python_path()}
+    return subprocess.run((*command, *asked), env=environment, check=False).returncode  # noqa: S603
 
 
 def show(options: Options, plan: Plan) -> int:
@@ -97,118 +128,6 @@ def show(options: Options, plan: Plan) -> int:
         # The reader has seen enough; Python would flush once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-
-
-class Pipeline:
-    """Decides what becomes of the pipeline when a node ends, a signal comes or time is up."""
-
-    def __init__(self, processes: Processes, signals: SignalQueue, settle_s: float) -> None:
-        self._processes = processes
-        self._signals = signals
-        self._settle_s = settle_s
-        self._end_by_s = math.inf
-        self._exit_code = 0
-
-    def run(self, nodes: Sequence[Node]) -> int:
-        """Start ``nodes``, wait until they have ended or something asks for a stop; return the exit code."""
-        try:
-            self._start(nodes)
-            self._watch()
-            self._stop()
-        finally:
-            self._processes.kill()
-        return self._exit_code
-
-    def end_by(self, monotonic_s: float) -> None:
-        """Stop what still runs at that time."""
-        self._end_by_s = monotonic_s
-
-    def _start(self, nodes: Sequence[Node]) -> None:
-        """Start all nodes at once: they wait for each other."""
-        for node in reversed(nodes):
-            try:
-                self._processes.start(node)
-            except (OSError, ValueError) as error:
-                say(f"cannot start {node.name}: {error}")
-                self._exit_code = EXIT_FAILED
-                self._processes.kill()
-                return
-
-    def _watch(self) -> None:
-        """Return when all nodes have ended or the rest should stop."""
-        while self._processes:
-            if self._signals.wait(self._end_by_s) != signal.SIGCHLD:
-                return
-            ended = self._processes.reap()
-            going_on = [self._goes_on_without(node, status) for node, status in ended]
-            if not all(going_on):
-                return
-
-    def _goes_on_without(self, node: Node, status: int) -> bool:
-        """Take note of how ``node`` ended and tell whether the rest goes on."""
-        producing = bool(self._processes.running("producer"))
-        if status == EXIT_USAGE:
-            # It has said why; whatever the others would report now only hides that.
-            self._exit_code = EXIT_USAGE
-            self._processes.kill()
-            return False
-        if node.kind == "sink" and (status == 0 or nobody_reads(sys.stdout.fileno())):
-            return False
-        if status != 0:
-            others = node.kind == "producer" and producing
-            self._fail(node, status, ": the others go on" if others else "")
-            return others
-        if node.kind == "combiner" or not producing:
-            self.end_by(time.monotonic() + self._settle_s)
-        # A combiner waits for the return of a producer that died, though nobody restarts it.
-        return producing or self._exit_code == 0
-
-    def _stop(self) -> None:
-        """Stop what runs, kind by kind, in the order in which frames flow."""
-        began_s = deadline_s = time.monotonic()
-        for kind in STOP_ORDER:
-            self._processes.terminate(kind)
-            # What one kind doesn't need of its time is left to the next.
-            deadline_s += STAGE_S
-            while running := self._processes.running(kind):
-                number = self._signals.wait(deadline_s)
-                if number == signal.SIGINT and time.monotonic() > began_s + ECHO_S:
-                    self._exit_code = EXIT_INTERRUPTED
-                    return
-                if number is None:
-                    self._give_up(running)
-                for node, status in self._processes.reap():
-                    # One that hadn't come to handle signals yet ends of SIGTERM.
-                    if status not in (0, -signal.SIGTERM):
-                        self._fail(node, status)
-
-    def _give_up(self, nodes: list[Node]) -> None:
-        self._processes.kill(nodes)
-        for node in nodes:
-            say(f"{node.name} did not stop in time and was killed")
-            # A producer whose camera hangs has nothing more to say; without the others, pairs are lost.
-            if node.kind != "producer":
-                self._exit_code = self._exit_code or EXIT_FAILED
-
-    def _fail(self, node: Node, status: int, consequence: str = "") -> None:
-        how = f"exit status {status}"
-        if status < 0:
-            how = f"signal {-status} ({signal.strsignal(-status)})"
-        say(f"{node.name} ended with {how}{consequence}")
-        self._exit_code = self._exit_code or EXIT_FAILED
-
-
-def nobody_reads(descriptor: int) -> bool:
-    """Tell whether the other end of a pipe is closed, as when ``head`` has its lines."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
-
-
-def say(sentence: str) -> None:
-    """Tell the user, if anybody still listens."""
-    with contextlib.suppress(OSError):
-        print(f"launch: {sentence}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ class Capture(Protocol):
     """An open source. One thread uses it at a time."""
 
     @property
+    def reopened(self) -> int:
+        """How often the source was opened again, after it had failed."""
+
+    @property
     def format(self) -> Format:
         """What frames look like; ``retrieve`` changes it if the source changed the size of its frames."""
 

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
@@ -13,12 +14,14 @@ import zmq
 from cyclopts import Parameter
 
 from nodes import runtime
+from nodes.health import Health, from_environment
 from nodes.inbox import Inbox
 from nodes.intake import FrameArrival, Intake
 from nodes.publisher import Publisher
 from nodes.window import Rules, Windows
-from protocol import clock, header, socket
+from protocol import clock, header, keys, socket
 from protocol.frame import EndReason
+from protocol.keys import ServerKeys
 from protocol.pair import MAX_SOURCES
 
 # How often the clock is looked at while nothing arrives.
@@ -45,6 +48,10 @@ class Options:
     """After how many seconds of silence a source is offline, and nobody waits for it."""
     start_timeout: float = 5.0
     """After how many seconds the first pair comes without the sources that have not begun."""
+    keys: Path | None = None
+    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
+    insecure: Annotated[bool, Parameter(negative=())] = False
+    """Use an address on a network without keys: everybody there can read, and can send."""
     max_bytes: int | None = None
     """How many bytes of a source may wait here, and of all sources for a subscriber; else two windows."""
 
@@ -54,21 +61,27 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
     addresses = _addresses(options.pull)
     rules = _rules(options)
-    stop = runtime.stop_on_signals()
+    asked = [*addresses.values(), options.pub]
+    server = keys.server(options.keys, asked, insecure=options.insecure)
+    health = from_environment()
+    stop = runtime.stop_on_signals(health)
     runtime.keep_buffers()
     bell = threading.Event()
     run = clock.now_ns()
     windows: Windows[zmq.Frame] = Windows(addresses, rules, run)
     with (
         socket.new_context(io_threads=len(addresses) + 1) as context,
-        socket.publish(context, options.pub) as xpub,
-        _receiving(context, addresses, bell, lossless=options.pace == "max") as inboxes,
+        socket.accepting(context, server),
+        socket.publish(context, options.pub, keys=server) as xpub,
+        _receiving(
+            context, addresses, bell, lossless=options.pace == "max", keys=server
+        ) as inboxes,
     ):
         publisher = Publisher(
             xpub, sources=len(addresses), rules=rules, max_bytes=options.max_bytes, stop=stop
         )
-        combiner = Combiner(windows, inboxes, publisher, rules, options.max_bytes)
-        runtime.ready(f"{', '.join(addresses)} -> {options.pub}")
+        combiner = Combiner(windows, inboxes, publisher, rules, options.max_bytes, health)
+        runtime.ready(f"{', '.join(addresses)} -> {options.pub}", health)
         reason = combiner.run(bell, stop)
         publisher.end(run, windows.announced, reason, windows.totals())
     runtime.log.info("announced %d pairs", windows.announced)
@@ -84,12 +97,14 @@ class Combiner:
         publisher: Publisher,
         rules: Rules,
         max_bytes: int | None,
+        health: Health,
     ) -> None:
         self._windows = windows
         self._inboxes = inboxes
         self._publisher = publisher
         self._rules = rules
         self._max_bytes = max_bytes
+        self._health = health
         self._intake = Intake(
             list(inboxes.values()),
             rules.pace,
@@ -129,6 +144,7 @@ class Combiner:
 
     def _take(self, arrival: FrameArrival) -> None:
         head = arrival.header
+        self._health.frame()
         if self._max_bytes is None:
             window_s = self._rules.window_ns / 1e9
             inbox = self._inboxes[head.source]
@@ -150,10 +166,11 @@ def _receiving(
     bell: threading.Event,
     *,
     lossless: bool,
+    keys: ServerKeys | None,
 ) -> Iterator[dict[str, Inbox]]:
     """Run an inbox for each source; raises EndpointError if one of them cannot listen."""
     inboxes = {
-        source: Inbox(context, source, address, bell=bell, lossless=lossless)
+        source: Inbox(context, source, address, bell=bell, lossless=lossless, keys=keys)
         for source, address in addresses.items()
     }
     try:

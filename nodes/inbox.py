@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import zmq
 
 from protocol import clock, socket
+from protocol.keys import ServerKeys
 
 # How long a receiver that stops still waits for what is on its way.
 DRAIN_S = 0.5
@@ -45,6 +46,7 @@ class Inbox(threading.Thread):
         *,
         bell: threading.Event,
         lossless: bool,
+        keys: ServerKeys | None = None,
     ) -> None:
         super().__init__(name=f"receive {source}")
         self.source = source
@@ -52,6 +54,7 @@ class Inbox(threading.Thread):
         self.bound: Future[None] = Future()
         self._context = context
         self._address = address
+        self._keys = keys
         self._bell = bell
         self._changed = threading.Condition()
         self._lossless = lossless
@@ -64,7 +67,7 @@ class Inbox(threading.Thread):
     def run(self) -> None:
         """Receive until told to stop; the socket belongs to this thread."""
         try:
-            with socket.pull(self._context, self._address) as pull:
+            with socket.pull(self._context, self._address, keys=self._keys) as pull:
                 self.bound.set_result(None)
                 while self._receive(pull):
                     pass

@@ -49,8 +49,8 @@ class Outbox:
         """Wait until the combiner is connected, but not for long: it may be started later."""
         self._push.poll(round(CONNECT_TIMEOUT_S * 1000), zmq.POLLOUT)
 
-    def send(self, frame: Packed, stamp: Stamp, source_format: Format) -> None:
-        """Send a frame without copying it."""
+    def send(self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int = 0) -> None:
+        """Send a frame without copying it; its source was opened again ``reopened`` times."""
         header = FrameHeader(
             source=self._source,
             run=self._run,
@@ -66,6 +66,7 @@ class Outbox:
             dropped=self.dropped,
             pace=self._pace,
             total=self._total,
+            reopened=reopened,
         )
         self.seq += 1
         if not self._try([header.encode(), frame.data]):
@@ -97,9 +98,11 @@ class Outbox:
 
     def _try(self, message: list[bytes | memoryview]) -> bool:
         """Send ``message`` at once or, with pace max, as soon as there is room."""
+        # Without pixels, copying is faster than handing memory over.
+        no_pixels = not len(message[1])
         while True:
             try:
-                self._push.send_multipart(message, copy=False)
+                self._push.send_multipart(message, copy=no_pixels)
             except zmq.Again:
                 if self._pace == "realtime" or self._stop.is_set():
                     return False

@@ -15,11 +15,14 @@ from cyclopts import Parameter
 
 from nodes import runtime, shm_limits
 from nodes.capture import Capture
+from nodes.faults.language import of_source
+from nodes.faults.producing import FaultyCapture, FaultyOutbox, spoil, stamps_with
+from nodes.health import Health, from_environment
 from nodes.outbox import Outbox
 from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
 from nodes.sources.reopen import open_source
 from nodes.sources.source import Format, FrameLost, SourceError
-from protocol import clock, header, payload, shared_ring, socket
+from protocol import clock, header, keys, payload, shared_ring, socket
 from protocol.frame import EndReason
 from protocol.payload import Payload, Raw, Shared
 from protocol.room import NoRoom
@@ -56,34 +59,49 @@ class Options:
     """With shm, how many seconds of frames stay in shared memory; two windows at the least."""
     shm_dir: Path | None = None
     """With shm, the directory for shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
+    keys: Path | None = None
+    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
+    insecure: Annotated[bool, Parameter(negative=())] = False
+    """Use an address on a network without keys: everybody there can read, and can send."""
     open_timeout: float = 5.0
     """How many seconds a camera or stream may take to open."""
     read_timeout: float = 3.0
     """After how many seconds without a frame a camera or stream is opened again."""
     wait: Annotated[bool, Parameter(negative=())] = False
     """Keep trying a camera or stream that cannot be opened at the start, instead of giving up."""
+    fault: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
+    from the first frame on."""
 
 
 @app.default
 def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Capture one source and push its frames to the combiner."""
     _refuse_impossible(options)
-    stop = runtime.stop_on_signals()
+    of_source(options.name, options.fault)
+    health = from_environment()
+    stop = runtime.stop_on_signals(health)
     runtime.keep_buffers()
     with closing(_open(options, stop)) as source:
         # A source that was waited for may not be there yet.
         if not stop.is_set():
-            _produce(source, options, stop)
+            _produce(source, options, stop, health)
 
 
-def _produce(source: Capture, options: Options, stop: runtime.Stop) -> None:
+def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Health) -> None:
     with socket.new_context() as context, _push(context, options, source.format) as push:
+        faults = of_source(options.name, options.fault)
         run, total = clock.now_ns(), _total(source.format, options)
-        outbox = Outbox(push, options.name, run=run, pace=options.pace, total=total, stop=stop)
+        outbox = FaultyOutbox(
+            push, options.name, run=run, pace=options.pace, total=total, stop=stop
+        )
         with closing(_payload(options, source.format, run)) as memory:
-            runtime.ready(f"{options.name} {_describe(source.format)}")
+            runtime.ready(f"{options.name} {_describe(source.format)}", health)
             outbox.wait_for_combiner()
-            stream = Stream(source, memory, _stamps(options, source.format), outbox)
+            spoil(outbox, faults)
+            stamps = stamps_with(_stamps(options, source.format), faults)
+            faulty = FaultyCapture(source, faults) if faults else source
+            stream = Stream(faulty, memory, stamps, outbox, health)
             outbox.end(stream.run(options.until, stop))
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
 
@@ -91,15 +109,23 @@ def _produce(source: Capture, options: Options, stop: runtime.Stop) -> None:
 class Stream:
     """A source's way from the capture to the outbox."""
 
-    def __init__(self, source: Capture, payload: Payload, stamps: Stamps, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        source: Capture,
+        payload: Payload,
+        stamps: Stamps,
+        outbox: Outbox,
+        health: Health,
+    ) -> None:
         self._source = source
         self._payload = payload
         self._stamps = stamps
         self._outbox = outbox
+        self._health = health
 
     def run(self, until_s: float, stop: runtime.Stop) -> EndReason:
         """Send frames until the video is over; return why it ended."""
-        while self._source.grab() and not stop.is_set():
+        while self._grab(stop):
             stamp = self._stamps.stamp()
             if stamp.captured_ns >= until_s * 1e9:
                 return "finished"
@@ -111,8 +137,15 @@ class Stream:
             self._stamps.wait(stamp, stop)
             if stop.is_set():
                 break
-            self._outbox.send(self._payload.pack(self._outbox.seq), stamp, self._source.format)
+            packed = self._payload.pack(self._outbox.seq)
+            self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
+            self._health.frame()
         return "stopped" if stop.is_set() else "finished"
+
+    def _grab(self, stop: runtime.Stop) -> bool:
+        """Take the next frame when it is time; return whether there is one and nobody said stop."""
+        self._stamps.rest(stop)
+        return self._source.grab() and not stop.is_set()
 
     def _retrieve(self, stamp: Stamp) -> None:
         """Decode the grabbed frame straight into the memory that it travels in."""
@@ -144,12 +177,14 @@ def _push(
     frame_bytes = math.prod(source_format.shape)
     default_bytes = socket.window_bytes(frame_bytes, source_format.fps, options.window)
     hwm = socket.queue_frames(options.max_bytes or default_bytes, frame_bytes)
-    return socket.push(context, options.push, hwm=hwm, lossless=options.pace == "max")
+    client = keys.client(options.keys, options.push, insecure=options.insecure)
+    return socket.push(context, options.push, hwm=hwm, lossless=options.pace == "max", keys=client)
 
 
 def _refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--window", options.window, above=0)
     runtime.nanoseconds("--history", options.history, above=0)
+    keys.client(options.keys, options.push, insecure=options.insecure)
     if options.payload == "shm":
         shm_limits.refuse_beyond(options.pace, options.push)
 

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 
 import cyclopts
 
+from nodes.dying import die_with_launcher
+from nodes.health import BEAT_S, Health
 from protocol.endpoint import EndpointError
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
-LAUNCHER_VARIABLE = "FRAMEPAIR_LAUNCHER_PID"
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 # The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself.
@@ -28,7 +29,6 @@ MAX_SECONDS = 1e9
 # A stop may come twice: from systemd and from the launcher, or from timeout(1), which signals a process
 # and then its group. That is not somebody who loses patience.
 ECHO_S = 0.5
-PR_SET_PDEATHSIG = 1
 # From glibc's malloc.h. The largest threshold that it takes is half the size of a heap.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 MMAP_THRESHOLD_BYTES = 32 * 1024 * 1024
@@ -64,11 +64,12 @@ class Stop:
     """Whether to stop: a flag that a signal handler may set at any moment.
 
     Not a threading.Event: its lock isn't reentrant, and the handler may interrupt the very thread that
-    holds it.
+    holds it. Every loop of a node's work asks it whether to go on, which is what ``asked`` hears of.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
         self._is_set = False
+        self._asked = asked
         self._read, self._write = os.pipe()
 
     def set(self) -> None:
@@ -78,18 +79,21 @@ class Stop:
 
     def is_set(self) -> bool:
         """Return whether the flag is set."""
+        self._asked()
         return self._is_set
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the flag is set, ``timeout_s`` at most; return whether it is set."""
-        # Not poll(): it counts in milliseconds, and frames are paced with this.
-        select.select([self._read], [], [], max(0.0, timeout_s))
+        until_s = time.monotonic() + timeout_s
+        while not self.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            # Not poll(): it counts in milliseconds, and frames are paced with this.
+            select.select([self._read], [], [], min(left_s, BEAT_S))
         return self._is_set
 
 
-def stop_on_signals() -> Stop:
+def stop_on_signals(health: Health) -> Stop:
     """Return a flag that SIGINT or SIGTERM sets; a second Ctrl-C ends the process at once."""
-    stop = Stop()
+    stop = Stop(health.beat)
     began_s = 0.0
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -109,17 +113,6 @@ def stop_on_signals() -> Stop:
     return stop
 
 
-def die_with_launcher() -> None:
-    """Have the kernel send SIGTERM when the launcher is gone, if a launcher started this process."""
-    launcher = os.environ.get(LAUNCHER_VARIABLE)
-    if launcher is None:
-        return
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != int(launcher):
-        sys.exit("the launcher is gone")
-
-
 def keep_buffers() -> None:
     """Have malloc keep freed frame buffers, instead of mapping and faulting in new pages for each frame."""
     set_option: Callable[..., Any] | None = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -137,6 +130,7 @@ def nanoseconds(flag: str, seconds: float, *, above: float = -math.ulp(0.0)) -> 
     return max(1, round(seconds * 1e9)) if above == 0 else round(seconds * 1e9)
 
 
-def ready(what: str) -> None:
+def ready(what: str, health: Health) -> None:
     """Say that the node works; the line is meant for whoever waits for it."""
+    health.ready()
     log.info("READY %s", what)

@@ -10,6 +10,9 @@ from protocol import clock
 
 # A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
 MAX_BEHIND_NS = 500_000_000
+# A frame is begun so many times sooner than the slowest one lately would have needed.
+HEAD_START = 3
+FORGETTING = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,9 @@ class Stamp:
 
 class Stamps(Protocol):
     """A rule that stamps frames in the order of capture."""
+
+    def rest(self, stop: Stop) -> None:
+        """Wait until it is time to grab the next frame, or until ``stop``."""
 
     def stamp(self) -> Stamp:
         """Return the stamp of the frame that was just grabbed."""
@@ -41,6 +47,9 @@ class LiveStamps:
         captured_ns = clock.now_ns()
         return Stamp(captured_ns, captured_ns + self._half_period_ns)
 
+    def rest(self, stop: Stop) -> None:
+        """Return at once: the camera makes one wait."""
+
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Return at once: the camera has waited."""
 
@@ -57,6 +66,9 @@ class MediaStamps:
         self._count += 1
         return Stamp(_offset_ns(self._count - 1, self._fps), _offset_ns(self._count, self._fps))
 
+    def rest(self, stop: Stop) -> None:
+        """Return at once."""
+
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Return at once."""
 
@@ -72,6 +84,22 @@ class PacedStamps:
         self._fps = fps
         self._start_ns = start_ns
         self._count = 0
+        self._rested_ns = start_ns
+        self._needs_ns = 0.0
+        self._played = False
+
+    def rest(self, stop: Stop) -> None:
+        """Wait until half a period before the next frame is due, or sooner if decoding takes long.
+
+        The frame before is still on its way, and on a machine with few processors decoding the next one
+        would keep it waiting.
+        """
+        ahead_ns = max(0.5e9 / self._fps, HEAD_START * self._needs_ns)
+        left_ns = self._due_ns() - ahead_ns - clock.now_ns()
+        # How long the first one takes is not known.
+        if left_ns > 0 and self._played:
+            stop.wait(left_ns / 1e9)
+        self._rested_ns = clock.now_ns()
 
     def stamp(self) -> Stamp:
         """Return when the frame that was just grabbed is due."""
@@ -84,7 +112,11 @@ class PacedStamps:
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
-        left_ns = stamp.captured_ns - clock.now_ns()
+        now_ns = clock.now_ns()
+        # The longest that decoding took, and slowly forgotten.
+        self._needs_ns = max(now_ns - self._rested_ns, FORGETTING * self._needs_ns)
+        self._played = True
+        left_ns = stamp.captured_ns - now_ns
         if left_ns > 0:
             stop.wait(left_ns / 1e9)
 

@@ -17,3 +17,12 @@ def refuse_beyond(pace: str | None, push: str) -> None:
             f"--payload shm: {push} may be another machine, which cannot see this one's memory:"
             " use --payload raw"
         )
+
+
+def refuse_elsewhere(node: str, here: bool) -> None:
+    """Raise Refused unless ``node`` is ``here``, on the machine that the memory is of."""
+    if not here:
+        raise Refused(
+            f"--payload shm: the {node} runs on another host, which cannot see the memory of the"
+            " combiner's: use --payload raw"
+        )

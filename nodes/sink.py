@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import cyclopts
 from cyclopts import Parameter, validators
 
 from nodes import runtime
+from nodes.health import from_environment
 from nodes.latency import PairTimes
-from nodes.reporting.ledger import Ledger
+from nodes.reporting.ledger import Ledger, shortfall
 from nodes.reporting.report import Report, refuse_unwritable
 from nodes.reporting.screen import Screen
 from protocol.clip import Clip, Pair
@@ -38,11 +40,20 @@ class Options:
     keep: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2
     """How many whole pairs may wait; the oldest is dropped, and counted, when one more comes."""
 
+    strict: Annotated[bool, Parameter(negative=())] = False
+    """Exit with 1 if the ledger doesn't balance, or any frame was lost since the first pair."""
+
     json: Path | None = None
     """File that the final report is written to as JSON."""
 
     shm_dir: Path | None = None
     """Directory of the producers' shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
+
+    keys: Path | None = None
+    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
+
+    insecure: Annotated[bool, Parameter(negative=())] = False
+    """Use an address on a network without keys: everybody there can read, and can send."""
 
     work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
     """Pretend to work on each pair for so many milliseconds."""
@@ -52,27 +63,40 @@ class Options:
 def main(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Print a line per pair, and a report at the end of the stream or on SIGINT or SIGTERM."""
     runtime.keep_buffers()
-    stop = runtime.stop_on_signals()
+    health = from_environment()
+    stop = runtime.stop_on_signals(health)
     if options.json:
         refuse_unwritable(options.json)
     times, ledger, screen = PairTimes(), Ledger(), Screen()
-    with subscribe(options.sub, keep=options.keep, shm_dir=options.shm_dir) as subscription, screen:
-        runtime.ready(f"waits for pairs at {options.sub}")
+    subscription = subscribe(
+        options.sub,
+        keep=options.keep,
+        shm_dir=options.shm_dir,
+        keys=options.keys,
+        insecure=options.insecure,
+    )
+    with subscription, screen:
+        runtime.ready(f"waits for pairs at {options.sub}", health)
         started_s = time.monotonic()
-        for pair in arriving(subscription, stop, ledger):
+        for pair in arriving(subscription, stop):
             waits_ms = take(pair)
             ledger.deliver(pair)
+            health.frames += sum(len(clip.frames) for clip in pair.values())
             screen.show(pair, times.add(pair), waits_ms)
-            pretend_to_work(options.work_ms, subscription, stop, ledger)
+            stop.wait(options.work_ms / 1e3)
+        health.done()
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
-    accounts = ledger.close(stats)
+    accounts = ledger.accounts(stats)
     report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
     if options.json:
         report.write(options.json)
     report.show(screen.console)
+    if options.strict and (fault := shortfall(accounts)):
+        print(f"sink: {fault}", file=sys.stderr)
+        sys.exit(runtime.EXIT_FAILED)
 
 
-def arriving(subscription: Subscription, stop: runtime.Stop, ledger: Ledger) -> Iterator[Pair]:
+def arriving(subscription: Subscription, stop: runtime.Stop) -> Iterator[Pair]:
     """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
     stopping = False
     while not subscription.ended:
@@ -80,18 +104,8 @@ def arriving(subscription: Subscription, stop: runtime.Stop, ledger: Ledger) -> 
             stopping = True
             subscription.stop()
         pair = subscription.get(POLL_S)
-        ledger.note_end(subscription.stats())
         if pair is not None:
             yield pair
-
-
-def pretend_to_work(
-    work_ms: float, subscription: Subscription, stop: runtime.Stop, ledger: Ledger
-) -> None:
-    """Wait for ``work_ms`` or until ``stop`` is set, but do not miss the last word of a combiner meanwhile."""
-    until_s = time.monotonic() + work_ms / 1e3
-    while (left_s := until_s - time.monotonic()) > 0 and not stop.wait(min(left_s, POLL_S)):
-        ledger.note_end(subscription.stats())
 
 
 def take(pair: Pair) -> dict[str, float]:

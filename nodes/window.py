@@ -18,15 +18,11 @@ from nodes.pairing.startup import Held, Startup
 from nodes.pairing.track import Track
 from protocol.frame import FrameHeader, SourceEnd
 from protocol.pair import PairHeader, Totals, max_spans
+from protocol.reasons import COMBINER_OVERFLOW, CORRUPT, FUTURE, STARTUP
 
 __all__ = ["Accepted", "Rules", "Windows"]
 
 Pixels = TypeVar("Pixels")
-
-CORRUPT = "corrupt"
-COMBINER_OVERFLOW = "combiner_overflow"
-FUTURE = "future"
-STARTUP = "startup"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -142,14 +142,19 @@ class Assembly:
 
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""
+        waiting: Counter[str] = Counter()
+        for pair in self._waiting:
+            waiting.update({source: clip.frames for source, clip in pair.header.clips.items()})
         return SubscriberStats(
             pairs=self._pairs,
             queued=self.queued,
             lost_pairs=self._losses.pairs,
             lost_frames=dict(self._losses.frames),
+            overflow_frames=dict(self._losses.overflow),
             missed_frames=dict(self._losses.missed),
+            waiting_frames=dict(waiting),
             rejected=self.rejected,
-            totals=dict(self._losses.totals),
+            totals=self._losses.totals,
             end=self.end,
         )
 

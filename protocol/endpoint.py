@@ -14,6 +14,8 @@ from pathlib import Path
 # Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
 MAX_IPC_PATH_BYTES = 103
 MAX_PORT = 65535
+# Where consumers that were told nothing find the pairs; the launcher tells those that it starts.
+SUB_VARIABLE = "FRAMEPAIR_SUB"
 
 
 class EndpointError(RuntimeError):
@@ -34,6 +36,11 @@ def default_run_dir() -> Path:
     if runtime and os.access(runtime, os.W_OK):
         return Path(runtime) / "framepair"
     return Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
+
+
+def default_sub() -> str:
+    """Return where to find pairs: what FRAMEPAIR_SUB says, else in the default run directory."""
+    return os.environ.get(SUB_VARIABLE) or ipc_endpoints(default_run_dir(), []).pub
 
 
 def make_run_dir(path: Path, what: str = "run directory") -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 from protocol import header
@@ -37,8 +37,9 @@ class FrameHeader:
     Times are UTC in nanoseconds, or media time with pace ``max``. ``run`` is new at each start of a
     producer; ``seq`` counts the frames captured in that run from 0, without holes. ``next_ns`` is the
     earliest stamp that the next frame can bear, ``dropped`` how many frames of this run the producer
-    could not send so far, ``total`` how many frames the source has in all (0: not known). With payload
-    ``shm`` the message has no pixels, and ``location`` says where they are.
+    could not send so far, ``total`` how many frames the source has in all (0: not known), ``reopened`` how
+    often it was opened again in this run. With payload ``shm`` the message has no pixels, and ``location``
+    says where they are.
     The last three fields are the combiner's: the window that the frame is in, the length of a window,
     and when the combiner had received the frame.
     """
@@ -57,6 +58,7 @@ class FrameHeader:
     dropped: int = 0
     pace: Pace = "realtime"
     total: int = 0
+    reopened: int = 0
     location: Location | None = None
     pair: int | None = None
     window_ns: int | None = None
@@ -83,7 +85,7 @@ class FrameHeader:
 
     def encode(self) -> bytes:
         """Return the header as it travels."""
-        return header.pack({"kind": "frame", **asdict(self)})
+        return header.pack({"kind": "frame", **header.fields_of(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class SourceEnd:
 
     def encode(self) -> bytes:
         """Return the header as it travels."""
-        return header.pack({"kind": "end", **asdict(self)})
+        return header.pack({"kind": "end", **header.fields_of(self)})
 
 
 def decode(data: bytes | memoryview) -> FrameHeader | SourceEnd:
@@ -145,6 +147,7 @@ def _decode_frame(fields: Fields) -> FrameHeader:
         dropped=header.integer(fields, "dropped", 0, seq),
         pace=cast(Pace, header.choice(fields, "pace", PACES)),
         total=header.integer(fields, "total", 0, MAX_INT),
+        reopened=header.integer(fields, "reopened", 0, MAX_INT),
         location=_location(fields) if payload == "shm" else None,
         pair=header.optional_integer(fields, "pair", 0, MAX_INT),
         window_ns=header.optional_integer(fields, "window_ns", 1, MAX_INT),

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 VERSION = 1
 MAX_INT = 2**63 - 1
@@ -20,8 +25,13 @@ class ProtocolError(ValueError):
 
 
 def pack(fields: Fields) -> bytes:
-    """Return ``fields`` as a msgpack map, with the version in front."""
-    return cast(bytes, msgpack.packb({"v": VERSION, **fields}))
+    """Return ``fields`` as a msgpack map, with the version in front; a dataclass in it becomes a map, too."""
+    return cast(bytes, msgpack.packb({"v": VERSION, **fields}, default=fields_of))
+
+
+def fields_of(header: DataclassInstance) -> dict[str, Any]:
+    """Return a dataclass as a map, without the copies that make dataclasses.asdict ten times as slow."""
+    return {name: getattr(header, name) for name in _names(type(header))}
 
 
 def unpack(data: bytes | memoryview, max_bytes: int) -> Fields:
@@ -37,6 +47,11 @@ def unpack(data: bytes | memoryview, max_bytes: int) -> Fields:
     if integer(fields, "v", 0, MAX_INT) != VERSION:
         raise ProtocolError(f"version {fields['v']}, not {VERSION}")
     return fields
+
+
+@functools.cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def integer(fields: Fields, name: str, low: int, high: int) -> int:

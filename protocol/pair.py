@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from protocol import header
@@ -15,8 +15,12 @@ MAX_SOURCES = 256
 MAX_SPANS = 4096
 MAX_SPAN_FRAMES = 1_000_000
 # What a clip without spans, and each of its spans, takes in a header at most.
-CLIP_BYTES = 640
+CLIP_BYTES = 800
 SPAN_BYTES = 40
+# Of Totals, all that are plain numbers.
+PLAIN_TOTALS = (
+    "captured", "paired", "open", "late", "gaps", "rejected", "runs", "reopened", "outage_ns",
+)  # fmt: skip
 MISSING = frozenset({"offline", "not_started", "ended", "slow"})
 
 Missing = Literal["offline", "not_started", "ended", "slow"]
@@ -32,12 +36,28 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a producer's ``run`` had come: ``seq`` frames captured, ``dropped`` of them never sent.
+
+    It had opened its source ``reopened`` times again.
+    """
+
+    run: int
+    seq: int
+    dropped: int = 0
+    reopened: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What became of a source's frames, from the combiner's start until now.
 
     ``captured = paired + open + late + sum(dropped.values())`` always holds: ``paired`` frames are in
     announced pairs, ``open`` ones in windows still open. ``gaps`` counts holes in seq (they are in
-    ``dropped`` under the reason that is known for each), ``rejected`` malformed messages.
+    ``dropped`` under the reason that is known for each), ``rejected`` malformed messages. ``runs`` producers
+    were heard of, which opened their source ``reopened`` times again; ``outage_ns`` is the longest time that
+    the source was away. ``began`` is how far a producer had come when this combiner first heard of one, and
+    ``reached`` how far the newest had at last: so that what two combiners counted can be added up.
     """
 
     captured: int = 0
@@ -47,6 +67,11 @@ class Totals:
     gaps: int = 0
     rejected: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    runs: int = 0
+    reopened: int = 0
+    outage_ns: int = 0
+    began: Progress | None = None
+    reached: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +121,7 @@ class PairHeader:
 
     def encode(self) -> bytes:
         """Return the header as it travels."""
-        return header.pack({"kind": "pair", **asdict(self)})
+        return header.pack({"kind": "pair", **header.fields_of(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,7 @@ class StreamEnd:
 
     def encode(self) -> bytes:
         """Return the header as it travels."""
-        return header.pack({"kind": "end", **asdict(self)})
+        return header.pack({"kind": "end", **header.fields_of(self)})
 
 
 def max_spans(sources: int) -> int:
@@ -190,6 +215,23 @@ def _decode_span(value: object) -> Span:
 
 
 def _decode_totals(fields: Fields) -> Totals:
-    plain = ("captured", "paired", "open", "late", "gaps", "rejected")
-    values = {name: header.integer(fields, name, 0, MAX_INT) for name in plain}
-    return Totals(**values, dropped=header.counts(fields, "dropped"))
+    values = {name: header.integer(fields, name, 0, MAX_INT) for name in PLAIN_TOTALS}
+    return Totals(
+        **values,
+        dropped=header.counts(fields, "dropped"),
+        began=_decode_progress(fields, "began"),
+        reached=_decode_progress(fields, "reached"),
+    )
+
+
+def _decode_progress(fields: Fields, name: str) -> Progress | None:
+    if fields.get(name) is None:
+        return None
+    progress = header.submap(fields, name)
+    seq = header.integer(progress, "seq", 0, MAX_INT)
+    return Progress(
+        run=header.integer(progress, "run", 0, MAX_INT),
+        seq=seq,
+        dropped=header.integer(progress, "dropped", 0, seq),
+        reopened=header.integer(progress, "reopened", 0, MAX_INT),
+    )

@@ -9,8 +9,10 @@ import time
 import zmq
 
 from protocol import message, socket, topic
+from protocol.contact import Contact
 from protocol.handover import Handover
 from protocol.header import ProtocolError
+from protocol.keys import ClientKeys
 
 TOPICS = [topic.FRAMES, topic.PAIR, topic.END]
 # After stop(): nothing is on its way any more after such a silence, or after so long in any case.
@@ -29,8 +31,9 @@ class Receiver:
     finalizer can't wait for a lock, since the code that it interrupts may hold it.
     """
 
-    def __init__(self, address: str, handover: Handover) -> None:
+    def __init__(self, address: str, handover: Handover, keys: ClientKeys | None = None) -> None:
         self._address = address
+        self._keys = keys
         self._handover = handover
         self._connected = threading.Event()
         self._error: Exception | None = None
@@ -73,16 +76,25 @@ class Receiver:
                 self._connected.set()
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        with socket.subscribe(context, self._address, TOPICS) as sub:
+        with socket.subscribe(context, self._address, TOPICS, keys=self._keys) as sub:
+            contact = Contact(sub, self._address)
             self._connected.set()
-            while not self._over():
-                self._handover.wait_for_room(lambda: self._closing)
-                try:
-                    parts = sub.recv_multipart(copy=False)
-                except zmq.Again:
-                    continue
-                self._heard_s = time.monotonic()
-                self._put([part.buffer for part in parts])
+            try:
+                while not self._over():
+                    contact.look()
+                    self._handover.wait_for_room(lambda: self._closing)
+                    self._receive(sub)
+            finally:
+                contact.close()
+
+    def _receive(self, sub: zmq.Socket[bytes]) -> None:
+        """Take in a message, if one comes in time."""
+        try:
+            parts = sub.recv_multipart(copy=False)
+        except zmq.Again:
+            return
+        self._heard_s = time.monotonic()
+        self._put([part.buffer for part in parts])
 
     def _put(self, parts: list[memoryview]) -> None:
         try:

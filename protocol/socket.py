@@ -10,9 +10,11 @@ import contextlib
 from collections.abc import Iterator
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
 
 from protocol import endpoint
 from protocol.endpoint import EndpointError
+from protocol.keys import ClientKeys, ServerKeys
 
 POLL_MS = 200
 # A subscription is the only thing that a publisher receives, an end or a frame what the others do.
@@ -22,7 +24,11 @@ MAX_FRAME_BYTES = 128 * 1024 * 1024
 DRAINED_HWM = 2
 # How long a node that stops may take to hand its last messages to the kernel.
 LINGER_MS = 1000
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 4000
+CONNECT_TIMEOUT_MS = 1000
+HANDSHAKE_TIMEOUT_MS = 5000
 WINDOWS_QUEUED = 2
+ZAP_DOMAIN = "framepair"
 # Two windows of two 1080p sources at 25 frames a second, until the publisher knows its sources.
 INITIAL_PUB_HWM = 100
 MIN_ZMQ = (4, 3, 5)
@@ -47,7 +53,12 @@ def window_bytes(frame_bytes: int, fps: float, window_s: float) -> int:
 
 @contextlib.contextmanager
 def push(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, *, hwm: int, lossless: bool
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    *,
+    hwm: int,
+    lossless: bool,
+    keys: ClientKeys | None = None,
 ) -> Iterator[zmq.Socket[bytes]]:
     """Connect a producer's PUSH socket. Unless ``lossless``, a send never waits: it raises zmq.Again."""
     endpoint.ipc_path(address)
@@ -57,25 +68,51 @@ def push(
         socket.immediate = True
         socket.sndtimeo = POLL_MS if lossless else 0
         socket.linger = LINGER_MS
+        _authenticate(socket, keys)
         _connect(socket, address)
         yield socket
 
 
 @contextlib.contextmanager
-def pull(context: zmq.Context[zmq.Socket[bytes]], address: str) -> Iterator[zmq.Socket[bytes]]:
+def accepting(context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys | None) -> Iterator[None]:
+    """While entered, sockets of ``context`` that listen with keys accept the listed clients only.
+
+    To be entered before they listen: until then they would accept everybody who has any keys.
+    """
+    if keys is None:
+        yield
+        return
+    authenticator = ThreadAuthenticator(context)
+    authenticator.start()
+    try:
+        authenticator.configure_curve(domain=ZAP_DOMAIN, location=keys.clients)
+        yield
+    finally:
+        authenticator.stop()
+
+
+@contextlib.contextmanager
+def pull(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ServerKeys | None = None
+) -> Iterator[zmq.Socket[bytes]]:
     """Bind a combiner's PULL socket for one source."""
     with endpoint.reserved(address), _socket(context, zmq.PULL, address) as socket:
         socket.rcvhwm = DRAINED_HWM
         socket.rcvtimeo = POLL_MS
         socket.linger = 0
         socket.maxmsgsize = MAX_FRAME_BYTES
+        _demand(socket, address, keys)
         _bind(socket, address)
         yield socket
 
 
 @contextlib.contextmanager
 def publish(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, *, hwm: int = INITIAL_PUB_HWM
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    *,
+    hwm: int = INITIAL_PUB_HWM,
+    keys: ServerKeys | None = None,
 ) -> Iterator[zmq.Socket[bytes]]:
     """Bind the combiner's XPUB socket: a PUB that also tells who subscribes, and can be made to wait."""
     with endpoint.reserved(address), _socket(context, zmq.XPUB, address) as socket:
@@ -83,13 +120,18 @@ def publish(
         socket.sndtimeo = POLL_MS
         socket.linger = LINGER_MS
         socket.maxmsgsize = MAX_SUBSCRIPTION_BYTES
+        _demand(socket, address, keys)
         _bind(socket, address)
         yield socket
 
 
 @contextlib.contextmanager
 def subscribe(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, topics: list[bytes]
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    topics: list[bytes],
+    *,
+    keys: ClientKeys | None = None,
 ) -> Iterator[zmq.Socket[bytes]]:
     """Connect a consumer's SUB socket."""
     endpoint.ipc_path(address)
@@ -98,6 +140,7 @@ def subscribe(
         socket.rcvtimeo = POLL_MS
         socket.linger = 0
         socket.maxmsgsize = MAX_FRAME_BYTES
+        _authenticate(socket, keys)
         _connect(socket, address)
         for topic in topics:
             socket.subscribe(topic)
@@ -111,12 +154,31 @@ def _socket(
     with context.socket(kind) as socket:
         if address.startswith("tcp://"):
             # A peer that was unplugged says nothing; without heartbeats its connection stays for ever.
-            socket.heartbeat_ivl = 2000
-            socket.heartbeat_timeout = 6000
+            socket.heartbeat_ivl = HEARTBEAT_MS
+            socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+            # Who connects into a cable that is cut must try again soon after it is mended.
+            socket.connect_timeout = CONNECT_TIMEOUT_MS
             socket.ipv6 = "[" in address
+        # Who connects and says nothing is not kept for half a minute.
+        socket.handshake_ivl = HANDSHAKE_TIMEOUT_MS
         socket.reconnect_ivl = 100
-        socket.reconnect_ivl_max = 2000
+        socket.reconnect_ivl_max = 1000
         yield socket
+
+
+def _authenticate(socket: zmq.Socket[bytes], keys: ClientKeys | None) -> None:
+    """Have a socket that connects encrypt, show who we are, and insist on the combiner's key."""
+    if keys is not None:
+        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+        socket.curve_serverkey = keys.server
+
+
+def _demand(socket: zmq.Socket[bytes], address: str, keys: ServerKeys | None) -> None:
+    """Have a socket that listens on a network encrypt, and accept nobody without keys."""
+    if keys is not None and address.startswith("tcp://"):
+        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+        socket.curve_server = True
+        socket.zap_domain = ZAP_DOMAIN.encode()
 
 
 def _connect(socket: zmq.Socket[bytes], address: str) -> None:

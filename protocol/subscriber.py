@@ -11,6 +11,8 @@ from protocol import endpoint, shared_ring
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.handover import Handover
+from protocol.keys import ClientKeys
+from protocol.keys import client as client_keys
 from protocol.receiver import Receiver
 
 __all__ = ["SubscriberStats", "Subscription", "subscribe"]
@@ -24,6 +26,8 @@ def subscribe(
     keep: int = 2,
     max_bytes: int = MAX_BYTES,
     shm_dir: Path | None = None,
+    keys: Path | None = None,
+    insecure: bool = False,
 ) -> Subscription:
     """Connect to the combiner at ``address`` and return an iterator over its pairs.
 
@@ -34,17 +38,24 @@ def subscribe(
     counted. So up to ``keep`` + 3 windows of frames are in memory. ``max_bytes`` bounds, for each source,
     the frames that wait for their pair to be announced.
 
-    Without ``address`` it is that of ``python launch.py`` on this machine. ``shm_dir`` is where producers
-    have their rings in shared memory, if not where they have them unless told otherwise.
+    Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine.
+    ``shm_dir`` is where producers have their rings in shared memory, if not where they have them unless
+    told otherwise.
+
+    ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS, unless
+    ``insecure`` says that everybody there is trusted.
 
     The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
     can't be used.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
-    address = address or endpoint.ipc_endpoints(endpoint.default_run_dir(), []).pub
+    address = address or endpoint.default_sub()
     endpoint.ipc_path(address)
-    return Subscription(address, keep, max_bytes, shm_dir or shared_ring.default_directory())
+    client = client_keys(keys, address, insecure=insecure)
+    return Subscription(
+        address, keep, max_bytes, shm_dir or shared_ring.default_directory(), client
+    )
 
 
 class Subscription(Iterator[Pair]):
@@ -53,9 +64,16 @@ class Subscription(Iterator[Pair]):
     A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
     """
 
-    def __init__(self, address: str, keep: int, max_bytes: int, shm_dir: Path) -> None:
+    def __init__(
+        self,
+        address: str,
+        keep: int,
+        max_bytes: int,
+        shm_dir: Path,
+        keys: ClientKeys | None = None,
+    ) -> None:
         self._handover = Handover(keep, max_bytes, shm_dir)
-        self._receiver = Receiver(address, self._handover)
+        self._receiver = Receiver(address, self._handover, keys)
         # Also when nobody uses this any more, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
         self._receiver.start()

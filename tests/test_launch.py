@@ -14,47 +14,21 @@ from pathlib import Path
 
 import pytest
 
-import launch
+from nodes.launching.pipeline import nobody_reads
 from tests.processes import ROOT, Running, python, wait_for_exit
-
-# Ends with an exit status that depends on the signal; says so if it was asked to stop, and obeys or not.
-STAND_IN = """
-import os, signal, sys
-name, manners = sys.argv[1:]
-def stop(*_):
-    os.write(1, f"{name} {manners}\\n".encode())
-    if manners == "obeys":
-        sys.exit(0)
-signal.signal(signal.SIGTERM, stop)
-for number, status in (signal.SIGUSR1, 0), (signal.SIGUSR2, 1), (signal.SIGHUP, 2):
-    signal.signal(number, lambda *_, status=status: os._exit(status))
-os.write(1, f"READY {name} {os.getpid()}\\n".encode())
-while True:
-    signal.pause()
-"""
-DIES_WITH_LAUNCHER = f"""
-from nodes.runtime import die_with_launcher
-die_with_launcher()
-{STAND_IN}
-"""
-# The launcher, with other nodes than its own and other times than usual.
-DRIVER = """
-import json, os, signal, sys
-import launch
-from nodes.launching import options, table
-stand_ins, settings = map(json.loads, sys.argv[1:3])
-table.table = lambda *_, **__: [
-    table.Node(name, kind, (sys.executable, "-c", script, name, manners))
-    for name, kind, manners, script in stand_ins
-]
-if settings.pop("interrupt_parsing", False):
-    parse = options.parse
-    options.parse = lambda arguments: (os.kill(os.getpid(), signal.SIGINT), parse(arguments))[1]
-vars(launch).update(settings)
-sys.exit(launch.main(sys.argv[3:]))
-"""
-FINISH, FAIL, REFUSE = signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP
-NAMES = ("left", "right", "combiner", "sink")
+from tests.stand_ins import (
+    DIES_WITH_LAUNCHER,
+    DRIVER,
+    FAIL,
+    FINISH,
+    NAMES,
+    REFUSE,
+    STAND_IN,
+    nothing_is_left,
+    pids,
+    start,
+    stopped,
+)
 
 
 @pytest.fixture
@@ -62,41 +36,6 @@ def directory() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
     yield path
     shutil.rmtree(path)
-
-
-def start(
-    directory: Path,
-    *arguments: str,
-    stubborn: tuple[str, ...] = (),
-    script: str = STAND_IN,
-    **settings: float,
-) -> Running:
-    """Start the launcher with four stand-ins, of which ``stubborn`` ones don't stop when asked to."""
-    nodes = [
-        (
-            name,
-            name if name in ("combiner", "sink") else "producer",
-            "ignores" if name in stubborn else "obeys",
-            script,
-        )
-        for name in NAMES
-    ]
-    options = ["--run-dir", str(directory / "run"), *arguments]
-    return Running(python("-c", DRIVER, json.dumps(nodes), json.dumps(settings), *options))
-
-
-def pids(running: Running) -> dict[str, int]:
-    """Wait until all nodes are ready; return their pids by name."""
-    return {name: int(running.wait_for(f"^READY {name} (.*)")[1]) for name in NAMES}
-
-
-def stopped(running: Running) -> list[str]:
-    """Return the names of the nodes that were asked to stop, in that order."""
-    return [line.split()[0] for line in running.stdout if not line.startswith("READY")]
-
-
-def nothing_is_left(running: Running, directory: Path) -> bool:
-    return running.session() == [] and list(directory.iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -140,7 +79,7 @@ def test_under_nohup_a_closed_terminal_stops_nothing(directory: Path) -> None:
 
 
 def test_a_camera_that_hangs_costs_its_producer_only(directory: Path) -> None:
-    with start(directory, stubborn=("right",), STAGE_S=0.3) as running:
+    with start(directory, stubborn=("right",), PRODUCERS_S=0.3, STAGE_S=0.3) as running:
         pids(running)
         assert running.stop() == 0
         assert stopped(running)[2:] == ["combiner", "sink"]
@@ -149,14 +88,14 @@ def test_a_camera_that_hangs_costs_its_producer_only(directory: Path) -> None:
 
 
 def test_a_sink_that_hangs_is_a_failure(directory: Path) -> None:
-    with start(directory, stubborn=("sink",), STAGE_S=0.3) as running:
+    with start(directory, stubborn=("sink",), PRODUCERS_S=0.3, STAGE_S=0.3) as running:
         pids(running)
         assert running.stop() == 1
         assert nothing_is_left(running, directory)
 
 
 def test_whatever_hangs_all_of_it_is_stopped(directory: Path) -> None:
-    with start(directory, stubborn=NAMES, STAGE_S=0.1) as running:
+    with start(directory, stubborn=NAMES, PRODUCERS_S=0.1, STAGE_S=0.1) as running:
         nodes = pids(running)
         os.kill(nodes["combiner"], signal.SIGSTOP)
         assert running.stop() == 1
@@ -164,7 +103,7 @@ def test_whatever_hangs_all_of_it_is_stopped(directory: Path) -> None:
 
 
 def test_a_second_ctrl_c_kills_at_once(directory: Path) -> None:
-    with start(directory, stubborn=NAMES, STAGE_S=60, ECHO_S=0) as running:
+    with start(directory, stubborn=NAMES, PRODUCERS_S=60, STAGE_S=60, ECHO_S=0) as running:
         pids(running)
         running.process.send_signal(signal.SIGINT)
         running.wait_for("left ignores")
@@ -174,7 +113,7 @@ def test_a_second_ctrl_c_kills_at_once(directory: Path) -> None:
 
 
 def test_an_echo_of_the_first_ctrl_c_is_not_a_second_one(directory: Path) -> None:
-    with start(directory, stubborn=("left",), STAGE_S=0.5, ECHO_S=60) as running:
+    with start(directory, stubborn=("left",), PRODUCERS_S=0.5, STAGE_S=0.5, ECHO_S=60) as running:
         pids(running)
         running.process.send_signal(signal.SIGINT)
         running.wait_for("left ignores")
@@ -238,13 +177,13 @@ def test_when_nobody_reads_the_pairs_any_more_everything_stops(directory: Path) 
 
 def test_a_pipe_that_nobody_reads_is_told_from_what_is_only_not_read_yet() -> None:
     reader, writer = os.pipe()
-    assert not launch.nobody_reads(writer)
+    assert not nobody_reads(writer)
     os.close(reader)
-    assert launch.nobody_reads(writer)
+    assert nobody_reads(writer)
     os.close(writer)
     with tempfile.TemporaryFile() as file, Path(os.devnull).open("w") as null:
-        assert not launch.nobody_reads(file.fileno())
-        assert not launch.nobody_reads(null.fileno())
+        assert not nobody_reads(file.fileno())
+        assert not nobody_reads(null.fileno())
 
 
 def test_without_one_producer_the_rest_goes_on(directory: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from nodes.reporting.ledger import Account, Ledger, sentence
+from nodes.reporting.ledger import Account, Ledger, sentence, shortfall
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.frame import EndReason, FrameHeader
@@ -38,6 +38,8 @@ def stats(newest: Mapping[str, Totals], **fields: Any) -> SubscriberStats:
         "lost_frames": {},
         "rejected": 0,
         "missed_frames": {},
+        "overflow_frames": {},
+        "waiting_frames": {},
         "queued": 0,
         "end": None,
     }
@@ -53,7 +55,7 @@ def closed(*pairs: Pair, newest: Totals, **fields: Any) -> Account:
     ledger = Ledger()
     for pair in pairs:
         ledger.deliver(pair)
-    return ledger.close(stats({"left": newest}, **fields))["left"]
+    return ledger.accounts(stats({"left": newest}, **fields))["left"]
 
 
 def test_balances_when_every_frame_was_delivered_or_has_a_reason() -> None:
@@ -73,7 +75,7 @@ def test_what_this_consumer_lost_or_missed_is_dropped_under_its_own_reasons() ->
         missed_frames={"left": 50},
     )
     assert account.balanced
-    assert account.dropped == {"subscriber_slow": 50, "not_subscribed": 50}
+    assert account.dropped == {"subscriber_slow": 50, "no_subscriber": 50}
 
 
 def test_a_frame_that_was_announced_and_did_not_come_is_found() -> None:
@@ -114,71 +116,33 @@ def test_totals_of_a_pair_that_was_lost_last_count() -> None:
     assert account.captured == 50
 
 
-def test_runs_of_the_combiner_add_up() -> None:
-    ledger = Ledger()
-    ledger.deliver(pair_with(1, 25, totals(25)))
-    ledger.note_end(stats({}, end=end(1, totals(25, late=2), "stopped")))
-    ledger.deliver(pair_with(2, 25, totals(25)))
-    account = ledger.close(stats({"left": totals(25)}))["left"]
+def test_pairs_that_did_not_all_arrive_are_told_from_those_that_waited_too_long() -> None:
+    account = closed(newest=totals(75), lost_frames={"left": 75}, overflow_frames={"left": 25})
     assert account.balanced
-    assert (account.captured, account.delivered, account.late) == (52, 50, 2)
+    assert account.dropped == {"subscriber_slow": 50, "publisher_overflow": 25}
 
 
-def test_what_a_killed_combiner_had_in_flight_is_lost_with_it() -> None:
-    account = closed(
-        pair_with(1, 25, totals(25, open_=4)),
-        pair_with(2, 25, totals(25, open_=1)),
-        newest=totals(25, open_=1),
+def test_pairs_that_wait_are_in_flight() -> None:
+    account = closed(newest=totals(75, open_=5), waiting_frames={"left": 75})
+    assert account.balanced
+    assert account.in_flight == 80
+
+
+def test_what_a_strict_consumer_accepts() -> None:
+    def told(newest: Totals, **fields: Any) -> str | None:
+        return shortfall({"left": closed(pair_with(7, 25, newest), newest=newest, **fields)})
+
+    assert told(totals(25, startup=9)) is None
+    assert told(totals(25, transport=2, late=1)) == (
+        "Not every frame was delivered: 1 late, 2 transport."
     )
-    assert account.balanced
-    assert (account.dropped, account.in_flight) == ({"combiner_lost": 4}, 1)
-
-
-def test_a_combiner_that_ended_with_frames_in_flight_is_found_after_the_next_one_began() -> None:
-    ledger = Ledger()
-    ledger.deliver(pair_with(1, 25, totals(25)))
-    ledger.note_end(stats({}, end=end(1, totals(25, open_=4), "stopped")))
-    ledger.deliver(pair_with(2, 25, totals(25)))
-    assert ledger.close(stats({"left": totals(25)}))["left"].missing == 4
-
-
-def test_pairs_that_waited_do_not_bring_older_totals_back_after_the_end() -> None:
-    final = totals(75)
-    ledger = Ledger()
-    ledger.deliver(pair_with(7, 25, totals(25)))
-    for paired in (50, 75):
-        ledger.note_end(stats({"left": final}, end=end(7, final)))
-        ledger.deliver(pair_with(7, 25, totals(paired, open_=1)))
-    account = ledger.close(stats({"left": final}, end=end(7, final)))["left"]
-    assert account.balanced
-    assert account.captured == 75
-
-
-def test_a_run_of_which_every_pair_was_lost_counts() -> None:
-    account = closed(
-        pair_with(1, 25, totals(50, open_=2)),
-        newest=totals(25),
-        lost_frames={"left": 25},
-        missed_frames={"left": 25},
-    )
-    assert account.balanced
-    assert account.captured == 77
-    assert account.dropped["combiner_lost"] == 2
-
-
-def test_an_older_runs_end_does_not_end_the_newest_run() -> None:
-    ledger = Ledger()
-    ledger.deliver(pair_with(1, 25, totals(25)))
-    older = end(1, totals(25), "stopped")
-    ledger.note_end(stats({}, end=older))
-    ledger.deliver(pair_with(2, 50, totals(50, open_=3)))
-    account = ledger.close(stats({"left": totals(50, open_=3)}, end=older))["left"]
-    assert account.balanced
-    assert (account.captured, account.in_flight, account.ended) == (78, 3, False)
+    fault = told(totals(26))
+    assert fault is not None
+    assert "does not balance" in fault
 
 
 def test_without_any_pair_what_is_known_is_told() -> None:
-    assert Ledger().close(stats({})) == {}
+    assert Ledger().accounts(stats({})) == {}
     account = closed(newest=totals(50), lost_frames={"left": 50})
     assert account.balanced
     assert (account.delivered, account.fps) == (0, None)

@@ -37,7 +37,7 @@ def test_without_arguments_there_are_two_synthetic_sources() -> None:
 def test_sources_and_flags_mix_freely() -> None:
     parsed = parse("a.mp4", "--duration", "2.5", "b=0", "--pace=max", "--no-sink", "--loop")
     assert parsed == Options(
-        ("a.mp4", "b=0"), duration=2.5, pace="max", sink=False, loop=True, window=1.0
+        ("a.mp4", "b=0"), duration=2.5, pace="max", no_sink=True, loop=True, window=1.0
     )
 
 
@@ -104,12 +104,23 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_wait = 0.1
         idle_timeout = 1
         start_timeout = 0
+        strict = true
         json = "report.json"
         keep = 3
-        sink = false
+        sink = "python model.py"
+        no_sink = true
+        restart = ["never"]
+        health_timeout = 20
+        fault = ["b:crash@5s"]
         print = true
+        plan = true
         verbose = true
         listen = "tcp://127.0.0.1:5555"
+        keygen = "made"
+        keys = "keys"
+        insecure = true
+        hosts = ["combiner=nuc"]
+        host = "nuc"
         run_dir = "/run/x"
         payload = ["shm", "b=raw"]
         history = 8
@@ -130,13 +141,24 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_wait=0.1,
         idle_timeout=1.0,
         start_timeout=0.0,
+        strict=True,
         json=Path("report.json"),
         keep=3,
-        sink=False,
+        sink="python model.py",
+        no_sink=True,
+        restart=("never",),
+        health_timeout=20.0,
+        fault=("b:crash@5s",),
         config=file,
         print=True,
+        plan=True,
         verbose=True,
         listen="tcp://127.0.0.1:5555",
+        keygen=Path("made"),
+        keys=Path("keys"),
+        insecure=True,
+        hosts=("combiner=nuc",),
+        host="nuc",
         run_dir=Path("/run/x"),
         payload=("shm", "b=raw"),
         history=8.0,
@@ -157,6 +179,13 @@ def test_sources_may_be_a_table(file: Path) -> None:
     file.write_text('window = 2\n[sources]\nleft = "rtsp://u:p@h/x?a=b"\nright = 0\n')
     parsed = parse("--config", str(file))
     assert parsed.sources == ("left=rtsp://u:p@h/x?a=b", "right=0")
+
+
+def test_restarts_may_be_a_word_or_a_table(file: Path) -> None:
+    file.write_text('restart = "never"')
+    assert parse("--config", str(file)).restart == ("never",)
+    file.write_text('[restart]\nleft = "never"\nsink = "always"')
+    assert parse("--config", str(file)).restart == ("left=never", "sink=always")
 
 
 def test_an_empty_file_changes_nothing(file: Path) -> None:

@@ -18,9 +18,11 @@ from protocol.pair import (
     MAX_SOURCES,
     MAX_SPAN_FRAMES,
     MAX_SPANS,
+    PLAIN_TOTALS,
     ClipHeader,
     Missing,
     PairHeader,
+    Progress,
     Span,
     StreamEnd,
     Totals,
@@ -44,8 +46,9 @@ from tests.malformed import (
 )
 
 TOTALS = Totals(
-    captured=60, paired=50, open=5, late=1, gaps=4, rejected=2, dropped={"transport": 4}
-)
+    captured=60, paired=50, open=5, late=1, gaps=4, rejected=2, dropped={"transport": 4},
+    runs=2, reopened=3, outage_ns=10**9, began=Progress(7, 9), reached=Progress(8, 40, 2, 1),
+)  # fmt: skip
 CLIP = ClipHeader(
     spans=(Span(1, 10, 20), Span(2, 0, 5)),
     received_ns=1500,
@@ -72,15 +75,20 @@ END = StreamEnd(run=3, seq=5, reason="stopped", totals={"left": TOTALS, "right":
 CLIP_INTEGERS = [
     f"clips.left.{name}" for name in ("received_ns", "expected", "gaps", "late", "dropped")
 ]
-TOTAL_NAMES = ["captured", "paired", "open", "late", "gaps", "rejected"]
-TOTAL_INTEGERS = [f"totals.{name}" for name in (*TOTAL_NAMES, "dropped.transport")]
+TOTAL_NAMES = [*PLAIN_TOTALS]
+PROGRESS = [f"reached.{name}" for name in ("run", "seq", "dropped", "reopened")]
+TOTAL_INTEGERS = [f"totals.{name}" for name in (*TOTAL_NAMES, "dropped.transport", *PROGRESS)]
 SPAN_INTEGERS = [f"clips.left.spans.1.{name}" for name in ("run", "first", "count")]
 PAIR_INTEGERS = ["run", "seq", "pair", "start_ns", "end_ns", "closed_ns"]
 
+progress = st.none() | st.builds(Progress, integers, st.just(MAX_INT), integers, integers)
 totals = st.builds(
     Totals,
     *[integers] * 6,
     st.dictionaries(st.text(max_size=64), integers, max_size=4),
+    *[integers] * 3,
+    progress,
+    progress,
 )
 spans = st.builds(Span, integers, integers, st.integers(1, MAX_SPAN_FRAMES))
 clips = st.builds(
@@ -276,7 +284,10 @@ def test_the_largest_headers_fit(sources: int) -> None:
     top = MAX_INT
     reasons = ["producer_backpressure", "before_combiner", "combiner_overflow", "transport"]
     reasons += ["corrupt", "future", "startup", "fragmented"]
-    most = Totals(top, top, top, top, top, top, dropped=dict.fromkeys(reasons, top))
+    progress = Progress(top, top, top, top)
+    most = Totals(
+        top, top, top, top, top, top, dict.fromkeys(reasons, top), top, top, top, progress, progress
+    )
     pieces = (Span(top, top, MAX_SPAN_FRAMES),) * max_spans(sources)
     clip = ClipHeader(pieces, top, top, top, top, top, "not_started", most)
     clips = {f"{i:064}": clip for i in range(sources)}

@@ -24,6 +24,8 @@ FORMAT = Format((36, 64, 1), "mono8", 10.0, live=True)
 class Scripted:
     """A capture that gives ``frames`` frames and is lost then."""
 
+    reopened = 0
+
     def __init__(self, frames: int, form: Format = FORMAT) -> None:
         self.format, self.frames, self.closed = form, frames, False
 

@@ -26,6 +26,9 @@ def account(**fields: Any) -> Account:
         "rejected": 0,
         "in_flight": 0,
         "dropped": {},
+        "restarts": 0,
+        "reopened": 0,
+        "outage_ns": 0,
         "fps": 25.0,
         "ended": True,
     }
@@ -126,7 +129,7 @@ def test_without_any_pair_one_sentence_says_so() -> None:
 
 def test_losses_are_told_in_words() -> None:
     text = shown(Report("tcp://[::1]:5000", 2.5, times(), {"left": account()}, 7, 2))
-    assert "7 pairs lost, because this consumer was too slow." in text
+    assert "7 pairs lost: this consumer was too slow, or could not be reached." in text
     assert "2 malformed messages dropped." in text
 
 

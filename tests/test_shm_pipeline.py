@@ -380,7 +380,10 @@ def test_a_ring_that_does_not_fit_ends_everything_at_the_start(directory: Path) 
     ("asked", "reason"),
     [
         (["--pace", "max"], "cannot wait for consumers"),
-        (["--listen", "tcp://192.0.2.1:7400"], "tcp://192.0.2.1:7401 may be another machine"),
+        (
+            ["--insecure", "--listen", "tcp://192.0.2.1:7400"],
+            "tcp://192.0.2.1:7401 may be another machine",
+        ),
     ],
 )
 def test_what_shared_memory_cannot_do_is_refused(
@@ -394,7 +397,7 @@ def test_what_shared_memory_cannot_do_is_refused(
         assert running.stdout == []
     assert not (directory / "run").exists()
     push = "tcp://192.0.2.1:7401" if "--listen" in asked else f"ipc://{directory}/x"
-    pace = asked if "--pace" in asked else []
+    pace = asked if "--pace" in asked else ["--insecure"]
     by_hand = ("--name", "left", "--source", LEFT, "--push", push, *pace, *flags(shm))
     with Running(python("-m", "nodes.producer", *by_hand)) as running:
         assert running.wait() == 2

@@ -7,12 +7,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nodes.launching import table
 from nodes.launching.naming import name_sources
 from nodes.launching.options import Options
+from nodes.launching.plan import plan
 from nodes.launching.table import Node
 from nodes.runtime import Refused
 from protocol.endpoint import EndpointError
@@ -29,7 +31,7 @@ def directory() -> Iterator[Path]:
 
 
 def nodes_of(options: Options, until_ns: int | None = None) -> list[Node]:
-    return table.table(options, table.plan(options), until_ns)
+    return table.table(options, plan(options), until_ns)
 
 
 def flag(node: Node, name: str) -> str | None:
@@ -137,7 +139,43 @@ def test_what_is_said_reaches_the_nodes_that_it_is_for() -> None:
 
 
 def test_a_consumer_of_ones_own_takes_the_place_of_the_sink() -> None:
-    assert [node.kind for node in nodes_of(Options(("0",), sink=False))] == ["producer", "combiner"]
+    assert [node.kind for node in nodes_of(Options(("0",), no_sink=True))] == [
+        "producer",
+        "combiner",
+    ]
+
+
+def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
+    command = "python 'my model.py' --from {sub}"
+    options = Options(("0",), sink=command, listen="tcp://127.0.0.1:5555")
+    sink = nodes_of(options)[-1]
+    assert sink.command == ("python", "my model.py", "--from", "tcp://127.0.0.1:5555")
+    assert sink.environment == (("FRAMEPAIR_SUB", "tcp://127.0.0.1:5555"),)
+
+
+@pytest.mark.parametrize("command", ["", "  ", "python 'model.py"])
+def test_a_consumer_that_is_no_command_is_refused(command: str) -> None:
+    if command:
+        with pytest.raises(Refused, match="--sink"):
+            nodes_of(Options(sink=command))
+
+
+def test_each_node_has_its_policy() -> None:
+    def policies(**asked: Any) -> list[str]:
+        return [node.restart for node in nodes_of(Options(("a=0", "b=1"), **asked))]
+
+    assert policies() == ["on-failure"] * 4
+    assert policies(restart=("always", "b=never", "sink=on-failure")) == [
+        "always", "never", "always", "on-failure",
+    ]  # fmt: skip
+    # A new producer would begin its video again, and an offline run would have it twice.
+    assert policies(pace="max") == ["never"] * 4
+
+
+@pytest.mark.parametrize("word", ["sometimes", "c=never", "a=", "=never"])
+def test_a_policy_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(Refused, match="on-failure, never, or NODE="):
+        nodes_of(Options(("a=0",), restart=(word,)))
 
 
 def test_a_value_that_looks_like_a_flag_stays_a_value() -> None:
@@ -145,7 +183,7 @@ def test_a_value_that_looks_like_a_flag_stays_a_value() -> None:
 
 
 def test_over_tcp_every_source_has_a_port() -> None:
-    left, right, combiner, sink = nodes_of(Options(listen="tcp://10.0.0.1:5555"))
+    left, right, combiner, sink = nodes_of(Options(listen="tcp://10.0.0.1:5555", insecure=True))
     assert flag(left, "--push") == "tcp://10.0.0.1:5556"
     assert flag(right, "--push") == "tcp://10.0.0.1:5557"
     assert flag(combiner, "--pub") == flag(sink, "--sub") == "tcp://10.0.0.1:5555"
@@ -153,7 +191,7 @@ def test_over_tcp_every_source_has_a_port() -> None:
 
 @pytest.mark.parametrize("host", ["*", "0.0.0.0"])
 def test_one_listens_on_all_interfaces_but_connects_to_one(host: str) -> None:
-    left, _, combiner, sink = nodes_of(Options(listen=f"tcp://{host}:5555"))
+    left, _, combiner, sink = nodes_of(Options(listen=f"tcp://{host}:5555", insecure=True))
     assert flag(left, "--push") == "tcp://127.0.0.1:5556"
     assert flag(combiner, "--pub") == f"tcp://{host}:5555"
     assert flag(sink, "--sub") == "tcp://127.0.0.1:5555"

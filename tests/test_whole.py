@@ -99,7 +99,8 @@ def test_a_producer_that_is_killed_leaves_the_others_going(directory: Path) -> N
         running.wait_for(PAIR)
         os.kill(running.pid_of("nodes.producer", "right"), signal.SIGKILL)
         running.wait_for("right offline")
-        assert running.stop() == 1
+        running.wait_for(PAIR, count=len(running.stdout) + 1)
+        assert running.stop() == 0
 
 
 def test_modules_in_the_users_directory_are_not_taken_for_ours(directory: Path) -> None:

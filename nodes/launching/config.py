@@ -12,11 +12,15 @@ from nodes.runtime import Refused
 # What a key may hold, by the type of its option.
 NUMBER, TEXT = ((int, float), "a number"), ((str,), "text")
 WHOLE, CHOICE, LIST = ((int,), "a whole number"), ((bool,), "true or false"), ((list,), "a list")
+# What may be given as a table as well as a list.
+TABLES = ("sources", "hosts", "restart")
+# What may be given as one word as well as a list.
+WORDS = ("payload", "restart", "fault")
 TOML_TYPES = {float: NUMBER, int: WHOLE, bool: CHOICE, tuple: LIST}
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what ``path`` says, sources always as a list; raises Refused if it can't be read."""
+    """Return what ``path`` says, tables as lists of NAME=TEXT; raises Refused if it can't be read."""
     try:
         with path.open("rb") as file:
             fields = tomllib.load(file)
@@ -26,18 +30,22 @@ def read(path: Path) -> dict[str, Any]:
         raise Refused(f"{path} is not TOML: {error}") from None
     if "config" in fields:
         raise Refused(f"{path} cannot name another file with config")
-    if isinstance(fields.get("sources"), dict):
-        fields["sources"] = _from_table(fields["sources"], path)
+    for key in TABLES:
+        if isinstance(fields.get(key), dict):
+            fields[key] = _from_table(key, fields[key], path)
+    for key in WORDS:
+        if isinstance(fields.get(key), str):
+            fields[key] = [fields[key]]
     return fields
 
 
-def _from_table(sources: dict[str, Any], path: Path) -> list[str]:
-    for name, uri in sources.items():
+def _from_table(key: str, table: dict[str, Any], path: Path) -> list[str]:
+    for name, value in table.items():
         if not is_name(name):
-            raise Refused(f"sources.{name} in {path}: a name has letters, digits, _ and - only")
-        if type(uri) not in (str, int):
-            raise Refused(f"sources.{name} in {path} must be text, not {uri!r}")
-    return [f"{name}={uri}" for name, uri in sources.items()]
+            raise Refused(f"{key}.{name} in {path}: a name has letters, digits, _ and - only")
+        if type(value) not in (str, int):
+            raise Refused(f"{key}.{name} in {path} must be text, not {value!r}")
+    return [f"{name}={value}" for name, value in table.items()]
 
 
 def check_types(fields: dict[str, Any], parsed: object, path: Path) -> None:

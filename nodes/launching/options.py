@@ -93,14 +93,21 @@ class Options:
     start_timeout: Annotated[float | None, PAIRS, NotNegative] = None
     """Seconds that the first pair waits for sources that have not begun. [default: 5]"""
 
+    strict: Annotated[bool, OUTPUT, SWITCH, Parameter(negative="")] = False
+    """Exit with 1 if the ledger doesn't balance, or any frame was lost since the first pair."""
+
     json: Annotated[Path | None, OUTPUT] = None
     """Write the final report to this file too."""
 
     keep: Annotated[int | None, OUTPUT, AtLeastOne] = None
     """Pairs that may wait to be printed; then the oldest is dropped. [default: 2]"""
 
-    sink: Annotated[bool, OUTPUT, SWITCH] = True
-    """Print pairs and the report, or leave the pairs to your own consumer."""
+    sink: Annotated[str | None, OUTPUT, Parameter(negative="")] = None
+    """A consumer of your own instead of the one that prints: a command such as "python model.py", started,
+    watched and stopped with the rest. The address is in FRAMEPAIR_SUB, and where the command says {sub}."""
+
+    no_sink: Annotated[bool, OUTPUT, SWITCH, Parameter(negative="")] = False
+    """Start no consumer: leave the pairs to your own."""
 
     config: Annotated[Path | None, RUNNING] = None
     """TOML file: options by name (duration = 10), and sources = ["left=a.mp4"] or a table [sources].
@@ -112,8 +119,39 @@ class Options:
     print: Annotated[bool, RUNNING, SWITCH, Parameter(negative="")] = False
     """Print the commands of the nodes, one a line, and start nothing."""
 
+    plan: Annotated[bool, RUNNING, SWITCH, Parameter(negative="")] = False
+    """Print what the pipeline will take - links, memory, shared memory - and start nothing."""
+
     listen: Annotated[str | None, RUNNING] = None
     """tcp://HOST:PORT for pairs, and the ports after it for the sources, instead of sockets in --run-dir."""
+
+    restart: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
+    """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
+    (a source's name, combiner or sink). [default: on-failure; with --pace max: never]"""
+
+    health_timeout: Annotated[float, RUNNING, Positive] = 10.0
+    """Seconds without a sign of work after which a node is killed, and started again."""
+
+    fault: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
+    """NODE:KIND@…: fail on purpose, to see what becomes of the rest: left:freeze@10s,5s, left:crash@5s,
+    left:slow@3s,50ms, left:drop@0.01, left:skew@200ms, left:garbage@8s, combiner:kill@12s, sink:stop@6s,4s.
+    Times count from when the node works, at its first start."""
+
+    keygen: Annotated[Path | None, RUNNING] = None
+    """Make a directory with keys for a pipeline on several machines, and start nothing."""
+
+    keys: Annotated[Path | None, RUNNING] = None
+    """Directory of keys, which addresses on a network need. [default: FRAMEPAIR_KEYS]"""
+
+    insecure: Annotated[bool, RUNNING, SWITCH, Parameter(negative="")] = False
+    """Use addresses on a network without keys: everybody there can read, and can send."""
+
+    hosts: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
+    """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner and sink.
+    In the file a table [hosts]."""
+
+    host: Annotated[str | None, RUNNING] = None
+    """Start what runs on this host. [default: this machine's name]"""
 
     run_dir: Annotated[Path | None, RUNNING] = None
     """Directory of the sockets, one pipeline each. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""

@@ -1,59 +1,73 @@
-"""The processes of nodes: start them, ask them to stop, kill them, hear which have ended."""
+"""The processes of all nodes: start them, ask them to stop, kill them, hear which have ended or hang."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from nodes.launching.process import Process
+from nodes.launching.signal_queue import SignalQueue
 from nodes.launching.table import Kind, Node
 
 # Where launch.py is, and with it the packages nodes and protocol.
 ROOT = Path(__file__).resolve().parents[2]
-# How long the kernel may take to end a process that was killed.
-KILL_S = 0.5
+# A machine that is busy takes its time until a new process says its first word.
+START_S = 20.0
 
 
 class Processes:
     """Every node that runs, with its process; ``environment`` is what all of them get besides ours."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = {**os.environ, **environment, **_python_path()}
-        self._processes: dict[Node, subprocess.Popen[bytes]] = {}
+    def __init__(self, environment: Mapping[str, str], signals: SignalQueue) -> None:
+        self._environment = {**os.environ, **environment, **python_path()}
+        self._signals = signals
+        self._processes: dict[Node, Process] = {}
 
     def __bool__(self) -> bool:
         return bool(self._processes)
 
-    def start(self, node: Node) -> None:
-        """Start ``node``, in a process group of its own: Ctrl-C in a terminal doesn't reach it.
-
-        Raises OSError or ValueError if it can't be started.
-        """
-        self._processes[node] = subprocess.Popen(  # noqa: S603
-            node.command,
-            env={**self._environment, **dict(node.environment)},
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-        )
+    def start(self, node: Node, *, again: bool) -> Process:
+        """Start ``node``, that has run before or not; raises OSError or ValueError if that can't be done."""
+        process = Process(node, self._environment, self._signals, again=again)
+        self._processes[node] = process
+        return process
 
     def running(self, kind: Kind) -> list[Node]:
         """Return the nodes of a kind that haven't ended, as far as ``reap`` has told."""
         return [node for node in self._processes if node.kind == kind]
 
-    def reap(self) -> list[tuple[Node, int]]:
-        """Return the nodes that ended since the last call, with their status as subprocess gives it."""
+    def reap(self) -> list[tuple[Process, int]]:
+        """Return the processes that ended since the last call, with their status as subprocess gives it."""
         ended = [
-            (node, status)
-            for node, process in self._processes.items()
-            if (status := process.poll()) is not None
+            (process, status)
+            for process in self._processes.values()
+            if (status := process.status()) is not None
         ]
-        for node, _ in ended:
-            del self._processes[node]
+        for process, _ in ended:
+            del self._processes[process.node]
         return ended
+
+    def working(self) -> list[Process]:
+        """Return the processes that work, as far as they say."""
+        processes = self._processes.values()
+        return [
+            process for process in processes if process.is_ready or process.node.patience_s is None
+        ]
+
+    def silent(self, timeout_s: float) -> list[Process]:
+        """Return the processes that have not said for longer than they may that their work goes on."""
+        now_s = time.monotonic()
+        return [
+            process for process in self._processes.values() if now_s > _due_s(process, timeout_s)
+        ]
+
+    def next_due_s(self, timeout_s: float) -> float:
+        """Return when the next process would be silent for too long, infinity if none can be."""
+        due = [_due_s(process, timeout_s) for process in self._processes.values()]
+        return min(due, default=float("inf"))
 
     def terminate(self, kind: Kind) -> None:
         """Ask the nodes of a kind to stop."""
@@ -65,14 +79,21 @@ class Processes:
         doomed = list(self._processes if nodes is None else nodes)
         processes = [self._processes.pop(node) for node in doomed]
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         for process in processes:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=KILL_S)
+            process.wait_killed()
 
 
-def _python_path() -> dict[str, str]:
+def _due_s(process: Process, timeout_s: float) -> float:
+    """Return when ``process`` has been silent for too long."""
+    patience_s = process.node.patience_s
+    if patience_s is None:
+        return float("inf")
+    starting_s = 0.0 if process.is_ready else START_S
+    return process.heard_s + timeout_s + patience_s + starting_s
+
+
+def python_path() -> dict[str, str]:
     """Return what has the nodes found in this directory if they aren't installed, wherever one is."""
     if str(ROOT) in sys.path[1:]:
         return {}

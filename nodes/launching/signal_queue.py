@@ -1,4 +1,4 @@
-"""The signals of a process as a queue that can be waited for with a deadline."""
+"""The signals of a process as a queue that can be waited for with a deadline, and what nodes say meanwhile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 
 class SignalQueue:
@@ -17,6 +17,8 @@ class SignalQueue:
         # Started with nohup, a process keeps running when its terminal is closed.
         nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         self._numbers = [n for n in numbers if not (nohup and n == signal.SIGHUP)]
+        self._watched: dict[int, Callable[[], None]] = {}
+        self._interrupted = False
 
     def __enter__(self) -> SignalQueue:
         self._reader, self._writer = os.pipe()
@@ -32,8 +34,32 @@ class SignalQueue:
         os.close(self._reader)
         os.close(self._writer)
 
+    def watch(self, descriptor: int, readable: Callable[[], None]) -> None:
+        """Call ``readable`` during a wait, whenever ``descriptor`` has something to read."""
+        self._watched[descriptor] = readable
+
+    def forget(self, descriptor: int) -> None:
+        """Watch ``descriptor`` no more."""
+        self._watched.pop(descriptor, None)
+
+    def interrupt(self) -> None:
+        """Have the wait end early: something was read that its caller should know of."""
+        self._interrupted = True
+
     def wait(self, until_s: float = math.inf) -> int | None:
-        """Return the next signal's number, None if none came until ``until_s`` on the monotonic clock."""
-        timeout_s = None if math.isinf(until_s) else max(0.0, until_s - time.monotonic())
-        ready, _, _ = select.select([self._reader], [], [], timeout_s)
-        return os.read(self._reader, 1)[0] if ready else None
+        """Return the next signal's number; None if none came until ``until_s``, or if it was interrupted.
+
+        Times are of the monotonic clock.
+        """
+        while True:
+            timeout_s = None if math.isinf(until_s) else max(0.0, until_s - time.monotonic())
+            ready, _, _ = select.select([self._reader, *self._watched], [], [], timeout_s)
+            # What nodes said before a signal comes first: their last words before their end.
+            for descriptor in ready:
+                if descriptor in self._watched:
+                    self._watched[descriptor]()
+            if self._reader in ready:
+                return os.read(self._reader, 1)[0]
+            if self._interrupted or time.monotonic() >= until_s:
+                self._interrupted = False
+                return None

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nodes import shm_limits
-from nodes.launching.naming import name_sources
+from nodes.faults.language import OF_PRODUCERS
+from nodes.launching import hosts
 from nodes.launching.options import Options
+from nodes.launching.plan import Plan, reachable
+from nodes.launching.restarts import Policy
 from nodes.runtime import Refused
-from protocol import endpoint
-from protocol.endpoint import Endpoints
+from protocol.endpoint import SUB_VARIABLE
+from protocol.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
-PAYLOADS = ("raw", "shm")
 # Seconds until the last node works, on a machine that is busy: --duration means the time after that.
 STARTUP_S = 1
+# What a producer may take to open its source and to read from it, unless told otherwise.
+OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
 Kind = Literal["producer", "combiner", "sink"]
@@ -31,59 +34,22 @@ class Node:
     kind: Kind
     command: tuple[str, ...]
     environment: tuple[tuple[str, str], ...] = ()
+    restart: Policy = "on-failure"
+    first: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    """What is added to the command when it is started first, and when it is started again."""
+    patience_s: float | None = 0.0
+    """For how long its work may take without a sign of it; None: it gives none."""
 
     def shell_line(self) -> str:
         """Return the command as one pastes it into a shell."""
         variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
-        return " ".join([*variables, shlex.join(self.command)])
+        return " ".join([*variables, shlex.join((*self.command, *self.first))])
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The sources of a pipeline by name, and where its nodes meet."""
-
-    uris: dict[str, str]
-    payloads: dict[str, str]
-    endpoints: Endpoints
-    run_dir: Path | None
-
-
-def plan(options: Options) -> Plan:
-    """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
-    uris = name_sources(options.sources)
-    payloads = _payloads(options.payload, list(uris))
-    if options.listen is not None:
-        endpoints = endpoint.tcp_endpoints(options.listen, list(uris))
-        _refuse_impossible(options, payloads, endpoints)
-        return Plan(uris, payloads, endpoints, None)
-    run_dir = (options.run_dir or endpoint.default_run_dir()).absolute()
-    endpoints = endpoint.ipc_endpoints(run_dir, list(uris))
-    for address in (*endpoints.pull.values(), endpoints.pub):
-        endpoint.ipc_path(address)
-    _refuse_impossible(options, payloads, endpoints)
-    if options.shm_dir and options.shm_dir.absolute() == run_dir:
-        # Each is locked: the one by the launcher for good, the other by producers for moments.
-        raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
-    return Plan(uris, payloads, endpoints, run_dir)
-
-
-def _refuse_impossible(options: Options, payloads: dict[str, str], endpoints: Endpoints) -> None:
-    for name, payload in payloads.items():
-        if payload == "shm":
-            shm_limits.refuse_beyond(options.pace, _reachable(endpoints.pull[name]))
-
-
-def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, str]:
-    """Return each source's payload; raises Refused for a word that is none, or a source that isn't there."""
-    payloads = dict.fromkeys(sources, "raw")
-    for word in asked:
-        name, separator, payload = word.rpartition("=")
-        if payload not in PAYLOADS or (separator and name not in payloads):
-            raise Refused(
-                f"--payload {word}: it is raw or shm, or NAME=shm for a source of that name"
-            )
-        payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
-    return payloads
+    @property
+    def key(self) -> str:
+        """What the user calls it: the name of its source, combiner or sink."""
+        return self.name.rpartition(" ")[2]
 
 
 def until_ns(options: Options, now_ns: int) -> int | None:
@@ -101,9 +67,16 @@ def table(
     options: Options, plan: Plan, until_ns: int | None, python: tuple[str, ...] = ("python",)
 ) -> list[Node]:
     """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``."""
-    producers = [_producer(options, plan, name, until_ns, python) for name in plan.uris]
-    sinks = [_sink(options, plan, python)] if options.sink else []
-    return [*producers, _combiner(options, plan, python), *sinks]
+    nodes = [
+        _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
+    ]
+    if plan.here(hosts.COMBINER):
+        nodes.append(_combiner(options, plan, python))
+    if not options.no_sink and plan.here(hosts.SINK):
+        nodes.append(
+            _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
+        )
+    return nodes
 
 
 def _producer(
@@ -114,7 +87,7 @@ def _producer(
     flags = _flags(
         name=name,
         source=None if secret else uri,
-        push=_reachable(plan.endpoints.pull[name]),
+        push=reachable(plan.endpoints.pull[name]),
         pace=options.pace,
         window=options.window,
         loop=options.loop,
@@ -124,14 +97,33 @@ def _producer(
         shm_dir=options.shm_dir and options.shm_dir.absolute(),
         until=None if until_ns is None else _seconds(until_ns),
         max_bytes=options.max_bytes,
+        **_security(options),
         open_timeout=options.open_timeout,
         read_timeout=options.read_timeout,
     )
     # Every user of a machine sees the command lines of all processes, but not their environment.
     environment = ((SOURCE_VARIABLE, uri),) if secret else ()
     return Node(
-        f"producer {name}", "producer", (*python, "-m", "nodes.producer", *flags), environment
+        f"producer {name}",
+        "producer",
+        (*python, "-m", "nodes.producer", *flags),
+        environment,
+        plan.restarts[name],
+        first=_faults(options, name),
+        # A camera that was there may come back, whenever that is.
+        again=() if options.wait else ("--wait",),
+        patience_s=(options.open_timeout or OPEN_TIMEOUT_S)
+        + (options.read_timeout or READ_TIMEOUT_S),
     )
+
+
+def _faults(options: Options, name: str) -> tuple[str, ...]:
+    """Return the flags for what a producer is to do wrong."""
+    told = [text.partition(":") for text in options.fault]
+    own = [
+        text for node, _, text in told if node == name and text.partition("@")[0] in OF_PRODUCERS
+    ]
+    return tuple(word for text in own for word in ("--fault", text))
 
 
 def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
@@ -144,18 +136,48 @@ def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
         idle_timeout=options.idle_timeout,
         start_timeout=options.start_timeout,
         max_bytes=options.max_bytes,
+        **_security(options),
     )
     arguments = [word for pull in pulls for word in pull]
-    return Node("combiner", "combiner", (*python, "-m", "nodes.combiner", *arguments, *flags))
+    command = (*python, "-m", "nodes.combiner", *arguments, *flags)
+    return Node("combiner", "combiner", command, restart=plan.restarts[hosts.COMBINER])
 
 
 def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     shm_dir = options.shm_dir and options.shm_dir.absolute()
     json = None if options.json is None else options.json.absolute()
     flags = _flags(
-        sub=_reachable(plan.endpoints.pub), keep=options.keep, json=json, shm_dir=shm_dir
+        sub=reachable(plan.endpoints.pub),
+        keep=options.keep,
+        strict=options.strict,
+        **_security(options),
+        json=json,
+        shm_dir=shm_dir,
     )
-    return Node("sink", "sink", (*python, "-m", "nodes.sink", *flags))
+    command = (*python, "-m", "nodes.sink", *flags)
+    return Node("sink", "sink", command, restart=plan.restarts[hosts.SINK])
+
+
+def _consumer(command: str, options: Options, plan: Plan) -> Node:
+    """Return the user's own consumer; raises Refused if that is no command."""
+    sub = reachable(plan.endpoints.pub)
+    try:
+        words = tuple(word.replace("{sub}", sub) for word in shlex.split(command))
+    except ValueError as error:
+        raise Refused(f"--sink {command}: {error}") from None
+    if not words:
+        raise Refused("--sink needs a command, such as --sink 'python model.py'")
+    told = {SUB_VARIABLE: sub}
+    if options.keys:
+        told[KEYS_VARIABLE] = str(options.keys.absolute())
+    if options.insecure:
+        told[INSECURE_VARIABLE] = "1"
+    environment = tuple(told.items())
+    return Node("sink", "sink", words, environment, plan.restarts[hosts.SINK], patience_s=None)
+
+
+def _security(options: Options) -> dict[str, object]:
+    return {"keys": options.keys and options.keys.absolute(), "insecure": options.insecure}
 
 
 def _flags(**values: object) -> Iterator[str]:
@@ -183,8 +205,3 @@ def _absolute(uri: str) -> str:
     """Return a file's absolute path, so that its command means the same in any directory."""
     path = Path(uri)
     return str(path.absolute()) if not uri.isdecimal() and path.exists() else uri
-
-
-def _reachable(address: str) -> str:
-    """Return where to connect to what listens at ``address``, which may stand for all interfaces."""
-    return address.replace("://*:", "://127.0.0.1:").replace("://0.0.0.0:", "://127.0.0.1:")

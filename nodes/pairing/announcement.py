@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from nodes.pairing.open_windows import OpenClip
 from nodes.pairing.track import Track
 from protocol.pair import ClipHeader
-
-# Frames that had to be left out because a header has no room for so many pieces: their stamps are in disorder,
-# or nearly all of the others were lost.
-FRAGMENTED = "fragmented"
+from protocol.reasons import FRAGMENTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,7 @@ class ClosedWindow:
         spans = clip.spans()
         kept = spans[: self.max_spans]
         left_out = sum(span.count for span in spans[self.max_spans :])
+        # Their stamps are in disorder, or nearly all of the others were lost.
         track.refuse(left_out, FRAGMENTED)
         missing = track.why_missing(self.start_ns, self.end_ns, idle=idle)
         lost, may_lack = track.continuity.lost_in(self.start_ns, self.end_ns)
@@ -33,7 +31,7 @@ class ClosedWindow:
         header = ClipHeader(
             spans=kept,
             received_ns=clip.received_ns,
-            expected=track.expected(self.end_ns - self.start_ns),
+            expected=track.expected(self.start_ns, self.end_ns),
             gaps=lost,
             late=late,
             dropped=dropped,

@@ -8,15 +8,13 @@ from dataclasses import dataclass, field
 from nodes.pairing.holes import Holes
 from protocol.frame import FrameHeader, SourceEnd
 from protocol.header import MAX_INT
+from protocol.pair import Progress
+from protocol.reasons import BEFORE_COMBINER, PRODUCER_BACKPRESSURE, TRANSPORT
 
 # So many producers' runs are told apart; those silent for longest are summed up and forgotten.
 MAX_RUNS = 64
 # A century at 240 frames a second. A seq further ahead than that is wrong, and would spoil all counts.
 MAX_LOST = 10**12
-
-PRODUCER_BACKPRESSURE = "producer_backpressure"
-BEFORE_COMBINER = "before_combiner"
-TRANSPORT = "transport"
 
 
 @dataclass(slots=True)
@@ -31,6 +29,7 @@ class _Run:
     next_seq: int = 0
     missing: int = 0
     producer_dropped: int = 0
+    reopened: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     explained: Counter[str] = field(default_factory=Counter)
     holes: Holes = field(default_factory=Holes)
@@ -93,7 +92,24 @@ class Continuity:
         self._unexplained: Counter[str] = Counter()
         self._forgotten: Counter[str] = Counter()
         self._forgotten_until_ns = 0
+        self._forgotten_reopened = 0
         self.captured = 0
+        self.runs = 0
+        self.began: Progress | None = None
+
+    @property
+    def reached(self) -> Progress | None:
+        """How far the run that was heard of last has come."""
+        if not self._runs:
+            return None
+        number, run = next(reversed(self._runs.items()))
+        dropped = min(run.producer_dropped, run.next_seq)
+        return Progress(number, run.next_seq, dropped, run.reopened)
+
+    @property
+    def reopened(self) -> int:
+        """How often producers opened their source again."""
+        return self._forgotten_reopened + sum(run.reopened for run in self._runs.values())
 
     def frame(self, header: FrameHeader) -> Arrival:
         """Note a frame; it is new if no frame with its run and seq came before."""
@@ -103,6 +119,7 @@ class Continuity:
         if header.seq < run.next_seq:
             filled = run.fill(header)
             return Arrival(new=filled, filled=filled)
+        run.reopened = max(run.reopened, header.reopened)
         begins = run.newest is None
         self.captured += header.seq + 1 - run.next_seq
         lost = run.lose(header.seq, header)
@@ -157,16 +174,18 @@ class Continuity:
         if lost > MAX_LOST or self.captured + lost >= MAX_INT:
             return None
         # Put back at the end: the first is the one that nothing was heard of for longest.
-        run = self._runs.pop(number, None) or self._begin(seq, dropped)
+        run = self._runs.pop(number, None) or self._begin(number, seq, dropped)
         self._runs[number] = run
         run.producer_dropped = max(run.producer_dropped, dropped)
         self._forget_oldest()
         return run
 
-    def _begin(self, seq: int, dropped: int) -> _Run:
+    def _begin(self, number: int, seq: int, dropped: int) -> _Run:
         """Begin a run. What the first one lost before it was seen may have gone to a former combiner."""
+        self.runs += 1
         if self._runs:
             return _Run()
+        self.began = self.began or Progress(number, seq, min(seq, dropped))
         explained, self._unexplained = self._unexplained, Counter()
         return _Run(seen_from=seq, unseen=max(0, seq - dropped), explained=explained)
 
@@ -174,4 +193,5 @@ class Continuity:
         if len(self._runs) > MAX_RUNS:
             run = self._runs.pop(next(iter(self._runs)))
             self._forgotten.update(run.reasons())
+            self._forgotten_reopened += run.reopened
             self._forgotten_until_ns = max(self._forgotten_until_ns, run.holes.until_ns)

@@ -45,6 +45,7 @@ class Track:
     late: int = 0
     rejected: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    longest_outage_ns: int = 0
     announced_late: int = 0
     announced_dropped: int = 0
 
@@ -102,11 +103,17 @@ class Track:
             return "ended"
         if self.newest is None:
             return "not_started"
+        if idle:
+            # It goes on: how long it is in all, only its end will tell.
+            self.longest_outage_ns = max(self.longest_outage_ns, end_ns - self.watermark_ns)
         return "offline" if idle else "slow"
 
-    def expected(self, window_ns: int) -> int:
-        """Return how many frames a window should have: the nominal rate times its length."""
-        return round(self.newest.fps * window_ns / 1e9) if self.newest else 0
+    def expected(self, start_ns: int, end_ns: int) -> int:
+        """Return how many frames [start_ns, end_ns) has at the nominal rate, given when the newest came."""
+        if self.newest is None:
+            return 0
+        anchor_ns, period_ns = self.newest.captured_ns, self.newest.period_ns
+        return (end_ns - 1 - anchor_ns) // period_ns - (start_ns - 1 - anchor_ns) // period_ns
 
     def announce(self, frames: int, end_ns: int) -> tuple[int, int]:
         """Count ``frames`` of a window up to ``end_ns`` as paired.
@@ -137,6 +144,11 @@ class Track:
             gaps=missing.total(),
             rejected=self.rejected,
             dropped=dict(missing + self.refused),
+            runs=self.continuity.runs,
+            reopened=self.continuity.reopened,
+            outage_ns=self.longest_outage_ns,
+            began=self.continuity.began,
+            reached=self.continuity.reached,
         )
 
     def _was_silent(self, header: FrameHeader, newest: FrameHeader, lost: int) -> bool:
@@ -146,4 +158,6 @@ class Track:
 
     def _leave(self, from_ns: int, until_ns: int, reason: Missing) -> None:
         if from_ns < until_ns:
+            if reason == "offline":
+                self.longest_outage_ns = max(self.longest_outage_ns, until_ns - from_ns)
             self.outages.append(Outage(from_ns, until_ns, reason))

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from nodes.latency import CaptureRate
+from protocol import reasons
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.pair import Totals
-
-SUBSCRIBER_SLOW = "subscriber_slow"
-NOT_SUBSCRIBED = "not_subscribed"
-COMBINER_LOST = "combiner_lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
     """One source's frames. ``fps`` is the measured rate of capture, None if it isn't known.
 
-    ``gaps`` counts holes in seq, which are in ``dropped`` too; ``in_flight`` frames are in open windows.
+    ``gaps`` counts holes in seq, which are in ``dropped`` too; ``in_flight`` frames are in open windows, or in
+    pairs that wait. The producer was started again ``restarts`` times, and opened its source again ``reopened``
+    times; ``outage_ns`` is the longest time that it was away.
     """
 
     captured: int
@@ -35,6 +34,9 @@ class Account:
     rejected: int
     in_flight: int
     dropped: Mapping[str, int]
+    restarts: int
+    reopened: int
+    outage_ns: int
     fps: float | None
     ended: bool
 
@@ -60,60 +62,25 @@ class Ledger:
     def __init__(self) -> None:
         self._delivered: Counter[str] = Counter()
         self._rates: dict[str, CaptureRate] = {}
-        self._former: dict[str, Totals] = {}
-        self._newest: Mapping[str, Totals] = {}
-        self._run: int | None = None
-        self._ended = False
 
     def deliver(self, pair: Pair) -> None:
         """Count the frames of a pair that the consumer got."""
-        if pair.header.run != self._run:
-            self._end_run()
-            self._run = pair.header.run
-        if not self._ended:
-            self._newest = {source: clip.totals for source, clip in pair.header.clips.items()}
         for source, clip in pair.items():
             self._delivered[source] += len(clip.frames)
             self._rates.setdefault(source, CaptureRate()).add(clip)
 
-    def note_end(self, stats: SubscriberStats) -> None:
-        """Take the last word of the combiner that pairs come from, if it has said it."""
-        if stats.end is not None and stats.end.run == self._run:
-            self._newest = stats.end.totals
-            self._ended = True
+    def accounts(self, stats: SubscriberStats) -> dict[str, Account]:
+        """Return each source's account as it is now, if ``stats`` are of after the last pair."""
+        sources = set(stats.totals).union(self._delivered, stats.lost_frames, stats.missed_frames)
+        return {source: self._account(source, stats) for source in sorted(sources)}
 
-    def close(self, stats: SubscriberStats) -> dict[str, Account]:
-        """Return each source's account, once no more pairs will come."""
-        self._catch_up(stats)
-        totals = _sum(self._former, self._newest)
-        sources = set().union(totals, self._delivered, stats.lost_frames, stats.missed_frames)
-        return {source: self._account(source, totals, stats) for source in sorted(sources)}
-
-    def _catch_up(self, stats: SubscriberStats) -> None:
-        """Take the totals that came with pairs which were lost after the last one that came here."""
-        self.note_end(stats)
-        newest = stats.totals
-        if not newest or newest == self._newest:
-            return
-        if self._ended or _began_again(self._newest, newest):
-            self._end_run()
-        self._newest = newest
-        self._ended = stats.end is not None and stats.end.totals == newest
-
-    def _end_run(self) -> None:
-        """Add up what a combiner counted, when another has begun to count from 0."""
-        closed = {source: _closed(totals, self._ended) for source, totals in self._newest.items()}
-        self._former = _sum(self._former, closed)
-        self._newest = {}
-        self._ended = False
-
-    def _account(
-        self, source: str, totals: Mapping[str, Totals], stats: SubscriberStats
-    ) -> Account:
-        total = totals.get(source, Totals())
+    def _account(self, source: str, stats: SubscriberStats) -> Account:
+        total = stats.totals.get(source, Totals())
         dropped = Counter(total.dropped)
-        dropped[SUBSCRIBER_SLOW] += stats.lost_frames.get(source, 0)
-        dropped[NOT_SUBSCRIBED] += stats.missed_frames.get(source, 0)
+        overflow = stats.overflow_frames.get(source, 0)
+        dropped[reasons.SUBSCRIBER_SLOW] += stats.lost_frames.get(source, 0) - overflow
+        dropped[reasons.PUBLISHER_OVERFLOW] += overflow
+        dropped[reasons.NO_SUBSCRIBER] += stats.missed_frames.get(source, 0)
         rate = self._rates.get(source)
         return Account(
             captured=total.captured,
@@ -121,10 +88,14 @@ class Ledger:
             late=total.late,
             gaps=total.gaps,
             rejected=total.rejected,
-            in_flight=total.open,
+            in_flight=total.open + stats.waiting_frames.get(source, 0),
             dropped=dict(+dropped),
+            restarts=max(0, total.runs - 1),
+            reopened=total.reopened,
+            outage_ns=total.outage_ns,
             fps=rate.fps if rate else None,
-            ended=self._ended,
+            # Pairs that wait may still be taken.
+            ended=stats.end is not None and not stats.queued,
         )
 
 
@@ -155,36 +126,17 @@ def _fault(account: Account) -> str:
     return f"{account.in_flight} frames are in flight after the end of the stream"
 
 
-def _began_again(known: Mapping[str, Totals], newest: Mapping[str, Totals]) -> bool:
-    """Return whether ``newest`` cannot be later totals of the same run: a count is smaller."""
-    return any(
-        source in newest
-        and (newest[source].captured < totals.captured or newest[source].paired < totals.paired)
-        for source, totals in known.items()
-    )
+def shortfall(accounts: Mapping[str, Account]) -> str | None:
+    """Say what a strict consumer does not accept: frames that weren't delivered, or can't be accounted for.
 
-
-def _closed(totals: Totals, ended: bool) -> Totals:
-    """Return the last totals of a run, with nothing in flight; a combiner that was killed lost what was."""
-    lost = 0 if ended else totals.open
-    return replace(totals, open=0, dropped=Counter(totals.dropped) + Counter({COMBINER_LOST: lost}))
-
-
-def _sum(former: Mapping[str, Totals], newest: Mapping[str, Totals]) -> dict[str, Totals]:
-    """Return both runs' totals, added up by source."""
-    sums = dict(former)
-    for source, totals in newest.items():
-        sums[source] = _add(sums.get(source, Totals()), totals)
-    return sums
-
-
-def _add(one: Totals, other: Totals) -> Totals:
-    return Totals(
-        captured=one.captured + other.captured,
-        paired=one.paired + other.paired,
-        open=one.open + other.open,
-        late=one.late + other.late,
-        gaps=one.gaps + other.gaps,
-        rejected=one.rejected + other.rejected,
-        dropped=Counter(one.dropped) + Counter(other.dropped),
-    )
+    What was captured before the first pair is no loss.
+    """
+    if not all(account.balanced for account in accounts.values()):
+        return sentence(accounts)
+    lost: Counter[str] = Counter()
+    for account in accounts.values():
+        lost.update(account.dropped)
+        lost["late"] += account.late
+    del lost[reasons.STARTUP]
+    told = ", ".join(f"{count} {reason}" for reason, count in sorted((+lost).items()))
+    return f"Not every frame was delivered: {told}." if told else None

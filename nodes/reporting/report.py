@@ -103,7 +103,7 @@ class Report:
                 f" {times.partial} cut short by the end of the stream."
             )
         if self.lost_pairs:
-            yield f"{self.lost_pairs} pairs lost, because this consumer was too slow."
+            yield f"{self.lost_pairs} pairs lost: this consumer was too slow, or could not be reached."
         if self.rejected:
             yield f"{self.rejected} malformed messages dropped."
         throughput = times.throughput()
@@ -145,6 +145,9 @@ def _source(account: Account) -> dict[str, Any]:
         "rejected": account.rejected,
         "in_flight": account.in_flight,
         "dropped": dict(account.dropped),
+        "restarts": account.restarts,
+        "reopened": account.reopened,
+        "longest_outage_s": round(account.outage_ns / 1e9, 3),
         "fps": None if account.fps is None else round(account.fps, 3),
     }
 
@@ -180,6 +183,13 @@ def _source_table(accounts: Mapping[str, Account]) -> Table:
     for name in ("captured", "delivered", "late", "in flight", "gaps", "fps"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("dropped")
+    failed = any(account.restarts or account.reopened for account in accounts.values())
+    away = any(account.outage_ns for account in accounts.values())
+    if failed:
+        table.add_column("restarts", justify="right")
+        table.add_column("reopened", justify="right")
+    if away:
+        table.add_column("longest outage", justify="right")
     for source, account in accounts.items():
         counts = (
             account.captured,
@@ -189,7 +199,12 @@ def _source_table(accounts: Mapping[str, Account]) -> Table:
             account.gaps,
         )
         fps = "-" if account.fps is None else f"{account.fps:.2f}"
-        table.add_row(source, *map(str, counts), fps, _reasons(account))
+        cells = [*map(str, counts), fps, _reasons(account)]
+        if failed:
+            cells += [str(account.restarts), str(account.reopened)]
+        if away:
+            cells.append(f"{account.outage_ns / 1e9:.1f} s")
+        table.add_row(source, *cells)
     return table
 
 

@@ -30,6 +30,9 @@ class Synthetic:
     compared by eye. ``format`` is the one asked for; after ``format.total`` frames, if any, it is over.
     """
 
+    # It never fails.
+    reopened = 0
+
     def __init__(self, name: str, wanted: Format, *, loop: bool = False) -> None:
         self.format = replace(wanted, total=0) if loop else wanted
         self._name = name

@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 class _Video:
     """What files and live sources have in common: OpenCV decodes them."""
 
+    # Who opens it again has a new one.
+    reopened = 0
+
     def __init__(self, name: str, video: cv2.VideoCapture, *, live: bool) -> None:
         self._name = name
         self._video = video

@@ -1,0 +1,145 @@
+"""One node's process: how it was started, what it says, whether it works."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+
+from nodes.health import DESCRIPTOR_VARIABLE
+from nodes.launching.signal_queue import SignalQueue
+from nodes.launching.table import Node
+
+# Other programs don't look after the launcher; this has the kernel do it.
+LEASH = (sys.executable, "-P", "-m", "nodes.launching.leash")
+LAST_LINES = 10
+CHUNK_BYTES = 65536
+MAX_LINE_BYTES = 2000
+# How long the kernel may take to end a process that was killed.
+KILL_S = 0.5
+
+
+class Process:
+    """Starts ``node`` in a process group of its own: Ctrl-C in a terminal doesn't reach it.
+
+    What it writes to stderr is passed on, and its last lines are kept. ``again``: it has run before.
+    Raises OSError or ValueError if it can't be started.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        environment: Mapping[str, str],
+        signals: SignalQueue,
+        *,
+        again: bool,
+    ) -> None:
+        self.node = node
+        self.started_s = self.heard_s = time.monotonic()
+        self.is_ready = self.is_done = False
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._rest = b""
+        self._signals = signals
+        self._errors, errors = os.pipe()
+        self._health, health = os.pipe()
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603
+                _command(node, again=again),
+                env={**environment, **dict(node.environment), DESCRIPTOR_VARIABLE: str(health)},
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(health,),
+                process_group=0,
+            )
+        except (OSError, ValueError):
+            os.close(self._errors)
+            os.close(self._health)
+            raise
+        finally:
+            os.close(errors)
+            os.close(health)
+        for descriptor, read in (self._errors, self._read_errors), (self._health, self._hear):
+            os.set_blocking(descriptor, False)
+            signals.watch(descriptor, read)
+
+    @property
+    def pid(self) -> int:
+        """The process's id, and its group's."""
+        return self._popen.pid
+
+    @property
+    def last_lines(self) -> list[str]:
+        """What it wrote to stderr last."""
+        rest = self._rest.decode(errors="replace")
+        return [*self._last, rest][-LAST_LINES:] if rest else list(self._last)
+
+    def status(self) -> int | None:
+        """Return how it ended, as subprocess gives it; None while it runs."""
+        status = self._popen.poll()
+        if status is not None:
+            self._close()
+        return status
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self._popen.terminate()
+
+    def kill(self) -> None:
+        """Kill it and all that it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def wait_killed(self) -> None:
+        """Wait for the end of a process that was killed, but not for long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout=KILL_S)
+        self._close()
+
+    def _read_errors(self) -> None:
+        chunk = self._read(self._errors)
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(chunk)
+            sys.stderr.buffer.flush()
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        self._last.extend(line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines)
+        self._rest = rest[:MAX_LINE_BYTES]
+
+    def _hear(self) -> None:
+        said = self._read(self._health)
+        if said:
+            self.heard_s = time.monotonic()
+            words = said.split(b"\n")
+            if b"ready" in words and not self.is_ready:
+                self.is_ready = True
+                self._signals.interrupt()
+            self.is_done = self.is_done or b"done" in words
+
+    def _read(self, descriptor: int) -> bytes:
+        try:
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        if not chunk:
+            self._signals.forget(descriptor)
+        return chunk
+
+    def _close(self) -> None:
+        """Take its last words; what it started may hold the other end open for longer."""
+        if self._errors < 0:
+            return
+        self._read_errors()
+        self._hear()
+        for descriptor in (self._errors, self._health):
+            self._signals.forget(descriptor)
+            os.close(descriptor)
+        self._errors = self._health = -1
+
+
+def _command(node: Node, *, again: bool) -> tuple[str, ...]:
+    leash = () if node.patience_s is not None else LEASH
+    return (*leash, *node.command, *(node.again if again else node.first))

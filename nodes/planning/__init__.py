@@ -1,0 +1,1 @@
+"""What a pipeline will take, said before it runs."""
