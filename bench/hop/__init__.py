@@ -1,0 +1,1 @@
+"""Ways for a frame from one process to another, a file each."""

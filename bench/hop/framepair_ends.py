@@ -1,0 +1,66 @@
+"""A producer's end and a combiner's end, as the nodes have them, for the hop from the one to the other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import zmq
+
+from bench.hop.way import IN_FLIGHT, Place
+from nodes import runtime
+from nodes.intake import FrameArrival, parse
+from nodes.outbox import Outbox
+from nodes.schedule import Stamp
+from nodes.sources.source import Format
+from protocol import clock, socket
+from protocol.payload import Packed
+
+SOURCE = "bench"
+FPS = 25.0
+
+
+class ProducerEnd:
+    """Sends what a payload has packed."""
+
+    def __init__(self, outbox: Outbox, shape: tuple[int, int, int]) -> None:
+        self.outbox = outbox
+        self._format = Format(shape, fps=FPS)
+
+    def send(self, frame: Packed) -> None:
+        """Send a frame, captured now, to be followed by another one right away."""
+        now_ns = clock.now_ns()
+        self.outbox.send(frame, Stamp(now_ns, now_ns), self._format)
+
+
+@contextlib.contextmanager
+def producer(place: Place) -> Iterator[ProducerEnd]:
+    """Connect to the combiner's end; a send waits until there is room."""
+    runtime.keep_buffers()
+    with (
+        socket.new_context() as context,
+        socket.push(context, place.link, hwm=IN_FLIGHT, lossless=True) as push,
+    ):
+        outbox = Outbox(push, SOURCE, run=1, pace="max", total=0, stop=runtime.Stop())
+        outbox.wait_for_combiner()
+        yield ProducerEnd(outbox, place.shape)
+
+
+@contextlib.contextmanager
+def combiner(place: Place) -> Iterator[zmq.Socket[bytes]]:
+    """Listen for the producer's end."""
+    runtime.keep_buffers()
+    with socket.new_context() as context, socket.pull(context, place.link) as pull:
+        yield pull
+
+
+def receive(pull: zmq.Socket[bytes]) -> FrameArrival:
+    """Return the next frame as the combiner has it."""
+    while True:
+        try:
+            parts = pull.recv_multipart(copy=False)
+        except zmq.Again:
+            continue
+        arrival = parse(parts, clock.now_ns(), SOURCE, "max")
+        if isinstance(arrival, FrameArrival):
+            return arrival

@@ -1,0 +1,1 @@
+"""Designs that pair videos by capture time, a file each."""

@@ -1,0 +1,97 @@
+"""framepair as a user starts it, with a consumer that subscribes."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from bench import cpu_time
+from bench.pair.design import FPS, NoPairs, Record, Running, Setup
+from nodes import runtime
+from protocol.clip import Pair
+from protocol.subscriber import subscribe
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 60
+STOP_S = 15.0
+
+
+@contextlib.contextmanager
+def run(
+    setup: Setup, *flags: str, videos: Sequence[Path] = (), address: str | None = None
+) -> Iterator[Running]:
+    """Run ``launch.py`` on ``videos`` or synthetic ones, with more ``flags``, and a consumer.
+
+    All is stopped afterwards.
+    """
+    records, told = setup.context.Pipe(duplex=False)
+    shm_dir, run_dir = setup.directory / "shm", setup.directory / "run"
+    pairs = address or f"ipc://{run_dir}/pairs"
+    consumer = setup.context.Process(target=consume, args=(pairs, shm_dir, told))
+    consumer.start()
+    where = () if address else ("--run-dir", str(run_dir))
+    sources = map(str, videos) if videos else synthetic(setup)
+    with _launched(*sources, *where, *flags, "--shm-dir", str(shm_dir)) as launcher:
+        try:
+            yield Running(
+                records,
+                pids=lambda: [consumer.pid or 0, launcher.pid, *cpu_time.children(launcher.pid)],
+                alive=lambda: launcher.poll() is None and consumer.is_alive(),
+            )
+        finally:
+            consumer.kill()
+            consumer.join()
+
+
+@contextlib.contextmanager
+def _launched(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``launch.py``, then stop it; what it says is only shown if no pairs came."""
+    settings = ("--no-sink", "--loop", "--start-timeout", str(START_TIMEOUT_S))
+    with tempfile.TemporaryFile() as said:
+        launcher = subprocess.Popen(  # noqa: S603
+            [sys.executable, "launch.py", *arguments, *settings],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stderr=said,
+        )
+        try:
+            yield launcher
+        except NoPairs:
+            said.seek(0)
+            sys.stderr.write(said.read().decode(errors="replace"))
+            raise
+        finally:
+            launcher.send_signal(signal.SIGINT)
+            try:
+                launcher.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                launcher.kill()
+                launcher.wait()
+
+
+def synthetic(setup: Setup) -> list[str]:
+    """Return synthetic sources as ``launch.py`` takes them; looped ones all begin with a window."""
+    height, width, _ = setup.shape
+    return [f"{name}=synthetic://{width}x{height}@{FPS}" for name in setup.names]
+
+
+def consume(address: str, shm_dir: Path, told: Connection) -> None:
+    """Take every pair; the main function of a process."""
+    runtime.keep_buffers()
+    with subscribe(address, shm_dir=shm_dir) as pairs:
+        for pair in pairs:
+            told.send(record(pair))
+
+
+def record(pair: Pair) -> Record:
+    """Return what is told of a pair."""
+    arrays = [clip.array for clip in pair.values() if clip.frames]
+    frames = sum(len(array) for array in arrays) if pair.intact else 0
+    newest_ns = pair.ready_ns - pair.lag_ns
+    return Record(pair.index, newest_ns, pair.ready_ns, frames)

@@ -1,0 +1,47 @@
+"""A video file to decode: a picture that looks like one, and moves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from bench.frames import Frame, Shape
+
+OCTAVES = 8
+SPEED_PX, BALL_PX = 3, 90
+
+
+def write(path: Path, codec: str, frames: int, fps: float, shape: Shape, seed: int) -> None:
+    """Write a slow pan over clouds of colour, a bright ball in front; raises RuntimeError if OpenCV can't."""
+    height, width, _ = shape
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, (width, height))
+    if not writer.isOpened():
+        raise RuntimeError(f"OpenCV cannot write {codec} to {path}")
+    landscape = clouds((height, width + frames * SPEED_PX, 3), seed)
+    for number in range(frames):
+        left = number * SPEED_PX
+        picture = landscape[:, left : left + width].copy()
+        centre = (number * 11 % width, int(height * (0.5 + 0.4 * np.sin(number / 9))))
+        cv2.circle(picture, centre, BALL_PX * height // 1080, (240, 250, 255), -1, cv2.LINE_AA)
+        writer.write(picture)
+    writer.release()
+
+
+def clouds(shape: Shape, seed: int) -> Frame:
+    """Return noise of all sizes, each half as strong as one of twice the size, as nature's pictures have it."""
+    random = np.random.default_rng(seed)
+    height, width, channels = shape
+    picture = np.zeros(shape, np.float32)
+    for octave in range(1, OCTAVES + 1):
+        small = random.standard_normal(
+            (2 + (height >> (OCTAVES - octave)), 2 + (width >> (OCTAVES - octave)), channels)
+        )
+        picture += (
+            cv2.resize(small.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+            / 2**octave
+        )
+    low, high = np.percentile(picture[::8, ::8], (1, 99))
+    scaled: Frame = np.clip((picture - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
+    return scaled
