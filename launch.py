@@ -82,7 +82,7 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         try:
             return pipeline.run(table.table(options, plan, until_ns, python=(sys.executable, "-P")))
         finally:
-            if "shm" in plan.payloads.values():
+            if any(payload.kind == "shm" for payload in plan.payloads.values()):
                 run_dir.clear_shared_memory(options.shm_dir)
 
 

@@ -105,6 +105,7 @@ class Combiner:
         self._rules = rules
         self._max_bytes = max_bytes
         self._health = health
+        self._largest: dict[str, int] = {}
         self._intake = Intake(
             list(inboxes.values()),
             rules.pace,
@@ -146,9 +147,12 @@ class Combiner:
         head = arrival.header
         self._health.frame()
         if self._max_bytes is None:
+            # JPEGs differ in size: what counts is the largest so far.
+            largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)
+            self._largest[head.source] = largest
             window_s = self._rules.window_ns / 1e9
             inbox = self._inboxes[head.source]
-            inbox.max_bytes = socket.window_bytes(head.nbytes, head.fps, window_s)
+            inbox.max_bytes = socket.window_bytes(largest, head.fps, window_s)
         for accepted in self._windows.frame(
             head, arrival.pixels, arrival.received_ns, arrival.received_ns
         ):

@@ -24,7 +24,8 @@ from nodes.sources.reopen import open_source
 from nodes.sources.source import Format, FrameLost, SourceError
 from protocol import clock, header, keys, payload, shared_ring, socket
 from protocol.frame import EndReason
-from protocol.payload import Payload, Raw, Shared
+from protocol.payload import Jpeg, Payload, Raw, Shared
+from protocol.payload_spec import Spec
 from protocol.room import NoRoom
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
@@ -53,8 +54,9 @@ class Options:
     """Length of a window in seconds; two windows of frames may queue for a combiner that is busy."""
     max_bytes: int | None = None
     """How many bytes may queue instead."""
-    payload: Literal["raw", "shm"] = "raw"
-    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only."""
+    payload: str = "raw"
+    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
+    compressed, or jpeg:QUALITY (1 to 100, else 90)."""
     history: float = 4.0
     """With shm, how many seconds of frames stay in shared memory; two windows at the least."""
     shm_dir: Path | None = None
@@ -185,13 +187,16 @@ def _refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--window", options.window, above=0)
     runtime.nanoseconds("--history", options.history, above=0)
     keys.client(options.keys, options.push, insecure=options.insecure)
-    if options.payload == "shm":
+    if _spec(options).kind == "shm":
         shm_limits.refuse_beyond(options.pace, options.push)
 
 
 def _payload(options: Options, source_format: Format, run: int) -> Payload:
-    if options.payload == "raw":
+    spec = _spec(options)
+    if spec.kind == "raw":
         return Raw()
+    if spec.kind == "jpeg":
+        return Jpeg(spec.quality)
     history_s = payload.history_s(options.history, options.window)
     directory = options.shm_dir or shared_ring.default_directory()
     shared = Shared(directory, options.name, run, source_format.fps, history_s)
@@ -202,6 +207,13 @@ def _payload(options: Options, source_format: Format, run: int) -> Payload:
         shared.close()
         raise runtime.Refused(f"{options.name}: {error}") from None
     return shared
+
+
+def _spec(options: Options) -> Spec:
+    try:
+        return Spec.parse(options.payload)
+    except ValueError as error:
+        raise runtime.Refused(f"--payload {error}") from None
 
 
 def _stamps(options: Options, source_format: Format) -> Stamps:

@@ -34,11 +34,35 @@ class Window:
     frames: dict[tuple[int, int], Arrival] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     taken_bytes: int = 0
+    writing: int = 0
+    """How many slots are being filled: whoever decodes into one must not find another frame in it."""
+    over: bool = False
 
     def release(self) -> None:
-        """Let the frames be overwritten."""
-        for run in self.runs:
-            run.release()
+        """Let the frames be overwritten, as soon as none is still being written."""
+        self.over = True
+        if not self.writing:
+            for run in self.runs:
+                run.release()
+
+    def written(self) -> None:
+        """Say that one slot less is being filled."""
+        self.writing -= 1
+        if self.over:
+            self.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """A slot that is reserved for a frame of ``window``, and being filled."""
+
+    place: Place
+    window: Window
+
+    @property
+    def image(self) -> Pixels:
+        """Where the pixels go: (height, width, channels)."""
+        return self.place.image
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +109,21 @@ class Arrivals:
         """Return how many windows have frames here."""
         return len(self._windows)
 
-    def reserve(self, header: FrameHeader, index: int) -> Place:
+    def reserve(self, header: FrameHeader, index: int) -> Filling:
         """Return the slot for a frame of window ``index``; raises ProtocolError if it is here already."""
         self._check_new(header, index)
         self._make_room(slot_bytes(header.shape))
         window = self._windows.setdefault(index, Window())
         place = self._storage.reserve(header, window.runs)
         window.taken_bytes += slot_bytes(header.shape)
-        return place
+        window.writing += 1
+        return Filling(place, window)
 
-    def commit(self, header: FrameHeader, index: int, place: Place, ready_ns: int) -> None:
+    def commit(self, header: FrameHeader, filling: Filling, ready_ns: int) -> None:
         """Say that the pixels of a frame are in its slot since ``ready_ns``."""
-        arrival = Arrival(header, place.commit(header.seq), ready_ns)
-        self._windows[index].frames[header.run, header.seq] = arrival
+        arrival = Arrival(header, filling.place.commit(header.seq), ready_ns)
+        filling.window.frames[header.run, header.seq] = arrival
+        filling.window.written()
         self._shape = header.shape
 
     def put(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:

@@ -6,8 +6,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from protocol.arrivals import Arrivals, Claim
-from protocol.blocks import Place
+from protocol.arrivals import Arrivals, Claim, Filling
 from protocol.clip import Pair
 from protocol.counts import Losses, SubscriberStats
 from protocol.frame import FrameHeader
@@ -67,14 +66,18 @@ class Assembly:
         self.rejected = 0
         self.end: StreamEnd | None = None
 
-    def reserve(self, header: FrameHeader) -> Place:
+    def reserve(self, header: FrameHeader) -> Filling:
         """Return where the pixels of a frame go; raises ProtocolError if it can't be part of any pair."""
         index = self._window_of(header)
         return self._arrivals_of(header.source).reserve(header, index)
 
-    def commit(self, header: FrameHeader, place: Place, ready_ns: int) -> None:
+    def commit(self, header: FrameHeader, filling: Filling, ready_ns: int) -> None:
         """Say that the pixels of a frame are in their place since ``ready_ns``."""
-        self._arrivals_of(header.source).commit(header, header.pair or 0, place, ready_ns)
+        self._arrivals_of(header.source).commit(header, filling, ready_ns)
+
+    def abandon(self, filling: Filling) -> None:
+        """Say that a frame will not come to its place, after all."""
+        filling.window.written()
 
     def put(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
         """Take a frame that is in shared memory; raises ProtocolError if it can't be part of any pair."""

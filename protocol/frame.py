@@ -12,7 +12,9 @@ from protocol.header import MAX_INT, Fields, ProtocolError
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 32768
 CHANNELS = {"bgr8": 3, "mono8": 1}
-PAYLOADS = frozenset({"raw", "shm"})
+PAYLOADS = frozenset({"raw", "shm", "jpeg"})
+# No frame takes more, in a message or once decoded.
+MAX_FRAME_BYTES = 128 * 1024 * 1024
 MAX_RING_NAME = 160
 PACES = frozenset({"realtime", "max"})
 END_REASONS = frozenset({"finished", "stopped"})
@@ -39,7 +41,7 @@ class FrameHeader:
     earliest stamp that the next frame can bear, ``dropped`` how many frames of this run the producer
     could not send so far, ``total`` how many frames the source has in all (0: not known), ``reopened`` how
     often it was opened again in this run. With payload ``shm`` the message has no pixels, and ``location``
-    says where they are.
+    says where they are; with ``jpeg`` it has ``jpeg_bytes`` of a JPEG file.
     The last three fields are the combiner's: the window that the frame is in, the length of a window,
     and when the combiner had received the frame.
     """
@@ -60,6 +62,7 @@ class FrameHeader:
     total: int = 0
     reopened: int = 0
     location: Location | None = None
+    jpeg_bytes: int | None = None
     pair: int | None = None
     window_ns: int | None = None
     received_ns: int | None = None
@@ -71,7 +74,9 @@ class FrameHeader:
 
     @property
     def message_bytes(self) -> int:
-        """How many bytes of pixels are in the message."""
+        """How many bytes the message has for the pixels."""
+        if self.jpeg_bytes is not None:
+            return self.jpeg_bytes
         return 0 if self.location else self.nbytes
 
     @property
@@ -132,6 +137,7 @@ def _decode_frame(fields: Fields) -> FrameHeader:
     payload = header.choice(fields, "payload", PAYLOADS)
     seq = header.integer(fields, "seq", 0, MAX_INT)
     captured_ns = header.integer(fields, "captured_ns", 0, MAX_INT)
+    shape = _shape(fields, CHANNELS[encoding])
     return FrameHeader(
         source=header.source_name(fields.get("source")),
         run=header.integer(fields, "run", 0, MAX_INT),
@@ -139,7 +145,7 @@ def _decode_frame(fields: Fields) -> FrameHeader:
         captured_ns=captured_ns,
         next_ns=header.integer(fields, "next_ns", captured_ns, MAX_INT),
         sent_ns=header.integer(fields, "sent_ns", 0, MAX_INT),
-        shape=_shape(fields, CHANNELS[encoding]),
+        shape=shape,
         encoding=encoding,
         dtype=header.choice(fields, "dtype", ("uint8",)),
         payload=payload,
@@ -149,6 +155,7 @@ def _decode_frame(fields: Fields) -> FrameHeader:
         total=header.integer(fields, "total", 0, MAX_INT),
         reopened=header.integer(fields, "reopened", 0, MAX_INT),
         location=_location(fields) if payload == "shm" else None,
+        jpeg_bytes=_jpeg_bytes(fields, shape) if payload == "jpeg" else None,
         pair=header.optional_integer(fields, "pair", 0, MAX_INT),
         window_ns=header.optional_integer(fields, "window_ns", 1, MAX_INT),
         received_ns=header.optional_integer(fields, "received_ns", 0, MAX_INT),
@@ -165,6 +172,13 @@ def _location(fields: Fields) -> Location:
         slot=header.integer(location, "slot", 0, MAX_INT),
         generation=header.integer(location, "generation", 1, MAX_INT),
     )
+
+
+def _jpeg_bytes(fields: Fields, shape: tuple[int, int, int]) -> int:
+    # A few bytes may claim to be a picture of any size.
+    if math.prod(shape) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"a JPEG of {math.prod(shape)} bytes of pixels, more than a frame has")
+    return header.integer(fields, "jpeg_bytes", 1, MAX_FRAME_BYTES)
 
 
 def _shape(fields: Fields, channels: int) -> tuple[int, int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -9,17 +11,23 @@ from pathlib import Path
 
 import numpy as np
 
-from protocol import clock
+from protocol import clock, jpeg
+from protocol.arrivals import Filling
 from protocol.assembly import Assembly
 from protocol.attached import Attached
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
+from protocol.decoders import Decoders
 from protocol.frame import FrameHeader
+from protocol.header import ProtocolError
 from protocol.message import Frame
 from protocol.pair import PairHeader, StreamEnd
 from protocol.ring import Pixels
 
 POLL_S = 0.2
+WARNING_INTERVAL_S = 10.0
+
+log = logging.getLogger(__name__)
 
 
 class Handover:
@@ -29,14 +37,18 @@ class Handover:
         self._changed = threading.Condition()
         self._assembly = Assembly(keep, max_bytes)
         self._attached = Attached(shm_dir)
+        self._decoders = Decoders()
+        self._warned_s: float | None = None
         self._done = False
         self._error: Exception | None = None
 
     def put(self, received: Frame | PairHeader | StreamEnd) -> None:
-        """Take in a message; the pixels of a frame are copied. Raises ProtocolError if it makes no sense."""
+        """Take in a message; pixels are copied, or decoded. Raises ProtocolError if it makes no sense."""
         if isinstance(received, tuple):
             self._put_frame(*received)
             return
+        # Frames are announced after they were sent, so all of them must be in their places.
+        self._decoders.drain()
         with self._changed:
             if isinstance(received, PairHeader):
                 self._assembly.announce(received, clock.now_ns())
@@ -44,11 +56,15 @@ class Handover:
                 self._assembly.finish(received)
             self._changed.notify_all()
 
-    def reject(self) -> int:
-        """Count a malformed message; return how many there were."""
+    def reject(self, error: ProtocolError) -> None:
+        """Count a malformed message, and warn of it, but not of each."""
+        now_s = time.monotonic()
         with self._changed:
             self._assembly.rejected += 1
-            return self._assembly.rejected
+            silent = self._warned_s is not None and now_s < self._warned_s + WARNING_INTERVAL_S
+            self._warned_s = self._warned_s if silent else now_s
+        if not silent:
+            log.warning("dropped a malformed message: %s", error)
 
     def wait_for_room(self, over: Callable[[], bool]) -> None:
         """Return as soon as more may come in, or when ``over`` says so."""
@@ -58,6 +74,7 @@ class Handover:
 
     def finish(self, error: Exception | None) -> None:
         """Say that nothing more comes in, because of ``error`` if there is one."""
+        self._decoders.close()
         with self._changed:
             self._done, self._error = True, error
             self._changed.notify_all()
@@ -104,15 +121,30 @@ class Handover:
         with self._changed:
             return self._assembly.stats()
 
-    def _put_frame(self, header: FrameHeader, pixels: Pixels | None) -> None:
+    def _put_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None) -> None:
         if pixels is None:
             slot = self._attached.slot(header)
             with self._changed:
                 self._assembly.put(header, slot, clock.now_ns())
             return
         with self._changed:
-            place = self._assembly.reserve(header)
+            filling = self._assembly.reserve(header)
         # Megabytes: the consumer must not wait for them, so not under the lock.
-        np.copyto(place.image, pixels)
+        if isinstance(pixels, memoryview):
+            self._decoders.submit(functools.partial(self._decode, header, pixels, filling))
+            return
+        np.copyto(filling.image, pixels)
         with self._changed:
-            self._assembly.commit(header, place, clock.now_ns())
+            self._assembly.commit(header, filling, clock.now_ns())
+
+    def _decode(self, header: FrameHeader, file: memoryview, filling: Filling) -> None:
+        """Decode a frame to where it belongs, in a thread of its own."""
+        try:
+            jpeg.decode(file, filling.image)
+        except ProtocolError as error:
+            with self._changed:
+                self._assembly.abandon(filling)
+            self.reject(error)
+            return
+        with self._changed:
+            self._assembly.commit(header, filling, clock.now_ns())

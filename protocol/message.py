@@ -16,13 +16,13 @@ from protocol.ring import Pixels
 MAX_TOPIC_BYTES = 71
 
 
-Frame = tuple[FrameHeader, Pixels | None]
+# The pixels as they came: an array, a JPEG file, or None if they are in shared memory.
+Frame = tuple[FrameHeader, Pixels | memoryview | None]
 
 
 def decode(parts: Sequence[memoryview]) -> Frame | PairHeader | StreamEnd:
-    """Return what a message says; ``Pixels`` is (height, width, channels) and lies in the last part.
+    """Return what a message says; an array of pixels is (height, width, channels) and lies in the last part.
 
-    It is None for a frame in shared memory.
     Raises ProtocolError for anything that the combiner would not send.
     """
     name = bytes(parts[0][: MAX_TOPIC_BYTES + 1])
@@ -46,4 +46,6 @@ def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
         raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.message_bytes}")
     if header.location:
         return header, None
+    if header.jpeg_bytes is not None:
+        return header, parts[2]
     return header, np.frombuffer(parts[2], np.uint8).reshape(header.shape)

@@ -1,4 +1,4 @@
-"""How pixels travel: in the message (``raw``), or in shared memory with the message saying where (``shm``)."""
+"""How pixels travel: in the message (``raw``), compressed in it (``jpeg``), or in shared memory (``shm``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Protocol
 
 import numpy as np
 
+from protocol import jpeg
 from protocol.frame import Location
+from protocol.payload_spec import Kind
 from protocol.ring import Pixels, Shape
 from protocol.shared_ring import SharedRing, remove_stale
 
@@ -20,9 +22,10 @@ MIN_WINDOWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What goes into a message: the pixels, or nothing and their location."""
+    """What goes into a message: the pixels, a JPEG file, or nothing and their location."""
 
     data: memoryview | bytes
+    kind: Kind = "raw"
     location: Location | None = None
 
 
@@ -58,6 +61,27 @@ class Raw:
         """Do nothing: the memory goes with the last message."""
 
 
+class Jpeg:
+    """Memory that each frame is drawn into anew: what travels is a file that is made from it."""
+
+    def __init__(self, quality: int) -> None:
+        self._quality = quality
+        self._frame = np.empty((0, 0, 0), np.uint8)
+
+    def reserve(self, shape: Shape) -> Pixels:
+        """Return memory for the next frame, (height, width, channels)."""
+        if self._frame.shape != shape:
+            self._frame = np.empty(shape, np.uint8)
+        return self._frame
+
+    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
+        """Return the frame as a JPEG file."""
+        return Packed(jpeg.encode(self._frame, self._quality), "jpeg")
+
+    def close(self) -> None:
+        """Do nothing: the memory is this object's own."""
+
+
 class Shared:
     """A ring in shared memory: the newest ``history_s`` seconds of frames, overwritten in turn.
 
@@ -90,7 +114,7 @@ class Shared:
         newest = self._rings[-1]
         slot = newest.ring.commit(self._next, seq)
         self._next += 1
-        return Packed(b"", Location(newest.name, slot.index, slot.generation))
+        return Packed(b"", "shm", Location(newest.name, slot.index, slot.generation))
 
     def close(self) -> None:
         """Remove the rings; who reads them keeps what they hold."""

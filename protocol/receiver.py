@@ -19,7 +19,6 @@ TOPICS = [topic.FRAMES, topic.PAIR, topic.END]
 SILENCE_S = 0.5
 STOP_DEADLINE_S = 2.0
 JOIN_DEADLINE_S = 2.0
-WARNING_INTERVAL_S = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,6 @@ class Receiver:
         self._closing = False
         self._heard_s = time.monotonic()
         self._stop_seen_s: float | None = None
-        self._warned_s: float | None = None
         # A daemon, as the interpreter waits for all others before it runs finalizers.
         self._thread = threading.Thread(target=self._run, name="framepair-subscriber", daemon=True)
 
@@ -100,10 +98,7 @@ class Receiver:
         try:
             self._handover.put(message.decode(parts))
         except ProtocolError as error:
-            rejected = self._handover.reject()
-            if self._warned_s is None or self._heard_s > self._warned_s + WARNING_INTERVAL_S:
-                self._warned_s = self._heard_s
-                log.warning("dropped a malformed message (%d so far): %s", rejected, error)
+            self._handover.reject(error)
 
     def _over(self) -> bool:
         end = self._handover.stream_end

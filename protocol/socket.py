@@ -14,12 +14,12 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from protocol import endpoint
 from protocol.endpoint import EndpointError
+from protocol.frame import MAX_FRAME_BYTES
 from protocol.keys import ClientKeys, ServerKeys
 
 POLL_MS = 200
 # A subscription is the only thing that a publisher receives, an end or a frame what the others do.
 MAX_SUBSCRIPTION_BYTES = 1024
-MAX_FRAME_BYTES = 128 * 1024 * 1024
 # The receiving threads empty their sockets at once; queues belong where the oldest frame can be dropped.
 DRAINED_HWM = 2
 # How long a node that stops may take to hand its last messages to the kernel.

@@ -15,7 +15,7 @@ import zmq
 
 from protocol import Pair, subscribe
 from protocol.endpoint import Endpoints
-from protocol.socket import MAX_FRAME_BYTES
+from protocol.frame import MAX_FRAME_BYTES
 from tests.pipeline import Pipeline, checked
 from tests.processes import Running
 from tests.shm import until

@@ -225,7 +225,7 @@ def test_malformed_messages_are_counted_and_the_rest_goes_on(
         combiner.send(*others, stream.pair(0), stream.end())
         assert next_pair(subscription)["left"].seq.tolist() == [0, 1, 2, 3, 4]
         assert subscription.stats().rejected == 5
-    warnings = [record for record in caplog.records if record.name == "protocol.receiver"]
+    warnings = [record for record in caplog.records if record.name == "protocol.handover"]
     assert len(warnings) == 1, "not one each"
 
 

@@ -157,8 +157,8 @@ class Options:
     """Directory of the sockets, one pipeline each. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
 
     payload: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
-    """How pixels travel: raw, in messages, or shm, in shared memory on one machine; NAME=shm for one
-    source only. [default: raw]"""
+    """How pixels travel: raw, in messages; shm, in shared memory on one machine; or jpeg, compressed
+    (jpeg:80 for another quality than 90). NAME=shm for one source only. [default: raw]"""
 
     history: Annotated[float | None, RUNNING, Positive] = None
     """With shm, seconds of frames kept in shared memory; two windows at the least. [default: 4]"""

@@ -17,8 +17,7 @@ from nodes.launching.restarts import POLICIES, Policy
 from nodes.runtime import Refused
 from protocol import endpoint, keys
 from protocol.endpoint import Endpoints
-
-PAYLOADS = ("raw", "shm")
+from protocol.payload_spec import WORDS, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Plan:
     """The sources of a pipeline by name, and where its nodes meet."""
 
     uris: dict[str, str]
-    payloads: dict[str, str]
+    payloads: dict[str, Spec]
     endpoints: Endpoints
     run_dir: Path | None
     restarts: dict[str, Policy]
@@ -62,7 +61,8 @@ def plan(options: Options) -> Plan:
     for address in (*endpoints.pull.values(), endpoints.pub):
         endpoint.ipc_path(address)
     _refuse_impossible(options, payloads, endpoints)
-    if placement is not None and "shm" in payloads.values() and not options.no_sink:
+    shared = any(payload.kind == "shm" for payload in payloads.values())
+    if placement is not None and shared and not options.no_sink:
         shm_limits.refuse_elsewhere(hosts.SINK, placement.beside_combiner(hosts.SINK))
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
@@ -78,23 +78,25 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
     return Endpoints(pull=tcp.pull | local, pub=tcp.pub)
 
 
-def _refuse_impossible(options: Options, payloads: dict[str, str], endpoints: Endpoints) -> None:
+def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:
     for address in (*endpoints.pull.values(), endpoints.pub):
         keys.refuse_open(options.keys, address, insecure=options.insecure)
     for name, payload in payloads.items():
-        if payload == "shm":
+        if payload.kind == "shm":
             shm_limits.refuse_beyond(options.pace, reachable(endpoints.pull[name]))
 
 
-def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, str]:
+def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Spec]:
     """Return each source's payload; raises Refused for a word that is none, or a source that isn't there."""
-    payloads = dict.fromkeys(sources, "raw")
+    payloads = dict.fromkeys(sources, Spec("raw"))
     for word in asked:
-        name, separator, payload = word.rpartition("=")
-        if payload not in PAYLOADS or (separator and name not in payloads):
-            raise Refused(
-                f"--payload {word}: it is raw or shm, or NAME=shm for a source of that name"
-            )
+        name, separator, text = word.rpartition("=")
+        try:
+            payload = Spec.parse(text)
+        except ValueError:
+            payload = None
+        if payload is None or (separator and name not in payloads):
+            raise Refused(f"--payload {word}: it is {WORDS}, or NAME=shm for a source of that name")
         payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
     return payloads
 

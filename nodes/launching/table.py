@@ -92,7 +92,7 @@ def _producer(
         window=options.window,
         loop=options.loop,
         wait=options.wait,
-        payload=None if plan.payloads[name] == "raw" else plan.payloads[name],
+        payload=None if plan.payloads[name].kind == "raw" else plan.payloads[name],
         history=options.history,
         shm_dir=options.shm_dir and options.shm_dir.absolute(),
         until=None if until_ns is None else _seconds(until_ns),

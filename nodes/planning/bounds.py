@@ -24,13 +24,17 @@ HEAP = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One source as far as it is known: its frames (None: not yet known), and how they travel."""
+    """One source as far as it is known: its frames (None: not yet known), and how they travel.
+
+    ``jpeg_bytes`` is what one of its frames took compressed, None if that isn't known.
+    """
 
     name: str
     format: Format | None
     payload: str
     synthetic: bool
     address: str
+    jpeg_bytes: int | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -44,7 +48,9 @@ class Source:
 
     @property
     def link_bytes_per_s(self) -> float:
-        """How many of them its link carries."""
+        """How many bytes its link carries for them, if all JPEGs are as large as the one that is known."""
+        if self.format is not None and self.payload == "jpeg" and self.jpeg_bytes is not None:
+            return self.jpeg_bytes * self.format.fps
         return 0.0 if self.payload == "shm" else self.bytes_per_s
 
 
@@ -87,7 +93,9 @@ def producer_bytes(source: Source, limits: Limits) -> int:
 def combiner_bytes(sources: Sequence[Source], limits: Limits, subscribers: int = 1) -> int:
     """Return how much memory the combiner takes at most, with so many subscribers that don't receive."""
     received = sum(queue_bytes(source, limits) + _in_hand(source) for source in sources)
-    held = sum(round(source.link_bytes_per_s * limits.window_s) for source in sources)
+    held = sum(
+        round(source.bytes_per_s * limits.window_s) for source in sources if source.payload != "shm"
+    )
     queued = received + held + subscribers * published_bytes(sources, limits)
     return BASE_BYTES["combiner"] + round(HEAP * queued)
 

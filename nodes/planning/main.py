@@ -94,10 +94,14 @@ def _source(options: Options, plan: Plan, name: str) -> Source:
         "open_timeout_s": options.open_timeout or OPEN_TIMEOUT_S,
         "read_timeout_s": options.read_timeout or READ_TIMEOUT_S,
     }
+    payload = plan.payloads[name]
+    quality = payload.quality if payload.kind == "jpeg" else None
+    found, jpeg_bytes = probe(name, uri, quality, **timeouts)
     return Source(
         name=name,
-        format=probe(name, uri, **timeouts),
-        payload=plan.payloads[name],
+        format=found,
+        jpeg_bytes=jpeg_bytes,
+        payload=payload.kind,
         synthetic=is_synthetic(uri),
         address=plan.endpoints.pull[name],
     )

@@ -68,4 +68,7 @@ def size(nbytes: float) -> str:
 def _too_much(what: str, bytes_per_s: float) -> Iterator[str]:
     if bytes_per_s > GIGABIT_BYTES_PER_S:
         rate = f"{8 * bytes_per_s / 1e9:.2f} Gbit/s"
-        yield f"{what} = {rate}: more than 1 GbE carries; use smaller pictures, or --payload shm on one machine"
+        yield (
+            f"{what} = {rate}: more than 1 GbE carries; use --payload jpeg or smaller pictures, or"
+            " --payload shm on one machine"
+        )
