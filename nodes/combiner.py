@@ -18,8 +18,9 @@ from nodes.health import Health, from_environment
 from nodes.inbox import Inbox
 from nodes.intake import FrameArrival, Intake
 from nodes.publisher import Publisher
+from nodes.time_server import Taken, TimeServer
 from nodes.window import Rules, Windows
-from protocol import clock, header, keys, socket
+from protocol import clock, endpoint, header, keys, socket
 from protocol.frame import EndReason
 from protocol.keys import ServerKeys
 from protocol.pair import MAX_SOURCES
@@ -38,6 +39,11 @@ class Options:
     """NAME=ADDRESS, once for each source: where to receive it, ipc:///PATH or tcp://HOST:PORT."""
     pub: str
     """Where to publish pairs."""
+    sync: str | None = None
+    """Where to tell the time, to producers and sinks on other machines."""
+    clock: Literal["corrected", "stamped"] | None = None
+    """corrected: pair by what the producers with --sync find this machine's time to be; stamped: by their own
+    clocks. Else corrected for sources that come from other machines."""
     window: float = 1.0
     """Length of a window in seconds."""
     pace: Literal["realtime", "max"] = "realtime"
@@ -61,7 +67,7 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
     addresses = _addresses(options.pull)
     rules = _rules(options)
-    asked = [*addresses.values(), options.pub]
+    asked = [*addresses.values(), options.pub, *([options.sync] if options.sync else [])]
     server = keys.server(options.keys, asked, insecure=options.insecure)
     health = from_environment()
     stop = runtime.stop_on_signals(health)
@@ -69,6 +75,7 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     bell = threading.Event()
     run = clock.now_ns()
     windows: Windows[zmq.Frame] = Windows(addresses, rules, run)
+    taken: dict[str, tuple[int, int]] = {}
     with (
         socket.new_context(io_threads=len(addresses) + 1) as context,
         socket.accepting(context, server),
@@ -76,11 +83,19 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
         _receiving(
             context, addresses, bell, lossless=options.pace == "max", keys=server
         ) as inboxes,
+        _telling_time(context, options.sync, run, taken, server),
     ):
         publisher = Publisher(
             xpub, sources=len(addresses), rules=rules, max_bytes=options.max_bytes, stop=stop
         )
-        combiner = Combiner(windows, inboxes, publisher, rules, options.max_bytes, health)
+        intake = Intake(
+            list(inboxes.values()),
+            rules.pace,
+            rejected=windows.reject,
+            overflowed=windows.overflow,
+            corrected=_corrected(options, addresses),
+        )
+        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, health, taken)
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}", health)
         reason = combiner.run(bell, stop)
         publisher.end(run, windows.announced, reason, windows.totals())
@@ -94,24 +109,20 @@ class Combiner:
         self,
         windows: Windows[zmq.Frame],
         inboxes: dict[str, Inbox],
+        intake: Intake,
         publisher: Publisher,
-        rules: Rules,
         max_bytes: int | None,
         health: Health,
+        taken: dict[str, tuple[int, int]],
     ) -> None:
         self._windows = windows
         self._inboxes = inboxes
+        self._intake = intake
         self._publisher = publisher
-        self._rules = rules
         self._max_bytes = max_bytes
         self._health = health
+        self._taken = taken
         self._largest: dict[str, int] = {}
-        self._intake = Intake(
-            list(inboxes.values()),
-            rules.pace,
-            rejected=windows.reject,
-            overflowed=windows.overflow,
-        )
 
     def run(self, bell: threading.Event, stop: runtime.Stop) -> EndReason:
         """Combine until every source is over, or until ``stop``; return which of the two it was."""
@@ -146,11 +157,12 @@ class Combiner:
     def _take(self, arrival: FrameArrival) -> None:
         head = arrival.header
         self._health.frame()
+        self._taken[head.source] = head.run, head.seq + 1
         if self._max_bytes is None:
             # JPEGs differ in size: what counts is the largest so far.
             largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)
             self._largest[head.source] = largest
-            window_s = self._rules.window_ns / 1e9
+            window_s = self._windows.window_ns / 1e9
             inbox = self._inboxes[head.source]
             inbox.max_bytes = socket.window_bytes(largest, head.fps, window_s)
         for accepted in self._windows.frame(
@@ -188,6 +200,25 @@ def _receiving(
             inbox.stop()
         for inbox in inboxes.values():
             inbox.join()
+
+
+def _telling_time(
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str | None,
+    run: int,
+    taken: Taken,
+    keys: ServerKeys | None,
+) -> contextlib.AbstractContextManager[object]:
+    if address is None:
+        return contextlib.nullcontext()
+    return TimeServer(context, address, run, taken, keys)
+
+
+def _corrected(options: Options, addresses: dict[str, str]) -> set[str]:
+    """Return the sources whose stamps are to be corrected."""
+    if options.clock is None:
+        return {name for name, at in addresses.items() if not endpoint.is_on_this_machine(at)}
+    return set(addresses) if options.clock == "corrected" else set()
 
 
 def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +30,18 @@ class FrameArrival:
 Arrival = FrameArrival | SourceEnd
 
 
-def parse(parts: Sequence[zmq.Frame], received_ns: int, source: str, pace: Pace) -> Arrival:
-    """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule."""
+def parse(
+    parts: Sequence[zmq.Frame],
+    received_ns: int,
+    source: str,
+    pace: Pace,
+    *,
+    corrected: bool = False,
+) -> Arrival:
+    """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule.
+
+    ``corrected``: the times in it are corrected by what the producer says of its clock.
+    """
     header = frame.decode(parts[0].buffer)
     if header.source != source:
         raise ProtocolError(f"it is from {header.source}")
@@ -43,6 +53,7 @@ def parse(parts: Sequence[zmq.Frame], received_ns: int, source: str, pace: Pace)
         )
     if header.pace != pace:
         raise ProtocolError(f"the producer's pace is {header.pace}, the combiner's {pace}")
+    header = header.corrected() if corrected else header.as_stamped()
     return FrameArrival(header, parts[1], received_ns)
 
 
@@ -50,7 +61,7 @@ class Intake:
     """Takes messages in order of arrival or, with pace max, in order of capture.
 
     In order of capture no source gets more than a window ahead of the others: the fast one would fill the
-    subscriber while the slow one is stuck behind it.
+    subscriber while the slow one is stuck behind it. ``corrected`` are the sources with clocks of their own.
     """
 
     def __init__(
@@ -60,11 +71,13 @@ class Intake:
         *,
         rejected: Callable[[str], Any],
         overflowed: Callable[[str, int], Any],
+        corrected: Collection[str] = (),
     ) -> None:
         self._inboxes = {inbox.source: inbox for inbox in inboxes}
         self._pace = pace
         self._rejected = rejected
         self._overflowed = overflowed
+        self._corrected = corrected
         self._heads: dict[str, FrameArrival] = {}
         self._ended: set[str] = set()
         self._seldom = Seldom(log)
@@ -107,7 +120,10 @@ class Intake:
             self._seldom.warn(source, f"{source}: too busy, dropped the {overflowed} oldest frames")
         while message := inbox.take():
             try:
-                return parse(message.parts, message.received_ns, source, self._pace)
+                corrected = source in self._corrected
+                return parse(
+                    message.parts, message.received_ns, source, self._pace, corrected=corrected
+                )
             except ProtocolError as error:
                 self._rejected(source)
                 self._seldom.warn(source, f"{source}: refused a message: {error}")

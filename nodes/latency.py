@@ -124,12 +124,14 @@ class PairTimes:
     ``transport``, capture to combiner, by frame; ``announce``, end of window to announcement, negative if
     the window could close early; ``delivery``, announcement to the whole pair being here. A pair that the
     end of the stream cut short comes whenever that is found out: it is left out of ``lag``, ``interval``
-    and ``announce``. With pace max, capture times are media time, so that only ``interval`` and
+    and ``announce``. ``uncertainty``: by how much a lag may be wrong, where clocks of several
+    machines are compared. With pace max, capture times are media time, so that only ``interval`` and
     ``delivery`` mean anything.
     """
 
     def __init__(self) -> None:
         self.lag = Histogram()
+        self.uncertainty = Histogram()
         self.interval = Histogram()
         self.transport = Histogram()
         self.announce = Histogram()
@@ -166,6 +168,8 @@ class PairTimes:
                 self.transport.record(frame.received_ns - frame.captured_ns)
         if frames and not pair.partial:
             self.lag.record(pair.lag_ns)
+            if pair.lag_uncertainty_ns:
+                self.uncertainty.record(pair.lag_uncertainty_ns)
         if not pair.partial:
             self.announce.record(pair.header.closed_ns - pair.end_ns)
 

@@ -6,6 +6,7 @@ import logging
 
 import zmq
 
+from nodes.link import Link
 from nodes.runtime import Stop
 from nodes.schedule import Stamp
 from nodes.seldom import Seldom
@@ -34,12 +35,14 @@ class Outbox:
         pace: Pace,
         total: int,
         stop: Stop,
+        link: Link | None = None,
     ) -> None:
         self._push = push
         self._source = source
         self._pace = pace
         self._total = total
         self._stop = stop
+        self._link = link
         self._run = run
         self.seq = 0
         self.dropped = 0
@@ -48,9 +51,12 @@ class Outbox:
     def wait_for_combiner(self) -> None:
         """Wait until the combiner is connected, but not for long: it may be started later."""
         self._push.poll(round(CONNECT_TIMEOUT_S * 1000), zmq.POLLOUT)
+        if self._link:
+            self._link.wait(CONNECT_TIMEOUT_S)
 
     def send(self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int = 0) -> None:
         """Send a frame without copying it; its source was opened again ``reopened`` times."""
+        offset = self._link.offset(stamp.captured_ns) if self._link else None
         header = FrameHeader(
             source=self._source,
             run=self._run,
@@ -68,10 +74,15 @@ class Outbox:
             pace=self._pace,
             total=self._total,
             reopened=reopened,
+            offset_ns=offset.ns if offset else None,
+            uncertainty_ns=offset.uncertainty_ns if offset else None,
         )
         self.seq += 1
-        if not self._try([header.encode(), frame.data]):
+        in_time = self._link is None or self._link.has_room()
+        if not (in_time and self._try([header.encode(), frame.data])):
             self.dropped += 1
+        elif self._link:
+            self._link.sent(header.seq)
 
     def skip(self, error: FrameLost) -> None:
         """Count a frame that was captured but could not be decoded."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,9 @@ from cyclopts import Parameter
 from nodes import runtime, shm_limits
 from nodes.capture import Capture
 from nodes.faults.language import of_source
-from nodes.faults.producing import FaultyCapture, FaultyOutbox, spoil, stamps_with
+from nodes.faults.producing import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from nodes.health import Health, from_environment
+from nodes.link import INTERVAL_S, Link
 from nodes.outbox import Outbox
 from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
 from nodes.sources.reopen import open_source
@@ -27,6 +30,7 @@ from protocol.frame import EndReason
 from protocol.payload import Jpeg, Payload, Raw, Shared
 from protocol.payload_spec import Spec
 from protocol.room import NoRoom
+from protocol.sync_client import SyncClient
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
@@ -41,6 +45,8 @@ class Options:
     """Name of the source: letters, digits, _ and -."""
     push: str
     """Where to push frames: the combiner's address for this source, ipc:///PATH or tcp://HOST:PORT."""
+    sync: str | None = None
+    """Where a combiner on another machine tells the time. Frames that would be late aren't sent then."""
     source: str = ""
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
     Without this flag FRAMEPAIR_SOURCE in the environment: everybody can read flags, and URLs hold passwords."""
@@ -91,17 +97,22 @@ def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
 
 
 def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Health) -> None:
-    with socket.new_context() as context, _push(context, options, source.format) as push:
-        faults = of_source(options.name, options.fault)
-        run, total = clock.now_ns(), _total(source.format, options)
+    faults = of_source(options.name, options.fault)
+    distort(faults)
+    run, total = clock.now_ns(), _total(source.format, options)
+    with (
+        socket.new_context() as context,
+        _push(context, options, source.format) as push,
+        _linked(context, options, run) as link,
+    ):
         outbox = FaultyOutbox(
-            push, options.name, run=run, pace=options.pace, total=total, stop=stop
+            push, options.name, run=run, pace=options.pace, total=total, stop=stop, link=link
         )
         with closing(_payload(options, source.format, run)) as memory:
             runtime.ready(f"{options.name} {_describe(source.format)}", health)
             outbox.wait_for_combiner()
             spoil(outbox, faults)
-            stamps = stamps_with(_stamps(options, source.format), faults)
+            stamps = stamps_with(_stamps(options, source.format, link), faults)
             faulty = FaultyCapture(source, faults) if faults else source
             stream = Stream(faulty, memory, stamps, outbox, health)
             outbox.end(stream.run(options.until, stop))
@@ -183,10 +194,26 @@ def _push(
     return socket.push(context, options.push, hwm=hwm, lossless=options.pace == "max", keys=client)
 
 
+@contextlib.contextmanager
+def _linked(
+    context: zmq.Context[zmq.Socket[bytes]], options: Options, run: int
+) -> Iterator[Link | None]:
+    """Compare clocks with the combiner, if it is on another machine and there is a clock to compare."""
+    if options.sync is None or options.pace == "max":
+        yield None
+        return
+    client = keys.client(options.keys, options.sync, insecure=options.insecure)
+    with SyncClient(
+        context, options.sync, interval_s=INTERVAL_S, source=options.name, run=run, keys=client
+    ) as sync:
+        yield Link(sync)
+
+
 def _refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--window", options.window, above=0)
     runtime.nanoseconds("--history", options.history, above=0)
-    keys.client(options.keys, options.push, insecure=options.insecure)
+    for address in (options.push, *([options.sync] if options.sync else [])):
+        keys.client(options.keys, address, insecure=options.insecure)
     if _spec(options).kind == "shm":
         shm_limits.refuse_beyond(options.pace, options.push)
 
@@ -216,17 +243,26 @@ def _spec(options: Options) -> Spec:
         raise runtime.Refused(f"--payload {error}") from None
 
 
-def _stamps(options: Options, source_format: Format) -> Stamps:
+def _stamps(options: Options, source_format: Format, link: Link | None) -> Stamps:
     if options.pace == "max":
         return MediaStamps(source_format.fps)
     if source_format.live:
         return LiveStamps(source_format.fps)
     start_ns = clock.now_ns()
     if source_format.total or options.loop:
-        # A video with a beginning begins with a window, or its first frames would be in no pair.
-        window_ns = round(options.window * 1e9)
-        start_ns = -(-start_ns // window_ns) * window_ns
+        start_ns = _window_start_ns(start_ns, options.window, source_format.fps, link)
     return PacedStamps(source_format.fps, start_ns)
+
+
+def _window_start_ns(now_ns: int, window_s: float, fps: float, link: Link | None) -> int:
+    """Return when a video with a beginning begins: with a window, or its first frames would be in no pair."""
+    window_ns = round(window_s * 1e9)
+    offset = link.offset(now_ns) if link else None
+    if offset is None:
+        return -(-now_ns // window_ns) * window_ns
+    # By the combiner's clock; half a period later, as at the very start of a window it might be just before it.
+    start_ns = -(-(now_ns + offset.ns) // window_ns) * window_ns
+    return start_ns + round(0.5e9 / fps) - offset.ns
 
 
 def _total(source_format: Format, options: Options) -> int:

@@ -37,6 +37,9 @@ class Options:
     sub: str
     """Address that the combiner publishes at: ipc:///ABSOLUTE/PATH or tcp://HOST:PORT."""
 
+    sync: str | None = None
+    """Where a combiner on another machine tells the time, so that latencies are right; else FRAMEPAIR_SYNC."""
+
     keep: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2
     """How many whole pairs may wait; the oldest is dropped, and counted, when one more comes."""
 
@@ -74,6 +77,7 @@ def main(options: Annotated[Options, Parameter(name="*")]) -> None:
         shm_dir=options.shm_dir,
         keys=options.keys,
         insecure=options.insecure,
+        sync=options.sync,
     )
     with subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}", health)

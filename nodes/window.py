@@ -49,6 +49,11 @@ class Windows(Generic[Pixels]):
         self.announced = 0
 
     @property
+    def window_ns(self) -> int:
+        """How long a window is."""
+        return self._rules.window_ns
+
+    @property
     def finished(self) -> bool:
         """Whether every source is over for good."""
         return all(track.ended == "finished" for track in self._tracks.values())

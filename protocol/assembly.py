@@ -27,13 +27,14 @@ class _Whole:
     claims: dict[str, Claim]
     lost: int
     ready_ns: int
+    clock_uncertainty_ns: int
 
     def pair(self) -> Pair:
         clips = {
             source: claim.clip(source, self.header.clips[source])
             for source, claim in self.claims.items()
         }
-        return Pair(self.header, clips, self.lost, self.ready_ns)
+        return Pair(self.header, clips, self.lost, self.ready_ns, self.clock_uncertainty_ns)
 
     @property
     def intact(self) -> bool:
@@ -84,7 +85,7 @@ class Assembly:
         index = self._window_of(header)
         self._arrivals_of(header.source).put(header, index, slot, ready_ns)
 
-    def announce(self, header: PairHeader, ready_ns: int) -> None:
+    def announce(self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int = 0) -> None:
         """Put the pair together if all of it is here; raises ProtocolError if the header makes no sense."""
         self._admit(header.clips)
         self._lost_since += self._losses.announced(header)
@@ -94,7 +95,8 @@ class Assembly:
             self._lost_since += self._losses.not_whole(header)
             return
         self._losses.whole()
-        self._waiting.append(_Whole(header, claims, self._lost_since, ready_ns))
+        whole = _Whole(header, claims, self._lost_since, ready_ns, clock_uncertainty_ns)
+        self._waiting.append(whole)
         self._lost_since = 0
         if self.queued > self._keep and not self._lossless:
             self._drop_oldest()

@@ -51,7 +51,7 @@ class Clip:
 
     @cached_property
     def captured_ns(self) -> NDArray[np.int64]:
-        """When the frames were captured: (n,), UTC, or media time with pace ``max``."""
+        """When the frames were captured: (n,), UTC by the combiner's clock, or media time with pace ``max``."""
         return np.array([frame.captured_ns for frame in self.frames], np.int64)
 
     @cached_property
@@ -99,13 +99,14 @@ class Pair(Mapping[str, Clip]):
     """One clip per source for the window [start_ns, end_ns), by the source's name.
 
     ``lost`` is how many pairs were lost right before this one, ``ready_ns`` when the whole pair was in this
-    process's memory (UTC).
+    process's memory: UTC by the combiner's clock, if that is known, give or take ``clock_uncertainty_ns``.
     """
 
     header: PairHeader
     clips: Mapping[str, Clip]
     lost: int
     ready_ns: int
+    clock_uncertainty_ns: int = 0
 
     @property
     def index(self) -> int:
@@ -138,8 +139,16 @@ class Pair(Mapping[str, Clip]):
 
         Also 0 with pace ``max``, where frames are stamped in media time.
         """
-        stamps = [clip.frames[-1].captured_ns for clip in self.clips.values() if clip.frames]
-        return self.ready_ns - max(stamps) if stamps and self.header.pace == "realtime" else 0
+        newest = self._newest
+        return (
+            self.ready_ns - newest.captured_ns if newest and self.header.pace == "realtime" else 0
+        )
+
+    @property
+    def lag_uncertainty_ns(self) -> int:
+        """By how much ``lag_ns`` may be wrong because clocks of several machines are compared; 0 on one."""
+        of_source = self._newest.uncertainty_ns if self._newest else None
+        return (of_source or 0) + self.clock_uncertainty_ns
 
     @property
     def intact(self) -> bool:
@@ -149,6 +158,12 @@ class Pair(Mapping[str, Clip]):
     def copy(self) -> Pair:
         """Return this pair in memory of its own; raises Overwritten if it is too late for that."""
         return replace(self, clips={source: clip.copy() for source, clip in self.clips.items()})
+
+    @property
+    def _newest(self) -> FrameHeader | None:
+        """The frame that was captured last."""
+        last = (clip.frames[-1] for clip in self.clips.values() if clip.frames)
+        return max(last, key=lambda frame: frame.captured_ns, default=None)
 
     def __getitem__(self, source: str) -> Clip:
         return self.clips[source]

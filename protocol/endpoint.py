@@ -16,6 +16,8 @@ MAX_IPC_PATH_BYTES = 103
 MAX_PORT = 65535
 # Where consumers that were told nothing find the pairs; the launcher tells those that it starts.
 SUB_VARIABLE = "FRAMEPAIR_SUB"
+# Where they find the combiner's clock, if it isn't their own.
+SYNC_VARIABLE = "FRAMEPAIR_SYNC"
 
 
 class EndpointError(RuntimeError):
@@ -24,10 +26,11 @@ class EndpointError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The addresses of one pipeline: one for each source's frames, one for pairs."""
+    """The addresses of one pipeline: one for each source's frames, one for pairs, over tcp one for the time."""
 
     pull: dict[str, str]
     pub: str
+    sync: str | None = None
 
 
 def default_run_dir() -> Path:
@@ -41,6 +44,12 @@ def default_run_dir() -> Path:
 def default_sub() -> str:
     """Return where to find pairs: what FRAMEPAIR_SUB says, else in the default run directory."""
     return os.environ.get(SUB_VARIABLE) or ipc_endpoints(default_run_dir(), []).pub
+
+
+def default_sync(address: str | None) -> str | None:
+    """Return where the combiner of the pairs at ``address`` tells the time: FRAMEPAIR_SYNC, or nowhere."""
+    named = os.environ.get(SUB_VARIABLE)
+    return os.environ.get(SYNC_VARIABLE) if named and address in (None, named) else None
 
 
 def make_run_dir(path: Path, what: str = "run directory") -> Path:
@@ -66,14 +75,16 @@ def ipc_endpoints(run_dir: Path, sources: list[str]) -> Endpoints:
 
 
 def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
-    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the sources at PORT + 1, + 2, …"""
+    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the sources after it, last the time."""
     host, _, port = base.removeprefix("tcp://").rpartition(":")
     if not base.startswith("tcp://") or not host or not port.isdecimal():
         raise EndpointError(f"{base!r} is not tcp://HOST:PORT")
-    if not 1 <= int(port) <= MAX_PORT - len(sources):
-        raise EndpointError(f"{base!r} leaves no room for {len(sources)} ports up to {MAX_PORT}")
+    if not 1 <= int(port) < MAX_PORT - len(sources):
+        raise EndpointError(
+            f"{base!r} leaves no room for {len(sources) + 1} more ports up to {MAX_PORT}"
+        )
     pull = {name: f"tcp://{host}:{int(port) + 1 + i}" for i, name in enumerate(sources)}
-    return Endpoints(pull=pull, pub=base)
+    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1 + len(sources)}")
 
 
 def is_on_this_machine(address: str) -> bool:

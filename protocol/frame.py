@@ -16,6 +16,8 @@ PAYLOADS = frozenset({"raw", "shm", "jpeg"})
 # No frame takes more, in a message or once decoded.
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 MAX_RING_NAME = 160
+# How fast a producer changes the offset that it reports, a million times its own speed.
+SLEW_PPM = 1000
 PACES = frozenset({"realtime", "max"})
 END_REASONS = frozenset({"finished", "stopped"})
 
@@ -42,6 +44,8 @@ class FrameHeader:
     could not send so far, ``total`` how many frames the source has in all (0: not known), ``reopened`` how
     often it was opened again in this run. With payload ``shm`` the message has no pixels, and ``location``
     says where they are; with ``jpeg`` it has ``jpeg_bytes`` of a JPEG file.
+    ``offset_ns``, give or take ``uncertainty_ns``, is what the producer found the combiner's clock to be
+    ahead of its own; once the combiner has passed the header on, what was added to its times (None: nothing).
     The last three fields are the combiner's: the window that the frame is in, the length of a window,
     and when the combiner had received the frame.
     """
@@ -63,6 +67,8 @@ class FrameHeader:
     reopened: int = 0
     location: Location | None = None
     jpeg_bytes: int | None = None
+    offset_ns: int | None = None
+    uncertainty_ns: int | None = None
     pair: int | None = None
     window_ns: int | None = None
     received_ns: int | None = None
@@ -83,6 +89,32 @@ class FrameHeader:
     def period_ns(self) -> int:
         """Nominal time between two frames, in nanoseconds."""
         return round(1e9 / self.fps)
+
+    @property
+    def stamped_ns(self) -> int:
+        """When the frame was captured, by the producer's own clock, if the combiner has passed this on."""
+        return self.captured_ns - (self.offset_ns or 0)
+
+    def corrected(self) -> FrameHeader:
+        """Return this header with its times by the combiner's clock; raises ProtocolError if that can't be.
+
+        The promise gives way a little: until the next frame the offset may change, as fast as it is steered.
+        """
+        if self.offset_ns is None:
+            return self
+        slack_ns = -(-(self.next_ns - self.captured_ns) * SLEW_PPM // 1_000_000)
+        captured_ns = self.captured_ns + self.offset_ns
+        next_ns = max(captured_ns, self.next_ns + self.offset_ns - slack_ns)
+        sent_ns = self.sent_ns + self.offset_ns
+        if min(captured_ns, sent_ns) < 0 or max(next_ns, sent_ns) > MAX_INT:
+            raise ProtocolError(f"an offset of {self.offset_ns} ns leads out of all time")
+        return replace(self, captured_ns=captured_ns, next_ns=next_ns, sent_ns=sent_ns)
+
+    def as_stamped(self) -> FrameHeader:
+        """Return this header without a correction."""
+        return (
+            self if self.offset_ns is None else replace(self, offset_ns=None, uncertainty_ns=None)
+        )
 
     def accepted(self, pair: int, window_ns: int, received_ns: int) -> FrameHeader:
         """Return this header with the fields that the combiner adds."""
@@ -156,6 +188,8 @@ def _decode_frame(fields: Fields) -> FrameHeader:
         reopened=header.integer(fields, "reopened", 0, MAX_INT),
         location=_location(fields) if payload == "shm" else None,
         jpeg_bytes=_jpeg_bytes(fields, shape) if payload == "jpeg" else None,
+        offset_ns=header.optional_integer(fields, "offset_ns", -MAX_INT, MAX_INT),
+        uncertainty_ns=header.optional_integer(fields, "uncertainty_ns", 0, MAX_INT),
         pair=header.optional_integer(fields, "pair", 0, MAX_INT),
         window_ns=header.optional_integer(fields, "window_ns", 1, MAX_INT),
         received_ns=header.optional_integer(fields, "received_ns", 0, MAX_INT),

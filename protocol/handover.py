@@ -23,6 +23,7 @@ from protocol.header import ProtocolError
 from protocol.message import Frame
 from protocol.pair import PairHeader, StreamEnd
 from protocol.ring import Pixels
+from protocol.sync_client import SyncClient
 
 POLL_S = 0.2
 WARNING_INTERVAL_S = 10.0
@@ -38,6 +39,7 @@ class Handover:
         self._assembly = Assembly(keep, max_bytes)
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
+        self.sync: SyncClient | None = None
         self._warned_s: float | None = None
         self._done = False
         self._error: Exception | None = None
@@ -51,7 +53,7 @@ class Handover:
         self._decoders.drain()
         with self._changed:
             if isinstance(received, PairHeader):
-                self._assembly.announce(received, clock.now_ns())
+                self._assembly.announce(received, *self._now())
             else:
                 self._assembly.finish(received)
             self._changed.notify_all()
@@ -125,7 +127,7 @@ class Handover:
         if pixels is None:
             slot = self._attached.slot(header)
             with self._changed:
-                self._assembly.put(header, slot, clock.now_ns())
+                self._assembly.put(header, slot, self._now()[0])
             return
         with self._changed:
             filling = self._assembly.reserve(header)
@@ -135,7 +137,14 @@ class Handover:
             return
         np.copyto(filling.image, pixels)
         with self._changed:
-            self._assembly.commit(header, filling, clock.now_ns())
+            self._assembly.commit(header, filling, self._now()[0])
+
+    def _now(self) -> tuple[int, int]:
+        """Return the time by the combiner's clock, and by how much that may be wrong; nanoseconds."""
+        offset = self.sync.offset() if self.sync else None
+        return (
+            (clock.now_ns() + offset.ns, offset.uncertainty_ns) if offset else (clock.now_ns(), 0)
+        )
 
     def _decode(self, header: FrameHeader, file: memoryview, filling: Filling) -> None:
         """Decode a frame to where it belongs, in a thread of its own."""
@@ -147,4 +156,4 @@ class Handover:
             self.reject(error)
             return
         with self._changed:
-            self._assembly.commit(header, filling, clock.now_ns())
+            self._assembly.commit(header, filling, self._now()[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from dataclasses import dataclass
 
 import zmq
 
@@ -13,14 +15,24 @@ from protocol.contact import Contact
 from protocol.handover import Handover
 from protocol.header import ProtocolError
 from protocol.keys import ClientKeys
+from protocol.sync_client import SyncClient
 
 TOPICS = [topic.FRAMES, topic.PAIR, topic.END]
 # After stop(): nothing is on its way any more after such a silence, or after so long in any case.
 SILENCE_S = 0.5
 STOP_DEADLINE_S = 2.0
 JOIN_DEADLINE_S = 2.0
+SYNC_INTERVAL_S = 0.5
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the combiner tells the time."""
+
+    address: str
+    keys: ClientKeys | None
 
 
 class Receiver:
@@ -30,8 +42,15 @@ class Receiver:
     finalizer can't wait for a lock, since the code that it interrupts may hold it.
     """
 
-    def __init__(self, address: str, handover: Handover, keys: ClientKeys | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        handover: Handover,
+        keys: ClientKeys | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._address = address
+        self._clock = clock
         self._keys = keys
         self._handover = handover
         self._connected = threading.Event()
@@ -74,7 +93,10 @@ class Receiver:
                 self._connected.set()
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        with socket.subscribe(context, self._address, TOPICS, keys=self._keys) as sub:
+        with (
+            self._comparing(context) as self._handover.sync,
+            socket.subscribe(context, self._address, TOPICS, keys=self._keys) as sub,
+        ):
             contact = Contact(sub, self._address)
             self._connected.set()
             try:
@@ -84,6 +106,16 @@ class Receiver:
                     self._receive(sub)
             finally:
                 contact.close()
+
+    def _comparing(
+        self, context: zmq.Context[zmq.Socket[bytes]]
+    ) -> contextlib.AbstractContextManager[SyncClient | None]:
+        """Compare clocks with the combiner, if there is a clock to compare."""
+        if self._clock is None:
+            return contextlib.nullcontext()
+        return SyncClient(
+            context, self._clock.address, interval_s=SYNC_INTERVAL_S, keys=self._clock.keys
+        )
 
     def _receive(self, sub: zmq.Socket[bytes]) -> None:
         """Take in a message, if one comes in time."""

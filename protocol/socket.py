@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
-from protocol import endpoint
+from protocol import endpoint, sync
 from protocol.endpoint import EndpointError
 from protocol.frame import MAX_FRAME_BYTES
 from protocol.keys import ClientKeys, ServerKeys
@@ -122,6 +122,39 @@ def publish(
         socket.maxmsgsize = MAX_SUBSCRIPTION_BYTES
         _demand(socket, address, keys)
         _bind(socket, address)
+        yield socket
+
+
+@contextlib.contextmanager
+def answer(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ServerKeys | None = None
+) -> Iterator[zmq.Socket[bytes]]:
+    """Bind the combiner's ROUTER socket, which tells the time."""
+    with endpoint.reserved(address), _socket(context, zmq.ROUTER, address) as socket:
+        socket.rcvtimeo = POLL_MS
+        socket.sndtimeo = 0
+        socket.linger = 0
+        socket.maxmsgsize = sync.MAX_BYTES
+        _demand(socket, address, keys)
+        _bind(socket, address)
+        yield socket
+
+
+@contextlib.contextmanager
+def ask(
+    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ClientKeys | None = None
+) -> Iterator[zmq.Socket[bytes]]:
+    """Connect the DEALER socket of a node that asks for the time."""
+    endpoint.ipc_path(address)
+    with _socket(context, zmq.DEALER, address) as socket:
+        # A question that waits is worth nothing.
+        socket.sndhwm = socket.rcvhwm = DRAINED_HWM
+        socket.immediate = True
+        socket.sndtimeo = 0
+        socket.linger = 0
+        socket.maxmsgsize = sync.MAX_BYTES
+        _authenticate(socket, keys)
+        _connect(socket, address)
         yield socket
 
 

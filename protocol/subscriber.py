@@ -11,9 +11,8 @@ from protocol import endpoint, shared_ring
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.handover import Handover
-from protocol.keys import ClientKeys
 from protocol.keys import client as client_keys
-from protocol.receiver import Receiver
+from protocol.receiver import Clock, Receiver
 
 __all__ = ["SubscriberStats", "Subscription", "subscribe"]
 
@@ -28,6 +27,7 @@ def subscribe(
     shm_dir: Path | None = None,
     keys: Path | None = None,
     insecure: bool = False,
+    sync: str | None = None,
 ) -> Subscription:
     """Connect to the combiner at ``address`` and return an iterator over its pairs.
 
@@ -45,17 +45,22 @@ def subscribe(
     ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS, unless
     ``insecure`` says that everybody there is trusted.
 
+    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC if it is also the
+    environment that says where pairs are: without it, latencies are as wrong as the clocks are.
+
     The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
     can't be used.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
+    sync = sync or endpoint.default_sync(address)
     address = address or endpoint.default_sub()
-    endpoint.ipc_path(address)
+    for used in (address, *([sync] if sync else [])):
+        endpoint.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
-    return Subscription(
-        address, keep, max_bytes, shm_dir or shared_ring.default_directory(), client
-    )
+    handover = Handover(keep, max_bytes, shm_dir or shared_ring.default_directory())
+    clock = Clock(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
+    return Subscription(handover, Receiver(address, handover, client, clock))
 
 
 class Subscription(Iterator[Pair]):
@@ -64,16 +69,9 @@ class Subscription(Iterator[Pair]):
     A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
     """
 
-    def __init__(
-        self,
-        address: str,
-        keep: int,
-        max_bytes: int,
-        shm_dir: Path,
-        keys: ClientKeys | None = None,
-    ) -> None:
-        self._handover = Handover(keep, max_bytes, shm_dir)
-        self._receiver = Receiver(address, self._handover, keys)
+    def __init__(self, handover: Handover, receiver: Receiver) -> None:
+        self._handover = handover
+        self._receiver = receiver
         # Also when nobody uses this any more, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
         self._receiver.start()

@@ -68,7 +68,7 @@ class Pipeline(contextlib.ExitStack):
     def _endpoints(self, transport: str) -> Endpoints:
         if transport == "ipc":
             return ipc_endpoints(self.run_dir, self.sources)
-        return tcp_endpoints(f"tcp://127.0.0.1:{free_ports(1 + len(self.sources))}", self.sources)
+        return tcp_endpoints(f"tcp://127.0.0.1:{free_ports(2 + len(self.sources))}", self.sources)
 
 
 def free_ports(count: int) -> int:
@@ -89,9 +89,7 @@ def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
         for i, header in enumerate(clip.frames):
             stamp = pattern.read(clip.images[i])
             assert stamp is not None, f"{source}: no code in frame {i} of pair {pair.index}"
-            assert stamp == pattern.Stamp(
-                pattern.source_crc(source), header.seq, header.captured_ns
-            )
+            assert stamp == pattern.Stamp(pattern.source_crc(source), header.seq, header.stamped_ns)
             assert header.source == source
             assert header.captured_ns // window_ns == pair.index
             assert header.captured_ns > last_ns

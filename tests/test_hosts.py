@@ -147,7 +147,7 @@ def test_launchers_of_several_hosts_make_one_pipeline(
     tmp_path: Path, order: tuple[str, ...]
 ) -> None:
     file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
-    file.write_text(HERE.format(port=free_ports(3)))
+    file.write_text(HERE.format(port=free_ports(4)))
     command = python(ROOT / "launch.py", "--config", file, "--run-dir", run_dir, "--verbose")
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, run_dir)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from protocol import keys
+from tests.network import ADDRESS, HOSTS, Network, SwitchedNetwork, built
 from tests.processes import ROOT, Running, python
+from tests.switch import Switch
 
-HOSTS = ("cam-pi", "nuc", "desk")
-ADDRESS = "10.77.0.{}"
 WHOLE = r"left 5/5 +right 5/5"
 FILE = f"""
 listen = "tcp://{ADDRESS.format(2)}:7400"
@@ -35,60 +33,10 @@ sink = "desk"
 """
 
 
-class Network:
-    """A namespace for each host, all on one switch in a namespace of its own."""
-
-    def __init__(self) -> None:
-        self._names = {name: f"fp-{uuid.uuid4().hex[:6]}" for name in ("switch", *HOSTS)}
-
-    def build(self) -> None:
-        for name in self._names.values():
-            ip("netns", "add", name)
-        self("switch", "link", "add", "bridge", "type", "bridge")
-        self("switch", "link", "set", "bridge", "up")
-        for i, host in enumerate(HOSTS, start=1):
-            port = f"port{i}"
-            namespaces = self._names["switch"], self._names[host]
-            ip("link", "add", port, "netns", namespaces[0], "type", "veth",
-               "peer", "name", "eth0", "netns", namespaces[1])  # fmt: skip
-            self("switch", "link", "set", port, "master", "bridge", "up")
-            self(host, "address", "add", f"{ADDRESS.format(i)}/24", "dev", "eth0")
-            for device in ("lo", "eth0"):
-                self(host, "link", "set", device, "up")
-
-    def __call__(self, host: str, *words: str) -> None:
-        ip("-n", self._names[host], *words)
-
-    def cable(self, host: str, state: str) -> None:
-        """Pull out a host's cable (down), or put it in again (up); the host itself doesn't notice."""
-        self("switch", "link", "set", f"port{HOSTS.index(host) + 1}", state)
-
-    def run(self, host: str, *command: str | Path) -> Running:
-        """Run a command on a host."""
-        return Running(["ip", "netns", "exec", self._names[host], *command])
-
-    def remove(self) -> None:
-        for name in self._names.values():
-            subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
-
-
 @pytest.fixture
 def network() -> Iterator[Network]:
-    if os.getuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("needs root and the command ip to make network namespaces")
-    network = Network()
-    try:
-        try:
-            network.build()
-        except subprocess.CalledProcessError as error:
-            pytest.skip(f"network namespaces can't be made here: {error.stderr.strip()}")
+    with built(Network()) as network:
         yield network
-    finally:
-        network.remove()
 
 
 @contextlib.contextmanager
@@ -148,22 +96,18 @@ def test_a_cable_that_is_cut_for_longer_than_heartbeats_are_waited_for(network: 
         more(running["desk"])
 
 
+@pytest.mark.parametrize(("delay_s", "loss"), [(0.04, 0.0), (0.005, 0.01)])
+def test_delay_and_loss(delay_s: float, loss: float) -> None:
+    with built(SwitchedNetwork(Switch(delay_s, loss))) as network, pipeline(network) as running:
+        more(running["desk"], pairs=10)
+
+
 @pytest.mark.parametrize("weather", [("delay", "40ms"), ("delay", "5ms", "loss", "1%")])
-def test_delay_and_loss(network: Network, weather: tuple[str, ...]) -> None:
-    for port in ("port1", "port2", "port3"):
-        command = [
-            "tc",
-            "-n",
-            network._names["switch"],
-            "qdisc",
-            "add",
-            "dev",
-            port,
-            "root",
-            "netem",
-        ]
-        done = subprocess.run([*command, *weather], capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"this kernel has no netem: {done.stderr.strip()}")
+def test_delay_and_loss_by_the_kernel(network: Network, weather: tuple[str, ...]) -> None:
+    for host in HOSTS:
+        try:
+            network.discipline(host, "netem", *weather)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"this kernel has no netem: {error.stderr.strip()}")
     with pipeline(network) as running:
         more(running["desk"], pairs=10)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from nodes.runtime import Refused
 
+RATE = re.compile(r"(-?\d{1,5}(?:\.\d+)?)ppm")
 TIME = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s)")
 MAX_SECONDS = 1e9
 
@@ -18,19 +19,24 @@ OF_PRODUCERS = {
     "slow": ("from", "by"),
     "drop": ("share",),
     "skew": ("by",),
+    "clock": ("by", "rate"),
     "garbage": ("from",),
 }
 OF_NODES = {"kill": ("from",), "stop": ("from", "for")}
 KINDS = OF_PRODUCERS | OF_NODES
 EXAMPLES = (
-    "freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms and garbage@8s for a source,"
+    "freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms, clock@3s,200ppm and garbage@8s for a"
+    " source,"
     " kill@12s and stop@6s,4s for any node"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of ``node``: from ``from_s`` after it began to work, for ``for_s``, or by so much."""
+    """One fault of ``node``: from ``from_s`` after it began to work, for ``for_s``, or by so much.
+
+    A ``rate`` is in seconds a second.
+    """
 
     node: str
     kind: str
@@ -38,6 +44,7 @@ class Fault:
     for_s: float = 0.0
     by_s: float = 0.0
     share: float = 0.0
+    rate: float = 0.0
 
     @property
     def is_the_producers(self) -> bool:
@@ -78,11 +85,14 @@ def _parse(text: str, sources: Collection[str], others: Collection[str]) -> Faul
 
 
 def _field(name: str) -> str:
-    return name if name == "share" else f"{name}_s"
+    return name if name in ("share", "rate") else f"{name}_s"
 
 
 def _number(name: str, value: str) -> float | None:
-    """Return a share of 1, or a time in seconds; only an offset may be negative."""
+    """Return a share of 1, a rate, or a time in seconds; only an offset and a rate may be negative."""
+    if name == "rate":
+        rate = RATE.fullmatch(value)
+        return float(rate[1]) / 1e6 if rate else None
     if name == "share":
         try:
             share = float(value)

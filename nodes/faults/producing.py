@@ -17,6 +17,7 @@ from nodes.outbox import Outbox
 from nodes.runtime import Stop, log
 from nodes.schedule import Stamp, Stamps
 from nodes.sources.source import Format
+from protocol import clock
 from protocol.payload import Packed
 
 CRASH_STATUS = 70
@@ -124,6 +125,18 @@ def stamps_with(stamps: Stamps, faults: Sequence[Fault]) -> Stamps:
     """Return stamps that are as wrong as ``faults`` say."""
     skew_ns = round(sum(fault.by_s for fault in faults if fault.kind == "skew") * 1e9)
     return SkewedStamps(stamps, skew_ns) if skew_ns else stamps
+
+
+def distort(faults: Sequence[Fault]) -> None:
+    """Have this process's clock be as wrong as ``faults`` say, from now on."""
+    for fault in [fault for fault in faults if fault.kind == "clock"]:
+        since_ns = clock.go_wrong(round(fault.by_s * 1e9), fault.rate)
+        log.warning(
+            "the clock is %g s ahead and gains %g ppm, as asked for, since %d ns",
+            fault.by_s,
+            fault.rate * 1e6,
+            since_ns,
+        )
 
 
 def spoil(outbox: FaultyOutbox, faults: Sequence[Fault]) -> None:

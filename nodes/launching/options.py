@@ -93,6 +93,10 @@ class Options:
     start_timeout: Annotated[float | None, PAIRS, NotNegative] = None
     """Seconds that the first pair waits for sources that have not begun. [default: 5]"""
 
+    clock: Annotated[Literal["corrected", "stamped"] | None, PAIRS] = None
+    """corrected: pair by the combiner's clock, which producers on other hosts compare theirs with; stamped: by
+    each producer's own. [default: corrected across hosts]"""
+
     strict: Annotated[bool, OUTPUT, SWITCH, Parameter(negative="")] = False
     """Exit with 1 if the ledger doesn't balance, or any frame was lost since the first pair."""
 
@@ -123,7 +127,8 @@ class Options:
     """Print what the pipeline will take - links, memory, shared memory - and start nothing."""
 
     listen: Annotated[str | None, RUNNING] = None
-    """tcp://HOST:PORT for pairs, and the ports after it for the sources, instead of sockets in --run-dir."""
+    """tcp://HOST:PORT for pairs, the ports after it for the sources, and one more for the combiner's clock,
+    instead of sockets in --run-dir."""
 
     restart: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
     """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
@@ -134,7 +139,8 @@ class Options:
 
     fault: Annotated[tuple[str, ...], RUNNING, Parameter(negative="", show_default=False)] = ()
     """NODE:KIND@…: fail on purpose, to see what becomes of the rest: left:freeze@10s,5s, left:crash@5s,
-    left:slow@3s,50ms, left:drop@0.01, left:skew@200ms, left:garbage@8s, combiner:kill@12s, sink:stop@6s,4s.
+    left:slow@3s,50ms, left:drop@0.01, left:skew@200ms, left:clock@3s,200ppm, left:garbage@8s,
+    combiner:kill@12s, sink:stop@6s,4s.
     Times count from when the node works, at its first start."""
 
     keygen: Annotated[Path | None, RUNNING] = None

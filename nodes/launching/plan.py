@@ -75,7 +75,7 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
     """Return tcp addresses, but for the frames of sources that are beside the combiner."""
     tcp = endpoint.tcp_endpoints(listen, list(on_one.pull))
     local = {name: on_one.pull[name] for name in tcp.pull if placement.beside_combiner(name)}
-    return Endpoints(pull=tcp.pull | local, pub=tcp.pub)
+    return Endpoints(pull=tcp.pull | local, pub=tcp.pub, sync=tcp.sync)
 
 
 def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:

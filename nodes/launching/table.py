@@ -14,7 +14,7 @@ from nodes.launching.options import Options
 from nodes.launching.plan import Plan, reachable
 from nodes.launching.restarts import Policy
 from nodes.runtime import Refused
-from protocol.endpoint import SUB_VARIABLE
+from protocol.endpoint import SUB_VARIABLE, SYNC_VARIABLE
 from protocol.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
 # Seconds until the last node works, on a machine that is busy: --duration means the time after that.
@@ -88,6 +88,7 @@ def _producer(
         name=name,
         source=None if secret else uri,
         push=reachable(plan.endpoints.pull[name]),
+        sync=_clock(plan, plan.endpoints.pull[name]),
         pace=options.pace,
         window=options.window,
         loop=options.loop,
@@ -130,6 +131,8 @@ def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     pulls = [("--pull", f"{name}={address}") for name, address in plan.endpoints.pull.items()]
     flags = _flags(
         pub=plan.endpoints.pub,
+        sync=plan.endpoints.sync,
+        clock=options.clock,
         window=options.window,
         pace=options.pace,
         max_wait=options.max_wait,
@@ -148,6 +151,7 @@ def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     json = None if options.json is None else options.json.absolute()
     flags = _flags(
         sub=reachable(plan.endpoints.pub),
+        sync=_clock(plan, plan.endpoints.pub),
         keep=options.keep,
         strict=options.strict,
         **_security(options),
@@ -168,12 +172,20 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
     if not words:
         raise Refused("--sink needs a command, such as --sink 'python model.py'")
     told = {SUB_VARIABLE: sub}
+    if clock := _clock(plan, plan.endpoints.pub):
+        told[SYNC_VARIABLE] = clock
     if options.keys:
         told[KEYS_VARIABLE] = str(options.keys.absolute())
     if options.insecure:
         told[INSECURE_VARIABLE] = "1"
     environment = tuple(told.items())
     return Node("sink", "sink", words, environment, plan.restarts[hosts.SINK], patience_s=None)
+
+
+def _clock(plan: Plan, address: str) -> str | None:
+    """Return where to ask for the time who reaches the combiner at ``address``; None on the same machine."""
+    sync = plan.endpoints.sync
+    return reachable(sync) if sync and address.startswith("tcp://") else None
 
 
 def _security(options: Options) -> dict[str, object]:

@@ -12,6 +12,8 @@ from protocol.clip import Clip, Pair
 # Beyond so many characters, a line sums sources up and names only those with something missing.
 MAX_ITEMISED_WIDTH = 36
 MAX_NAMED = 4
+# Of a lag, and of one that may be wrong because clocks of several machines are compared.
+ONE_CLOCK_WIDTH, TWO_CLOCKS_WIDTH = 6, 11
 MISSING_WORDS = {
     "offline": " offline",
     "not_started": " not started",
@@ -32,19 +34,21 @@ class Layout:
         self._wait_name = "wait ms" if self._itemised else "max wait ms"
         self._wait_width = max(len(self._wait_name), 5 * len(cells) - 1 if self._itemised else 0)
         self._pair_width = len(_window_time(pair))
+        self._lag_width = ONE_CLOCK_WIDTH if pair.lag_uncertainty_ns == 0 else TWO_CLOCKS_WIDTH
 
     def heading(self) -> Text:
         """Return the names of the columns."""
         pair = "pair".ljust(self._pair_width)
         frames = "frames".ljust(self._frames_width)
         wait = self._wait_name.rjust(self._wait_width)
-        line = f"{'time':12}  {pair}  {frames} {'lag ms':>6} {'interval s':>10}  {wait}  missing"
+        lag = "lag ms".rjust(self._lag_width)
+        line = f"{'time':12}  {pair}  {frames} {lag} {'interval s':>10}  {wait}  missing"
         return Text(line, style="bold")
 
     def line(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> Text:
         """Return what there is to say of ``pair`` in numbers."""
         measured = pair.header.pace == "realtime" and not pair.partial and frames(pair)
-        lag = "-" if not measured else f"{pair.lag_ns / 1e6:.1f}"
+        lag = "-" if not measured else _lag(pair)
         interval = "-" if interval_ns is None else f"{interval_ns / 1e9:.3f}"
         cell = self._frames_cell(pair)
         cell.pad_right(self._frames_width - cell.cell_len)
@@ -53,7 +57,7 @@ class Layout:
         return Text.assemble(
             f"{_wall_time(pair.ready_ns)}  {_window_time(pair):{self._pair_width}}  ",
             cell,
-            f" {lag:>6} {interval:>10}  {wait:>{self._wait_width}}  ",
+            f" {lag:>{self._lag_width}} {interval:>10}  {wait:>{self._wait_width}}  ",
         )
 
     def _frames_cell(self, pair: Pair) -> Text:
@@ -66,6 +70,11 @@ class Layout:
             for source, clip in pair.items()
         )
         return Text("  ").join(cells)
+
+
+def _lag(pair: Pair) -> str:
+    uncertainty = f"±{pair.lag_uncertainty_ns / 1e6:.1f}" if pair.lag_uncertainty_ns else ""
+    return f"{pair.lag_ns / 1e6:.1f}{uncertainty}"
 
 
 def frames(pair: Pair) -> int:

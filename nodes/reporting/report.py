@@ -17,6 +17,7 @@ from nodes.latency import Histogram, PairTimes
 from nodes.reporting import ledger
 from nodes.reporting.ledger import Account
 from nodes.runtime import Refused
+from protocol import endpoint
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")
 ANNOUNCE_NOTE = (
@@ -53,6 +54,7 @@ class Report:
             "rejected": self.rejected,
             "ledger_balanced": self.balanced,
             "lag_ms": _milliseconds(times.lag),
+            "lag_uncertainty_ms": _milliseconds(times.uncertainty),
             "interval_ms": _milliseconds(times.interval, "std"),
             "hops_ms": {
                 "transport": _milliseconds(times.transport),
@@ -70,6 +72,8 @@ class Report:
             console.print(line, soft_wrap=True)
         if self.times.pairs:
             console.print(_latency_table(self.times))
+            if certainty := self._certainty():
+                console.print(certainty, soft_wrap=True)
             if _is_early(self.times.announce):
                 console.print(ANNOUNCE_NOTE, style="dim", soft_wrap=True)
         if self.accounts:
@@ -86,6 +90,21 @@ class Report:
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+    def _certainty(self) -> str | None:
+        """Say how far latencies between machines can be believed; None if there is one machine only."""
+        found = self.times.uncertainty.summary()
+        if found:
+            return (
+                f"lag ± {found.p50:.2f} ms, {found.max:.2f} at most: the machines' clocks are compared all"
+                " the time."
+            )
+        if self.times.lag.count and not endpoint.is_on_this_machine(self.address):
+            return (
+                "Without --sync nobody compared the combiner's clock with this one: lag and delivery are as"
+                " wrong as they are."
+            )
+        return None
 
     def _sentences(self) -> Iterator[str]:
         times = self.times

@@ -1,0 +1,88 @@
+"""The combiner's thread that tells others what time it is, and producers how far their frames have come."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+import zmq
+
+from nodes.seldom import Seldom
+from protocol import clock, socket
+from protocol.header import ProtocolError
+from protocol.keys import ServerKeys
+from protocol.sync import Pong, decode_ping
+
+log = logging.getLogger(__name__)
+
+# What was taken of each source: of which run, and how many frames of it, those that were lost included.
+Taken = Mapping[str, tuple[int, int]]
+
+
+class TimeServer(threading.Thread):
+    """Answers pings at ``address`` for the combiner of ``run``, from ``taken`` as it is at the moment."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        run: int,
+        taken: Taken,
+        keys: ServerKeys | None = None,
+    ) -> None:
+        super().__init__(name="time server")
+        self.bound: Future[None] = Future()
+        self._context = context
+        self._address = address
+        self._run = run
+        self._taken = taken
+        self._keys = keys
+        self._over = threading.Event()
+        self._seldom = Seldom(log)
+
+    def __enter__(self) -> TimeServer:
+        self.start()
+        self.bound.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Answer until told to stop; the socket belongs to this thread."""
+        try:
+            with socket.answer(self._context, self._address, keys=self._keys) as router:
+                self.bound.set_result(None)
+                while not self._over.is_set():
+                    self._answer(router)
+        except BaseException as error:
+            if not self.bound.done():
+                self.bound.set_exception(error)
+            else:
+                log.exception("the clock can't be asked any more")
+
+    def _answer(self, router: zmq.Socket[bytes]) -> None:
+        try:
+            peer, *parts = router.recv_multipart()
+        except zmq.Again:
+            return
+        received_ns = clock.now_ns()
+        try:
+            if len(parts) != 1:
+                raise ProtocolError(f"a ping of {len(parts)} parts")
+            ping = decode_ping(parts[0])
+        except ProtocolError as error:
+            self._seldom.warn("ping", f"refused a question for the time: {error}")
+            return
+        run, taken = self._taken.get(ping.source or "", (None, 0))
+        pong = Pong(
+            ping.sent_ns, received_ns, clock.now_ns(), self._run, taken if run == ping.run else 0
+        )
+        # Who doesn't read is not waited for.
+        try:
+            router.send_multipart([peer, pong.encode()])
+        except zmq.Again:
+            return

@@ -1,0 +1,130 @@
+"""The thread that compares a node's clock with the combiner's, all the time, beside the frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import zmq
+
+from protocol import clock, socket
+from protocol.header import ProtocolError
+from protocol.keys import ClientKeys
+from protocol.sync import Comparison, Offset, Ping, Pong, decode_pong
+
+# At first in quick succession, so that one answer at least was held up by nothing.
+QUICK_PINGS, QUICK_S = 10, 0.02
+# Answers to older questions are not waited for.
+MAX_UNANSWERED = 64
+JOIN_DEADLINE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class SyncClient:
+    """Asks the combiner at ``address`` every ``interval_s`` what time it is, and takes in its answers."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        *,
+        interval_s: float,
+        source: str | None = None,
+        run: int = 0,
+        keys: ClientKeys | None = None,
+    ) -> None:
+        self._context = context
+        self._address = address
+        self._interval_s = interval_s
+        self._source = source
+        self._run = run
+        self._keys = keys
+        self._comparison = Comparison()
+        self._lock = threading.Lock()
+        self._found = threading.Event()
+        self._over = threading.Event()
+        self._asked: dict[int, None] = {}
+        self._newest: Pong | None = None
+        self._thread = threading.Thread(target=self._run_thread, name="framepair-sync", daemon=True)
+
+    def __enter__(self) -> SyncClient:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(JOIN_DEADLINE_S)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the offset is known as well as it will be at first; return whether it is known at all."""
+        return self._found.wait(timeout_s) or self.offset() is not None
+
+    def offset(self) -> Offset | None:
+        """Return what to add to this node's clock now; None if nobody has answered yet."""
+        with self._lock:
+            return self._comparison.offset(clock.now_ns())
+
+    @property
+    def least_delay_ns(self) -> int:
+        """How long a question and its answer take when nothing holds them up; 0 if that isn't known."""
+        with self._lock:
+            return self._comparison.least_delay_ns
+
+    @property
+    def newest(self) -> Pong | None:
+        """The answer that came last."""
+        return self._newest
+
+    def _run_thread(self) -> None:
+        try:
+            with socket.ask(self._context, self._address, keys=self._keys) as dealer:
+                self._compare(dealer)
+        except zmq.ContextTerminated:
+            return
+        except Exception:
+            # Without it stamps are as good as the clock is, which the headers say.
+            log.exception("comparing clocks with %s failed", self._address)
+
+    def _compare(self, dealer: zmq.Socket[bytes]) -> None:
+        answers = 0
+        while not self._over.is_set():
+            self._ask(dealer)
+            pause_s = QUICK_S if answers < QUICK_PINGS else self._interval_s
+            until_s = time.monotonic() + pause_s
+            while (left_s := until_s - time.monotonic()) > 0 and not self._over.is_set():
+                if dealer.poll(max(1, round(min(left_s, socket.POLL_MS / 1e3) * 1e3))):
+                    answers += self._take(dealer)
+            if answers >= QUICK_PINGS:
+                self._found.set()
+
+    def _ask(self, dealer: zmq.Socket[bytes]) -> None:
+        ping = Ping(clock.now_ns(), self._source, self._run)
+        try:
+            dealer.send(ping.encode())
+        except zmq.Again:
+            # Nobody is there, or nobody answers.
+            return
+        self._asked[ping.sent_ns] = None
+        while len(self._asked) > MAX_UNANSWERED:
+            del self._asked[next(iter(self._asked))]
+
+    def _take(self, dealer: zmq.Socket[bytes]) -> int:
+        """Take an answer in; return how many that makes: 0 or 1."""
+        parts = dealer.recv_multipart()
+        here_ns = clock.now_ns()
+        try:
+            if len(parts) != 1:
+                raise ProtocolError(f"a pong of {len(parts)} parts")
+            pong = decode_pong(parts[0])
+            if pong.ping_ns not in self._asked:
+                raise ProtocolError("a pong that nobody asked for")
+            del self._asked[pong.ping_ns]
+            with self._lock:
+                self._comparison.add(pong, here_ns)
+        except ProtocolError as error:
+            log.debug("ignored an answer: %s", error)
+            return 0
+        self._newest = pong
+        return 1
