@@ -17,6 +17,7 @@ from zmq import auth
 
 from protocol import keys, subscribe
 from protocol.endpoint import EndpointError
+from protocol.sync import Ping
 from tests.pipeline import Pipeline, checked
 from tests.processes import ROOT, Running, python
 
@@ -153,9 +154,11 @@ def test_who_is_not_listed_neither_gets_nor_delivers_anything(made: Path) -> Non
         contextlib.ExitStack() as stack,
     ):
         secured = ("--keys", str(made))
-        combiner = nodes.combiner(*secured)
+        sync = nodes.endpoints.sync
+        assert sync is not None
+        combiner = nodes.combiner(*secured, "--sync", sync)
         for name in nodes.sources:
-            nodes.producer(name, SOURCE, *secured)
+            nodes.producer(name, SOURCE, *secured, "--sync", sync)
         pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))
         stream = checked(pairs)
         seen = [next(stream)]
@@ -163,21 +166,24 @@ def test_who_is_not_listed_neither_gets_nor_delivers_anything(made: Path) -> Non
         for stranger in STRANGERS.values():
             push = stack.enter_context(context.socket(zmq.PUSH))
             sub = stack.enter_context(context.socket(zmq.SUB))
-            for socket, address in ((push, nodes.endpoints.pull["left"]), (sub, nodes.pub)):
+            dealer = stack.enter_context(context.socket(zmq.DEALER))
+            places = ((push, nodes.endpoints.pull["left"]), (sub, nodes.pub), (dealer, sync))
+            for socket, address in places:
                 socket.linger = 0
                 stranger(socket, made)
                 socket.connect(address)
             sub.subscribe(b"")
             push.send_multipart([b"no header", b"no pixels"])
-            listeners.append(sub)
+            dealer.send(Ping(1).encode())
+            listeners += [sub, dealer]
         seen += itertools.islice(stream, 15)
         assert all(pair.complete for pair in seen)
         assert set(np.diff([pair.index for pair in seen])) == {1}
         assert [sub.poll(0) for sub in listeners] == [0] * len(listeners)
         assert pairs.stats().totals["left"].rejected == 0
         # Somebody who is listed later still gets in.
-        with subscribe(nodes.pub, keys=made) as another:
-            assert next(another)
+        with subscribe(nodes.pub, keys=made, sync=sync) as another:
+            assert next(another).clock_uncertainty_ns > 0
         assert combiner.process.poll() is None
 
 
