@@ -41,7 +41,7 @@ SHM_STEPS = (8, 16, 24, 32, 40, 48)
 CONTENDERS = (
     Contender("queues", queues.NAME, queues.run, (1, 2), "keeps_up", 1),
     Contender("pipes", pipes.NAME, pipes.run, (1, 2, 4), "keeps_up", 1),
-    Contender("raw", raw.NAME, raw.run, (2, 4, 6, 8, 10, 12)),
+    Contender("raw", raw.NAME, raw.run, (4, 6, 8, 10, 12, 14, 16)),
     Contender("shm", shm.NAME, functools.partial(shm.run, flags=HISTORY), SHM_STEPS),
 )
 

@@ -89,8 +89,8 @@ def _capacity(axis: Any, section: Section) -> None:
 
 def _cpu(axis: Any, section: Section) -> None:
     names, values, colours = [], [], []
-    for row in section["rows"][::-1]:
-        names += [f"{row['codec']}, framepair shm", f"{row['codec']}, decoding alone"]
+    for row in (row for row in section["rows"][::-1] if not row["why_not"]):
+        names += [f"{row['name']}, framepair shm", f"{row['name']}, decoding alone"]
         values += [row["pipeline_cores"], row["decoding_cores"]]
         colours += [OURS, LIMIT]
     bars = axis.barh(names, values, color=colours)

@@ -62,7 +62,8 @@ def notes(results: Results) -> list[str]:
         said.append(_others(results["hop"]))
         said += missing(results["hop"])
     if "cpu" in results:
-        said += [_cpu(row) for row in results["cpu"]["rows"]]
+        said += [_cpu(row) for row in results["cpu"]["rows"] if not row["why_not"]]
+        said += missing(results["cpu"])
     return [*said, f"{machine.sentence(results['machine'])}."]
 
 
@@ -76,7 +77,7 @@ def _others(section: Section) -> str:
 
 def _cpu(row: Section) -> str:
     return (
-        f"Two {row['codec']} files, decoded and paired with `shm`: {number(row['pipeline_cores'], 2)} cores,"
+        f"Two {row['name']} files, decoded and paired with `shm`: {number(row['pipeline_cores'], 2)} cores,"
         f" {number(row['ratio'], 2)} times what decoding them alone takes."
     )
 

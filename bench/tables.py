@@ -135,8 +135,10 @@ def cpu(section: Section) -> Table:
         ("", "decoding alone", "framepair shm and a consumer", "ratio"),
     )
     for row in section["rows"]:
-        cores = (number(row[f"{name}_cores"], 3) for name in ("decoding", "pipeline"))
-        table.rows.append((row["codec"], *cores, number(row["ratio"], 2)))
+        if not row["why_not"]:
+            cores = (number(row[f"{name}_cores"], 3) for name in ("decoding", "pipeline"))
+            table.rows.append((row["name"], *cores, number(row["ratio"], 2)))
+    table.notes += missing(section)
     table.notes.append(
         f"Medians of {section['rounds']} interleaved rounds of {section['seconds']} s."
     )

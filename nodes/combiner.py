@@ -25,8 +25,11 @@ from protocol.frame import EndReason
 from protocol.keys import ServerKeys
 from protocol.pair import MAX_SOURCES
 
-# How often the clock is looked at while nothing arrives.
-TICK_S = 0.02
+# How often the clock is looked at while nothing arrives and no window is due.
+TICK_S = 0.2
+# Frames that stay where they are, in shared memory, are taken together after so long: to wake a thread costs
+# more than to take a frame, and nobody waits for them before the window's end.
+TOGETHER_S = 0.1
 
 app = cyclopts.App(name="python -m nodes.combiner", help=__doc__, version_flags=[])
 
@@ -123,11 +126,14 @@ class Combiner:
         self._health = health
         self._taken = taken
         self._largest: dict[str, int] = {}
+        self._at_rest: set[str] = set()
+        self._moving: set[str] = set()
 
     def run(self, bell: threading.Event, stop: runtime.Stop) -> EndReason:
         """Combine until every source is over, or until ``stop``; return which of the two it was."""
         while not self._windows.finished and not stop.is_set():
-            bell.wait(TICK_S)
+            bell.wait(self._patience_s())
+            stop.wait(self._rest_s())
             bell.clear()
             self._take_all(patient=True)
         finished = self._windows.finished
@@ -141,6 +147,22 @@ class Combiner:
         for pair in self._windows.flush(clock.now_ns()):
             self._publisher.pair(pair)
         return "finished" if finished else "stopped"
+
+    def _patience_s(self) -> float:
+        """Return how long to wait for messages at most."""
+        end_ns = self._windows.end_ns()
+        if end_ns is None:
+            return TICK_S
+        due_ns = end_ns + self._windows.rules.max_wait_ns
+        return max(0.0, min(TICK_S, (due_ns - clock.now_ns()) / 1e9))
+
+    def _rest_s(self) -> float:
+        """Return for how long what has come may wait for more to come."""
+        end_ns = self._windows.end_ns()
+        if end_ns is None or not self._at_rest or self._moving:
+            return 0.0
+        # At the end of a window every millisecond counts.
+        return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))
 
     def _take_all(self, *, patient: bool) -> None:
         for arrival in self._intake.take(patient=patient):
@@ -158,11 +180,13 @@ class Combiner:
         head = arrival.header
         self._health.frame()
         self._taken[head.source] = head.run, head.seq + 1
+        (self._at_rest if head.location else self._moving).add(head.source)
+        (self._moving if head.location else self._at_rest).discard(head.source)
         if self._max_bytes is None:
             # JPEGs differ in size: what counts is the largest so far.
             largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)
             self._largest[head.source] = largest
-            window_s = self._windows.window_ns / 1e9
+            window_s = self._windows.rules.window_ns / 1e9
             inbox = self._inboxes[head.source]
             inbox.max_bytes = socket.window_bytes(largest, head.fps, window_s)
         for accepted in self._windows.frame(

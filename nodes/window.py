@@ -49,9 +49,9 @@ class Windows(Generic[Pixels]):
         self.announced = 0
 
     @property
-    def window_ns(self) -> int:
-        """How long a window is."""
-        return self._rules.window_ns
+    def rules(self) -> Rules:
+        """How long a window is, and how long it is waited for."""
+        return self._rules
 
     @property
     def finished(self) -> bool:
@@ -109,6 +109,10 @@ class Windows(Generic[Pixels]):
         while self._closing.is_due(now_ns):
             if not self._closing.pass_over(now_ns):
                 yield self._close(now_ns)
+
+    def end_ns(self) -> int | None:
+        """Return when the next window ends, if that is a matter of time."""
+        return self._closing.end_ns()
 
     def stop(self, now_ns: int) -> list[Accepted[Pixels]]:
         """Say that nothing more will come; return the frames that waited for the first window."""

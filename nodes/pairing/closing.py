@@ -34,6 +34,12 @@ class Closing:
             return not waited_for and len(self._windows) > 0
         return now_ns >= end_ns + self._rules.max_wait_ns
 
+    def end_ns(self) -> int | None:
+        """Return when the next window ends; None if that is not a matter of time."""
+        if self._windows.next is None or self._rules.pace == "max":
+            return None
+        return (self._windows.next + 1) * self._rules.window_ns
+
     def is_idle(self, track: Track, now_ns: int) -> bool:
         """Return whether a source has been silent for so long that nobody waits for it."""
         if self._rules.pace == "max":
