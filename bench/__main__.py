@@ -1,4 +1,4 @@
-"""Measure framepair beside what one would use instead, all in one run on this machine: about a quarter of an hour."""
+"""Measure framepair beside what one would use instead, in one run: about a quarter of an hour."""
 
 from __future__ import annotations
 
