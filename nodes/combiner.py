@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,14 +13,13 @@ from cyclopts import Parameter
 
 from nodes import runtime
 from nodes.health import Health, from_environment
-from nodes.inbox import Inbox
-from nodes.intake import FrameArrival, Intake
+from nodes.inbox import Inbox, receiving
+from nodes.intake import Clock, FrameArrival, Intake
 from nodes.publisher import Publisher
-from nodes.time_server import Taken, TimeServer
+from nodes.time_server import TimeServer, telling_time
 from nodes.window import Rules, Windows
 from protocol import clock, endpoint, header, keys, socket
 from protocol.frame import EndReason
-from protocol.keys import ServerKeys
 from protocol.pair import MAX_SOURCES
 
 # How often the clock is looked at while nothing arrives and no window is due.
@@ -68,6 +65,10 @@ class Options:
 @app.default
 def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
+    if options.clock == "corrected" and options.sync is None:
+        raise runtime.Refused(
+            "--clock corrected needs an address to tell producers the time at: --sync"
+        )
     addresses = _addresses(options.pull)
     rules = _rules(options)
     asked = [*addresses.values(), options.pub, *([options.sync] if options.sync else [])]
@@ -83,10 +84,8 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
         socket.new_context(io_threads=len(addresses) + 1) as context,
         socket.accepting(context, server),
         socket.publish(context, options.pub, keys=server) as xpub,
-        _receiving(
-            context, addresses, bell, lossless=options.pace == "max", keys=server
-        ) as inboxes,
-        _telling_time(context, options.sync, run, taken, server),
+        receiving(context, addresses, bell, lossless=options.pace == "max", keys=server) as inboxes,
+        telling_time(context, options.sync, run, taken, server) as time_server,
     ):
         publisher = Publisher(
             xpub, sources=len(addresses), rules=rules, max_bytes=options.max_bytes, stop=stop
@@ -96,9 +95,10 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
             rules.pace,
             rejected=windows.reject,
             overflowed=windows.overflow,
-            corrected=_corrected(options, addresses),
+            clocks=_clocks(options, addresses),
         )
-        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, health, taken)
+        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, health)
+        combiner.taken, combiner.time_server = taken, time_server
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}", health)
         reason = combiner.run(bell, stop)
         publisher.end(run, windows.announced, reason, windows.totals())
@@ -116,7 +116,6 @@ class Combiner:
         publisher: Publisher,
         max_bytes: int | None,
         health: Health,
-        taken: dict[str, tuple[int, int]],
     ) -> None:
         self._windows = windows
         self._inboxes = inboxes
@@ -124,7 +123,9 @@ class Combiner:
         self._publisher = publisher
         self._max_bytes = max_bytes
         self._health = health
-        self._taken = taken
+        self.time_server: TimeServer | None = None
+        self.taken: dict[str, tuple[int, int]] = {}
+        """How far each source has come; what the time server tells."""
         self._largest: dict[str, int] = {}
         self._at_rest: set[str] = set()
         self._moving: set[str] = set()
@@ -165,6 +166,8 @@ class Combiner:
         return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))
 
     def _take_all(self, *, patient: bool) -> None:
+        if self.time_server:
+            self.time_server.check()
         for arrival in self._intake.take(patient=patient):
             if isinstance(arrival, FrameArrival):
                 self._take(arrival)
@@ -179,7 +182,7 @@ class Combiner:
     def _take(self, arrival: FrameArrival) -> None:
         head = arrival.header
         self._health.frame()
-        self._taken[head.source] = head.run, head.seq + 1
+        self.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)
         if self._max_bytes is None:
@@ -199,50 +202,12 @@ class Combiner:
             self._publisher.pair(replace(pair, closed_ns=clock.now_ns()))
 
 
-@contextlib.contextmanager
-def _receiving(
-    context: zmq.Context[zmq.Socket[bytes]],
-    addresses: dict[str, str],
-    bell: threading.Event,
-    *,
-    lossless: bool,
-    keys: ServerKeys | None,
-) -> Iterator[dict[str, Inbox]]:
-    """Run an inbox for each source; raises EndpointError if one of them cannot listen."""
-    inboxes = {
-        source: Inbox(context, source, address, bell=bell, lossless=lossless, keys=keys)
-        for source, address in addresses.items()
-    }
-    try:
-        for inbox in inboxes.values():
-            inbox.start()
-        for inbox in inboxes.values():
-            inbox.bound.result()
-        yield inboxes
-    finally:
-        for inbox in inboxes.values():
-            inbox.stop()
-        for inbox in inboxes.values():
-            inbox.join()
-
-
-def _telling_time(
-    context: zmq.Context[zmq.Socket[bytes]],
-    address: str | None,
-    run: int,
-    taken: Taken,
-    keys: ServerKeys | None,
-) -> contextlib.AbstractContextManager[object]:
-    if address is None:
-        return contextlib.nullcontext()
-    return TimeServer(context, address, run, taken, keys)
-
-
-def _corrected(options: Options, addresses: dict[str, str]) -> set[str]:
-    """Return the sources whose stamps are to be corrected."""
-    if options.clock is None:
-        return {name for name, at in addresses.items() if not endpoint.is_on_this_machine(at)}
-    return set(addresses) if options.clock == "corrected" else set()
+def _clocks(options: Options, addresses: dict[str, str]) -> dict[str, Clock]:
+    """Return whose clock each source's stamps are of."""
+    if options.clock == "corrected":
+        return dict.fromkeys(addresses, "compared")
+    elsewhere = [name for name, at in addresses.items() if not endpoint.is_on_this_machine(at)]
+    return dict.fromkeys(elsewhere, "theirs" if options.clock == "stamped" else "compared")
 
 
 def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from protocol.sync import Pong
+from protocol.sync_client import Answer
 
-# No frame is sent that would be on its way for longer than this, beside what the way takes anyway: less than
-# the combiner waits for a source (max_wait). Before anything got through, more caution is in place.
+# No frame is sent if frames would be on their way for longer than this, beside what the way takes anyway: less
+# than the combiner waits for a source (max_wait). Before anything got through, more caution is in place.
 MAX_AGE_S, FIRST_AGE_S = 0.3, 0.1
-ROUND_TRIPS = 1.5
-# The rate is that of so long ago until now.
-RATE_S = 1.0
+# Frames that were sent since the newest answer was asked for may or may not be through: with those, no more
+# than that. A combiner that pauses doesn't answer either, and takes them afterwards.
+MAX_UNKNOWN_S = 0.4
+# After so long without an answer nothing is known any more, and queues have their own bounds.
+SILENCE_S = 1.0
+# The rate is that of so long ago until the newest answer, and of so many frames at least.
+RATE_S, RATE_FRAMES = 1.0, 4
 # What was lost on its way is never acknowledged: one frame is sent after so long, to see if it gets through.
 PROBE_S = 0.75
 MAX_SENT = 1000
@@ -29,47 +33,57 @@ class InFlight:
 
     _sent: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MAX_SENT))
     _through: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_SENT))
-    """When each frame got through, of late."""
-    _combiner: int | None = None
+    """When each frame was known to be through, of late."""
+    _newest: Answer | None = None
     _busy_s: float = 0.0
     """Since when there is always a frame on its way."""
     _moved_s: float = 0.0
     """When something was sent or got through."""
 
-    def acknowledge(self, pong: Pong, now_s: float) -> None:
+    def acknowledge(self, answer: Answer) -> None:
         """Take note of how far the combiner is; what a former one had not taken is lost."""
-        if pong.combiner != self._combiner:
-            self._combiner = pong.combiner
+        if answer is self._newest:
+            return
+        if self._newest is None or answer.pong.combiner != self._newest.pong.combiner:
             self._sent.clear()
             self._through.clear()
-        while self._sent and self._sent[0][0] < pong.taken:
+        self._newest = answer
+        while self._sent and self._sent[0][0] < answer.pong.taken:
             self._sent.popleft()
-            self._through.append(now_s)
-            self._moved_s = now_s
-        while self._through and self._through[0] < now_s - RATE_S:
+            self._through.append(answer.came_s)
+            self._moved_s = answer.came_s
+        while len(self._through) > RATE_FRAMES and self._through[0] < answer.came_s - RATE_S:
             self._through.popleft()
 
     def has_room(self, now_s: float, least_delay_s: float) -> bool:
         """Tell whether a frame that is sent now will be there in time, or should be sent to find out."""
-        if not self._sent or now_s >= self._moved_s + PROBE_S:
+        newest = self._newest
+        if not self._sent or newest is None or now_s > newest.came_s + SILENCE_S:
             return True
-        most_s = (MAX_AGE_S if self._through else FIRST_AGE_S) + ROUND_TRIPS * least_delay_s
-        return self._age_s(now_s, least_delay_s) <= most_s
+        if now_s >= self._moved_s + PROBE_S:
+            return True
+        if not self._through:
+            return now_s - self._sent[0][1] <= FIRST_AGE_S + least_delay_s
+        each_s = self._each_s(newest, least_delay_s)
+        known = sum(sent_s <= newest.asked_s for _, sent_s in self._sent)
+        oldest_s = max(0.0, newest.asked_s - self._sent[0][1])
+        in_time = max(oldest_s, known * each_s) <= MAX_AGE_S + least_delay_s
+        return in_time and len(self._sent) * each_s <= MAX_UNKNOWN_S + least_delay_s
 
     def sent(self, seq: int, now_s: float) -> None:
         """Say that frame ``seq`` was sent."""
-        if self._combiner is None:
+        if self._newest is None:
             return
         if not self._sent:
             self._busy_s = now_s
         self._sent.append((seq, now_s))
         self._moved_s = now_s
 
-    def _age_s(self, now_s: float, least_delay_s: float) -> float:
-        """Return how old the oldest frame on its way is, or the newest will be, whatever is more."""
-        oldest_s = now_s - self._sent[0][1]
-        # Nothing can be known to be through before that.
-        measured_s = now_s - max(self._busy_s + least_delay_s, now_s - RATE_S)
-        # Of a link that was idle in between it isn't known how fast it is; nor does it matter.
+    def _each_s(self, newest: Answer, least_delay_s: float) -> float:
+        """Return how long the link takes for a frame; 0 if it was idle, so that nobody knows."""
         counted = sum(at_s >= self._busy_s for at_s in self._through)
-        return max(oldest_s, len(self._sent) * measured_s / counted if counted else 0.0)
+        if not counted:
+            return 0.0
+        # Nothing can be known to be through before the first of these.
+        began_s = max(self._busy_s + least_delay_s, min(newest.came_s - RATE_S, self._through[0]))
+        return max(0.0, newest.came_s - began_s) / counted

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -130,3 +132,30 @@ class Inbox(threading.Thread):
 
     def _has_room(self) -> bool:
         return self._waiting_bytes < self.max_bytes
+
+
+@contextlib.contextmanager
+def receiving(
+    context: zmq.Context[zmq.Socket[bytes]],
+    addresses: dict[str, str],
+    bell: threading.Event,
+    *,
+    lossless: bool,
+    keys: ServerKeys | None,
+) -> Iterator[dict[str, Inbox]]:
+    """Run an inbox for each source; raises EndpointError if one of them cannot listen."""
+    inboxes = {
+        source: Inbox(context, source, address, bell=bell, lossless=lossless, keys=keys)
+        for source, address in addresses.items()
+    }
+    try:
+        for inbox in inboxes.values():
+            inbox.start()
+        for inbox in inboxes.values():
+            inbox.bound.result()
+        yield inboxes
+    finally:
+        for inbox in inboxes.values():
+            inbox.stop()
+        for inbox in inboxes.values():
+            inbox.join()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import zmq
 
@@ -28,6 +28,9 @@ class FrameArrival:
 
 
 Arrival = FrameArrival | SourceEnd
+# Whose clock a source's times are of: this machine's; another's, which the producer compares with this one's;
+# another's that is to be believed.
+Clock = Literal["ours", "compared", "theirs"]
 
 
 def parse(
@@ -35,12 +38,11 @@ def parse(
     received_ns: int,
     source: str,
     pace: Pace,
-    *,
-    corrected: bool = False,
+    clock: Clock = "ours",
 ) -> Arrival:
     """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule.
 
-    ``corrected``: the times in it are corrected by what the producer says of its clock.
+    Whose ``clock`` its times are of decides whether they are corrected by what the producer says of it.
     """
     header = frame.decode(parts[0].buffer)
     if header.source != source:
@@ -53,7 +55,12 @@ def parse(
         )
     if header.pace != pace:
         raise ProtocolError(f"the producer's pace is {header.pace}, the combiner's {pace}")
-    header = header.corrected() if corrected else header.as_stamped()
+    if clock == "ours":
+        header = header.as_stamped(0)
+    elif clock == "theirs" or header.offset_ns is None:
+        header = header.as_stamped(None)
+    else:
+        header = header.corrected()
     return FrameArrival(header, parts[1], received_ns)
 
 
@@ -61,7 +68,7 @@ class Intake:
     """Takes messages in order of arrival or, with pace max, in order of capture.
 
     In order of capture no source gets more than a window ahead of the others: the fast one would fill the
-    subscriber while the slow one is stuck behind it. ``corrected`` are the sources with clocks of their own.
+    subscriber while the slow one is stuck behind it. ``clocks`` says which sources' clocks are not ours.
     """
 
     def __init__(
@@ -71,13 +78,13 @@ class Intake:
         *,
         rejected: Callable[[str], Any],
         overflowed: Callable[[str, int], Any],
-        corrected: Collection[str] = (),
+        clocks: Mapping[str, Clock] | None = None,
     ) -> None:
         self._inboxes = {inbox.source: inbox for inbox in inboxes}
         self._pace = pace
         self._rejected = rejected
         self._overflowed = overflowed
-        self._corrected = corrected
+        self._clocks = clocks or {}
         self._heads: dict[str, FrameArrival] = {}
         self._ended: set[str] = set()
         self._seldom = Seldom(log)
@@ -118,13 +125,23 @@ class Intake:
         if overflowed := inbox.take_overflowed():
             self._overflowed(source, overflowed)
             self._seldom.warn(source, f"{source}: too busy, dropped the {overflowed} oldest frames")
+        clock = self._clocks.get(source, "ours")
         while message := inbox.take():
             try:
-                corrected = source in self._corrected
-                return parse(
-                    message.parts, message.received_ns, source, self._pace, corrected=corrected
-                )
+                arrival = parse(message.parts, message.received_ns, source, self._pace, clock)
             except ProtocolError as error:
                 self._rejected(source)
                 self._seldom.warn(source, f"{source}: refused a message: {error}")
+                continue
+            if clock == "compared" and isinstance(arrival, FrameArrival):
+                self._warn_of_unknown(arrival.header)
+            return arrival
         return None
+
+    def _warn_of_unknown(self, header: FrameHeader) -> None:
+        if header.offset_ns is None:
+            self._seldom.warn(
+                f"clock of {header.source}",
+                f"{header.source}: its producer does not say how far its clock is from this one (--sync):"
+                " its frames are paired as they are stamped",
+            )

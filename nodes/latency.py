@@ -125,8 +125,8 @@ class PairTimes:
     the window could close early; ``delivery``, announcement to the whole pair being here. A pair that the
     end of the stream cut short comes whenever that is found out: it is left out of ``lag``, ``interval``
     and ``announce``. ``uncertainty``: by how much a lag may be wrong, where clocks of several
-    machines are compared. With pace max, capture times are media time, so that only ``interval`` and
-    ``delivery`` mean anything.
+    machines are compared; ``unknown``: of how many lags nobody knows. With pace
+    max, capture times are media time, so that only ``interval`` and ``delivery`` mean anything.
     """
 
     def __init__(self) -> None:
@@ -136,6 +136,7 @@ class PairTimes:
         self.transport = Histogram()
         self.announce = Histogram()
         self.delivery = Histogram()
+        self.unknown = 0
         self.pairs = self.complete = self.partial = self.frames = 0
         self.offline = False
         self._first_start_ns = self._first_received_ns = 0
@@ -168,7 +169,9 @@ class PairTimes:
                 self.transport.record(frame.received_ns - frame.captured_ns)
         if frames and not pair.partial:
             self.lag.record(pair.lag_ns)
-            if pair.lag_uncertainty_ns:
+            if pair.lag_uncertainty_ns is None:
+                self.unknown += 1
+            elif pair.lag_uncertainty_ns:
                 self.uncertainty.record(pair.lag_uncertainty_ns)
         if not pair.partial:
             self.announce.record(pair.header.closed_ns - pair.end_ns)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
+
+import zmq
 
 from nodes.in_flight import InFlight
+from protocol.keys import ClientKeys
 from protocol.sync import Offset, Steering
 from protocol.sync_client import SyncClient
 
@@ -20,9 +25,9 @@ class Link:
         self._steering = Steering()
         self._in_flight = InFlight()
 
-    def wait(self, timeout_s: float) -> None:
-        """Wait until the combiner's clock is known, but not for long: it may be started later."""
-        self._sync.wait(timeout_s)
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the combiner's clock is known; return whether it is."""
+        return self._sync.wait(timeout_s)
 
     def offset(self, captured_ns: int) -> Offset | None:
         """Return what to add to a stamp for the combiner's time; None if its clock is not known yet."""
@@ -31,11 +36,26 @@ class Link:
 
     def has_room(self) -> bool:
         """Tell whether a frame that is sent now would be there in time."""
-        pong, now_s = self._sync.newest, time.monotonic()
-        if pong is not None:
-            self._in_flight.acknowledge(pong, now_s)
-        return self._in_flight.has_room(now_s, self._sync.least_delay_ns / 1e9)
+        answer = self._sync.newest
+        if answer is not None:
+            self._in_flight.acknowledge(answer)
+        return self._in_flight.has_room(time.monotonic(), self._sync.least_delay_ns / 1e9)
 
     def sent(self, seq: int) -> None:
         """Say that frame ``seq`` was sent."""
         self._in_flight.sent(seq, time.monotonic())
+
+
+@contextlib.contextmanager
+def linked(
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str,
+    source: str,
+    run: int,
+    keys: ClientKeys | None,
+) -> Iterator[Link]:
+    """Compare clocks with the combiner that tells the time at ``address``."""
+    with SyncClient(
+        context, address, interval_s=INTERVAL_S, source=source, run=run, keys=keys
+    ) as sync:
+        yield Link(sync)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import zmq
 
@@ -21,6 +22,7 @@ END_TIMEOUT_S = 1.0
 
 # A connection takes some milliseconds; frames captured meanwhile could only be dropped.
 CONNECT_TIMEOUT_S = 1.0
+POLL_MS = 50
 
 
 class Outbox:
@@ -50,9 +52,24 @@ class Outbox:
 
     def wait_for_combiner(self) -> None:
         """Wait until the combiner is connected, but not for long: it may be started later."""
-        self._push.poll(round(CONNECT_TIMEOUT_S * 1000), zmq.POLLOUT)
-        if self._link:
-            self._link.wait(CONNECT_TIMEOUT_S)
+        until_s = time.monotonic() + CONNECT_TIMEOUT_S
+        while time.monotonic() < until_s and not self._stop.is_set():
+            if self._push.poll(POLL_MS, zmq.POLLOUT) and self._knows_clock():
+                return
+
+    def offset_ns(self) -> int | None:
+        """Return how far the combiner's clock is ahead of this one; None if it is the same, or not known."""
+        offset = self._link.offset(clock.now_ns()) if self._link else None
+        return offset.ns if offset else None
+
+    def has_room(self) -> bool:
+        """Tell whether a frame would be there in time if it was sent now."""
+        return self._link is None or self._link.has_room()
+
+    def drop(self) -> None:
+        """Count a frame that was captured but is not sent."""
+        self.seq += 1
+        self.dropped += 1
 
     def send(self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int = 0) -> None:
         """Send a frame without copying it; its source was opened again ``reopened`` times."""
@@ -78,8 +95,7 @@ class Outbox:
             uncertainty_ns=offset.uncertainty_ns if offset else None,
         )
         self.seq += 1
-        in_time = self._link is None or self._link.has_room()
-        if not (in_time and self._try([header.encode(), frame.data])):
+        if not self._try([header.encode(), frame.data]):
             self.dropped += 1
         elif self._link:
             self._link.sent(header.seq)
@@ -87,8 +103,7 @@ class Outbox:
     def skip(self, error: FrameLost) -> None:
         """Count a frame that was captured but could not be decoded."""
         self._seldom.warn("decode", str(error))
-        self.seq += 1
-        self.dropped += 1
+        self.drop()
 
     def end(self, reason: EndReason) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
@@ -107,6 +122,9 @@ class Outbox:
                     return
         while self._pace == "max" and not tracker.done and not self._stop.is_set():
             self._stop.wait(0.05)
+
+    def _knows_clock(self) -> bool:
+        return self._link is None or self._link.wait(POLL_MS / 1000)
 
     def _try(self, message: list[bytes | memoryview]) -> bool:
         """Send ``message`` at once or, with pace max, as soon as there is room."""

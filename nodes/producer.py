@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,9 @@ from nodes.capture import Capture
 from nodes.faults.language import of_source
 from nodes.faults.producing import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from nodes.health import Health, from_environment
-from nodes.link import INTERVAL_S, Link
+from nodes.link import Link, linked
 from nodes.outbox import Outbox
-from nodes.schedule import LiveStamps, MediaStamps, PacedStamps, Stamp, Stamps
+from nodes.schedule import Playback, Stamp, Stamps, stamps_for
 from nodes.sources.reopen import open_source
 from nodes.sources.source import Format, FrameLost, SourceError
 from protocol import clock, header, keys, payload, shared_ring, socket
@@ -30,7 +29,6 @@ from protocol.frame import EndReason
 from protocol.payload import Jpeg, Payload, Raw, Shared
 from protocol.payload_spec import Spec
 from protocol.room import NoRoom
-from protocol.sync_client import SyncClient
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
@@ -112,7 +110,8 @@ def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Heal
             runtime.ready(f"{options.name} {_describe(source.format)}", health)
             outbox.wait_for_combiner()
             spoil(outbox, faults)
-            stamps = stamps_with(_stamps(options, source.format, link), faults)
+            video = Playback(options.pace, options.loop, options.window)
+            stamps = stamps_with(stamps_for(source.format, video, outbox.offset_ns()), faults)
             faulty = FaultyCapture(source, faults) if faults else source
             stream = Stream(faulty, memory, stamps, outbox, health)
             outbox.end(stream.run(options.until, stop))
@@ -150,8 +149,11 @@ class Stream:
             self._stamps.wait(stamp, stop)
             if stop.is_set():
                 break
-            packed = self._payload.pack(self._outbox.seq)
-            self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
+            if self._outbox.has_room():
+                packed = self._payload.pack(self._outbox.seq)
+                self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
+            else:
+                self._outbox.drop()
             self._health.frame()
         return "stopped" if stop.is_set() else "finished"
 
@@ -194,19 +196,13 @@ def _push(
     return socket.push(context, options.push, hwm=hwm, lossless=options.pace == "max", keys=client)
 
 
-@contextlib.contextmanager
 def _linked(
     context: zmq.Context[zmq.Socket[bytes]], options: Options, run: int
-) -> Iterator[Link | None]:
-    """Compare clocks with the combiner, if it is on another machine and there is a clock to compare."""
+) -> AbstractContextManager[Link | None]:
     if options.sync is None or options.pace == "max":
-        yield None
-        return
+        return contextlib.nullcontext()
     client = keys.client(options.keys, options.sync, insecure=options.insecure)
-    with SyncClient(
-        context, options.sync, interval_s=INTERVAL_S, source=options.name, run=run, keys=client
-    ) as sync:
-        yield Link(sync)
+    return linked(context, options.sync, options.name, run, client)
 
 
 def _refuse_impossible(options: Options) -> None:
@@ -241,28 +237,6 @@ def _spec(options: Options) -> Spec:
         return Spec.parse(options.payload)
     except ValueError as error:
         raise runtime.Refused(f"--payload {error}") from None
-
-
-def _stamps(options: Options, source_format: Format, link: Link | None) -> Stamps:
-    if options.pace == "max":
-        return MediaStamps(source_format.fps)
-    if source_format.live:
-        return LiveStamps(source_format.fps)
-    start_ns = clock.now_ns()
-    if source_format.total or options.loop:
-        start_ns = _window_start_ns(start_ns, options.window, source_format.fps, link)
-    return PacedStamps(source_format.fps, start_ns)
-
-
-def _window_start_ns(now_ns: int, window_s: float, fps: float, link: Link | None) -> int:
-    """Return when a video with a beginning begins: with a window, or its first frames would be in no pair."""
-    window_ns = round(window_s * 1e9)
-    offset = link.offset(now_ns) if link else None
-    if offset is None:
-        return -(-now_ns // window_ns) * window_ns
-    # By the combiner's clock; half a period later, as at the very start of a window it might be just before it.
-    start_ns = -(-(now_ns + offset.ns) // window_ns) * window_ns
-    return start_ns + round(0.5e9 / fps) - offset.ns
 
 
 def _total(source_format: Format, options: Options) -> int:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from nodes.runtime import Stop
+from nodes.sources.source import Format
 from protocol import clock
+from protocol.frame import Pace
 
 # A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
 MAX_BEHIND_NS = 500_000_000
@@ -122,6 +124,40 @@ class PacedStamps:
 
     def _due_ns(self) -> int:
         return self._start_ns + _offset_ns(self._count, self._fps)
+
+
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """How a video is played: in real time or at max pace, again and again or once, paired by ``window_s``."""
+
+    pace: Pace
+    loop: bool
+    window_s: float
+
+
+def stamps_for(source_format: Format, playback: Playback, clock_offset_ns: int | None) -> Stamps:
+    """Return the rule for the frames of a source, beginning now.
+
+    ``clock_offset_ns`` is what the combiner's clock is ahead of this one, None if it is the same.
+    """
+    if playback.pace == "max":
+        return MediaStamps(source_format.fps)
+    if source_format.live:
+        return LiveStamps(source_format.fps)
+    start_ns = clock.now_ns()
+    if source_format.total or playback.loop:
+        start_ns = _window_start_ns(start_ns, playback.window_s, source_format.fps, clock_offset_ns)
+    return PacedStamps(source_format.fps, start_ns)
+
+
+def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:
+    """Return when a video with a beginning begins: with a window, or its first frames would be in no pair."""
+    window_ns = round(window_s * 1e9)
+    if clock_offset_ns is None:
+        return -(-now_ns // window_ns) * window_ns
+    # By the combiner's clock; half a period later, as at the very start of a window it might be just before it.
+    start_ns = -(-(now_ns + clock_offset_ns) // window_ns) * window_ns
+    return start_ns + round(0.5e9 / fps) - clock_offset_ns
 
 
 def _offset_ns(count: int, fps: float) -> int:

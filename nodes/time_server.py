@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ class TimeServer(threading.Thread):
         self._taken = taken
         self._keys = keys
         self._over = threading.Event()
+        self._failure: BaseException | None = None
         self._seldom = Seldom(log)
 
     def __enter__(self) -> TimeServer:
@@ -58,11 +60,16 @@ class TimeServer(threading.Thread):
                 self.bound.set_result(None)
                 while not self._over.is_set():
                     self._answer(router)
-        except BaseException as error:
-            if not self.bound.done():
-                self.bound.set_exception(error)
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
+            if self.bound.done():
+                self._failure = error
             else:
-                log.exception("the clock can't be asked any more")
+                self.bound.set_exception(error)
+
+    def check(self) -> None:
+        """Raise what ended the thread, if it failed."""
+        if self._failure:
+            raise self._failure
 
     def _answer(self, router: zmq.Socket[bytes]) -> None:
         try:
@@ -86,3 +93,16 @@ class TimeServer(threading.Thread):
             router.send_multipart([peer, pong.encode()])
         except zmq.Again:
             return
+
+
+def telling_time(
+    context: zmq.Context[zmq.Socket[bytes]],
+    address: str | None,
+    run: int,
+    taken: Taken,
+    keys: ServerKeys | None,
+) -> contextlib.AbstractContextManager[TimeServer | None]:
+    """Tell the time at ``address``, if there is one; raises EndpointError if it can't be used."""
+    if address is None:
+        return contextlib.nullcontext()
+    return TimeServer(context, address, run, taken, keys)

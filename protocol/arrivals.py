@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class Window:
     writing: int = 0
     """How many slots are being filled: whoever decodes into one must not find another frame in it."""
     over: bool = False
+    damaged: set[tuple[int, int]] = field(default_factory=set)
+    """Run and seq of the frames that came, but were not what they should be."""
 
     def release(self) -> None:
         """Let the frames be overwritten, as soon as none is still being written."""
@@ -67,11 +69,15 @@ class Filling:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The frames of one clip in order of capture, of a source whose frames had ``shape`` of late."""
+    """The frames of one clip in order of capture, of a source whose frames had ``shape`` of late.
+
+    ``damaged`` more were announced that came and are of no use.
+    """
 
     arrivals: tuple[Arrival, ...]
     shape: Shape
     window: Window
+    damaged: int
 
     @property
     def intact(self) -> bool:
@@ -81,6 +87,8 @@ class Claim:
     def clip(self, source: str, header: ClipHeader) -> Clip:
         """Return the clip, with views of the slots that hold it until the window is released."""
         slots = tuple(arrival.slot for arrival in self.arrivals)
+        if self.damaged:
+            header = replace(header, spans=self._spans(), gaps=header.gaps + self.damaged)
         row = _row(slots, self.shape)
         return Clip(
             source=source,
@@ -91,6 +99,17 @@ class Claim:
             _row=row,
             _slots=slots,
         )
+
+    def _spans(self) -> tuple[Span, ...]:
+        """Return what names the frames that there are."""
+        spans: list[Span] = []
+        for frame in (arrival.header for arrival in self.arrivals):
+            last = spans[-1] if spans else None
+            if last and last.run == frame.run and last.first + last.count == frame.seq:
+                spans[-1] = replace(last, count=last.count + 1)
+            else:
+                spans.append(Span(frame.run, frame.seq, 1))
+        return tuple(spans)
 
 
 class Arrivals:
@@ -137,17 +156,19 @@ class Arrivals:
         self._shape = header.shape
 
     def claim(self, index: int, spans: Sequence[Span]) -> Claim | None:
-        """Return the frames of window ``index`` that ``spans`` name, or None if one of them is not here.
+        """Return the frames of window ``index`` that ``spans`` name, or None if one of them never came.
 
         The windows before it are over in any case: what is left of them is forgotten.
         """
         window = self._windows.pop(index, Window())
         self.forget(index)
-        arrivals = _named(window.frames, spans)
-        if arrivals is None:
+        names = _names(spans, len(window.frames) + len(window.damaged))
+        usable = [name for name in names or () if name not in window.damaged]
+        if names is None or any(name not in window.frames for name in usable):
             window.release()
             return None
-        return Claim(arrivals, self._shape, window)
+        arrivals = tuple(window.frames[name] for name in usable)
+        return Claim(arrivals, self._shape, window, damaged=len(names) - len(usable))
 
     def forget(self, end: int | None = None) -> None:
         """Forget the windows before ``end``, or all of them: their pairs will not come."""
@@ -168,17 +189,13 @@ class Arrivals:
             taken -= oldest.taken_bytes
 
 
-def _named(
-    frames: dict[tuple[int, int], Arrival], spans: Sequence[Span]
-) -> tuple[Arrival, ...] | None:
-    """Return the frames that ``spans`` name; None if one is not there, or named twice."""
+def _names(spans: Sequence[Span], most: int) -> list[tuple[int, int]] | None:
+    """Return run and seq of each frame that ``spans`` name; None if one is named twice, or they are more."""
     # The counts come from the wire: they must not decide how much is done here.
-    if sum(span.count for span in spans) > len(frames):
+    if sum(span.count for span in spans) > most:
         return None
     names = [(span.run, span.first + i) for span in spans for i in range(span.count)]
-    if len(set(names)) < len(names) or any(name not in frames for name in names):
-        return None
-    return tuple(frames[name] for name in names)
+    return names if len(set(names)) == len(names) else None
 
 
 def _row(slots: Sequence[Slot], shape: Shape) -> Pixels | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol.arrivals import Arrivals, Claim, Filling
 from protocol.clip import Pair
@@ -27,14 +27,23 @@ class _Whole:
     claims: dict[str, Claim]
     lost: int
     ready_ns: int
-    clock_uncertainty_ns: int
+    clock_uncertainty_ns: int | None
 
     def pair(self) -> Pair:
         clips = {
             source: claim.clip(source, self.header.clips[source])
             for source, claim in self.claims.items()
         }
-        return Pair(self.header, clips, self.lost, self.ready_ns, self.clock_uncertainty_ns)
+        header = replace(
+            self.header,
+            complete=self.header.complete and not any(self.damaged.values()),
+            clips={source: clip.header for source, clip in clips.items()},
+        )
+        return Pair(header, clips, self.lost, self.ready_ns, self.clock_uncertainty_ns)
+
+    @property
+    def damaged(self) -> dict[str, int]:
+        return {source: claim.damaged for source, claim in self.claims.items()}
 
     @property
     def intact(self) -> bool:
@@ -64,6 +73,7 @@ class Assembly:
         self._lost_since = 0
         self._lossless = False
         self._pairs = 0
+        self._damaged: Counter[str] = Counter()
         self.rejected = 0
         self.end: StreamEnd | None = None
 
@@ -76,8 +86,9 @@ class Assembly:
         """Say that the pixels of a frame are in their place since ``ready_ns``."""
         self._arrivals_of(header.source).commit(header, filling, ready_ns)
 
-    def abandon(self, filling: Filling) -> None:
-        """Say that a frame will not come to its place, after all."""
+    def abandon(self, header: FrameHeader, filling: Filling) -> None:
+        """Say that the pixels of a frame are of no use: its pair comes without it."""
+        filling.window.damaged.add((header.run, header.seq))
         filling.window.written()
 
     def put(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
@@ -85,7 +96,9 @@ class Assembly:
         index = self._window_of(header)
         self._arrivals_of(header.source).put(header, index, slot, ready_ns)
 
-    def announce(self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int = 0) -> None:
+    def announce(
+        self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int | None = 0
+    ) -> None:
         """Put the pair together if all of it is here; raises ProtocolError if the header makes no sense."""
         self._admit(header.clips)
         self._lost_since += self._losses.announced(header)
@@ -137,6 +150,7 @@ class Assembly:
         self.release()
         self._taken = self._waiting.popleft()
         self._pairs += 1
+        self._damaged.update(self._taken.damaged)
         return self._taken.pair()
 
     def release(self) -> None:
@@ -158,6 +172,7 @@ class Assembly:
             overflow_frames=dict(self._losses.overflow),
             missed_frames=dict(self._losses.missed),
             waiting_frames=dict(waiting),
+            damaged_frames=dict(+self._damaged),
             rejected=self.rejected,
             totals=self._losses.totals,
             end=self.end,

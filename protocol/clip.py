@@ -99,14 +99,15 @@ class Pair(Mapping[str, Clip]):
     """One clip per source for the window [start_ns, end_ns), by the source's name.
 
     ``lost`` is how many pairs were lost right before this one, ``ready_ns`` when the whole pair was in this
-    process's memory: UTC by the combiner's clock, if that is known, give or take ``clock_uncertainty_ns``.
+    process's memory: UTC by the combiner's clock, give or take ``clock_uncertainty_ns`` (0: it is the same
+    clock; None: it is another one's, and nobody compared them).
     """
 
     header: PairHeader
     clips: Mapping[str, Clip]
     lost: int
     ready_ns: int
-    clock_uncertainty_ns: int = 0
+    clock_uncertainty_ns: int | None = 0
 
     @property
     def index(self) -> int:
@@ -145,10 +146,15 @@ class Pair(Mapping[str, Clip]):
         )
 
     @property
-    def lag_uncertainty_ns(self) -> int:
-        """By how much ``lag_ns`` may be wrong because clocks of several machines are compared; 0 on one."""
-        of_source = self._newest.uncertainty_ns if self._newest else None
-        return (of_source or 0) + self.clock_uncertainty_ns
+    def lag_uncertainty_ns(self) -> int | None:
+        """By how much ``lag_ns`` may be wrong because clocks of several machines are compared.
+
+        0 on one machine, None if clocks were not compared: then it is as wrong as they are.
+        """
+        of_source = self._newest.uncertainty_ns if self._newest else 0
+        if of_source is None or self.clock_uncertainty_ns is None:
+            return None
+        return of_source + self.clock_uncertainty_ns
 
     @property
     def intact(self) -> bool:

@@ -22,12 +22,16 @@ log = logging.getLogger(__name__)
 
 
 class Contact:
-    """Watches ``socket`` and says once what may be wrong if nobody has answered for PATIENCE_S."""
+    """Watches ``socket`` and says once what may be wrong if nobody has answered for PATIENCE_S.
 
-    def __init__(self, socket: zmq.Socket[bytes], address: str) -> None:
+    ``address`` is ``what``, in the user's words.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], address: str, what: str) -> None:
         self._monitor = socket.get_monitor_socket(EVENTS)
         self._socket = socket
         self._address = address
+        self._what = what
         self._began_s = time.monotonic()
         self._connected = self._over = False
 
@@ -58,4 +62,6 @@ class Contact:
                 f"{self._address} is there and does not let us in: are the keys (--keys) those of its combiner,"
                 " and ours in its clients/?"
             )
-        return f"nobody answers at {self._address}: is the combiner running, and is that where it publishes?"
+        return (
+            f"nobody answers at {self._address}: is the combiner running, and is that {self._what}?"
+        )

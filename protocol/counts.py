@@ -17,7 +17,8 @@ class SubscriberStats:
 
     ``lost_frames`` are the frames of ``lost_pairs``: ``overflow_frames`` of them are in pairs that did not
     all arrive, for the others the consumer was too slow. ``missed_frames`` are those of pairs that had begun
-    before it joined, ``waiting_frames`` those of the ``queued`` pairs, ``rejected`` malformed messages.
+    before it joined, ``waiting_frames`` those of the ``queued`` pairs, ``damaged_frames`` those that came and
+    were not what they should be, of pairs that were delivered without them, ``rejected`` malformed messages.
     ``totals`` are the newest that were announced, over all combiners, one after another.
     """
 
@@ -28,6 +29,7 @@ class SubscriberStats:
     overflow_frames: Mapping[str, int]
     missed_frames: Mapping[str, int]
     waiting_frames: Mapping[str, int]
+    damaged_frames: Mapping[str, int]
     rejected: int
     totals: Mapping[str, Totals]
     end: StreamEnd | None
@@ -37,8 +39,8 @@ class Losses:
     """Counts the pairs that were announced and didn't get here, and their frames, over all its runs.
 
     For each source and run, the combiner's ``totals.paired`` is at any moment the sum of the frames that
-    were delivered, lost (``frames``) or ``missed``, and of those in pairs that wait. Those lost in pairs that
-    did not all arrive are in ``overflow`` too.
+    were delivered, damaged, lost (``frames``) or ``missed``, and of those in pairs that wait. Those lost in
+    pairs that did not all arrive are in ``overflow`` too.
     """
 
     def __init__(self) -> None:

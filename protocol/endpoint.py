@@ -46,10 +46,10 @@ def default_sub() -> str:
     return os.environ.get(SUB_VARIABLE) or ipc_endpoints(default_run_dir(), []).pub
 
 
-def default_sync(address: str | None) -> str | None:
-    """Return where the combiner of the pairs at ``address`` tells the time: FRAMEPAIR_SYNC, or nowhere."""
-    named = os.environ.get(SUB_VARIABLE)
-    return os.environ.get(SYNC_VARIABLE) if named and address in (None, named) else None
+def default_sync(address: str) -> str | None:
+    """Return where a combiner that publishes at ``address`` tells the time: FRAMEPAIR_SYNC, or nowhere."""
+    named = os.environ.get(SYNC_VARIABLE)
+    return named if named and not is_on_this_machine(address) else None
 
 
 def make_run_dir(path: Path, what: str = "run directory") -> Path:

@@ -16,7 +16,7 @@ PAYLOADS = frozenset({"raw", "shm", "jpeg"})
 # No frame takes more, in a message or once decoded.
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 MAX_RING_NAME = 160
-# How fast a producer changes the offset that it reports, a million times its own speed.
+# How fast a producer changes the offset that it reports at most, in millionths of the time that passes.
 SLEW_PPM = 1000
 PACES = frozenset({"realtime", "max"})
 END_REASONS = frozenset({"finished", "stopped"})
@@ -45,7 +45,8 @@ class FrameHeader:
     often it was opened again in this run. With payload ``shm`` the message has no pixels, and ``location``
     says where they are; with ``jpeg`` it has ``jpeg_bytes`` of a JPEG file.
     ``offset_ns``, give or take ``uncertainty_ns``, is what the producer found the combiner's clock to be
-    ahead of its own; once the combiner has passed the header on, what was added to its times (None: nothing).
+    ahead of its own; once the combiner has passed the header on, what was added to its times (None: nothing),
+    and how far they may be wrong by its clock (None: nobody knows).
     The last three fields are the combiner's: the window that the frame is in, the length of a window,
     and when the combiner had received the frame.
     """
@@ -110,11 +111,9 @@ class FrameHeader:
             raise ProtocolError(f"an offset of {self.offset_ns} ns leads out of all time")
         return replace(self, captured_ns=captured_ns, next_ns=next_ns, sent_ns=sent_ns)
 
-    def as_stamped(self) -> FrameHeader:
-        """Return this header without a correction."""
-        return (
-            self if self.offset_ns is None else replace(self, offset_ns=None, uncertainty_ns=None)
-        )
+    def as_stamped(self, uncertainty_ns: int | None) -> FrameHeader:
+        """Return this header without a correction: its times are right but for ``uncertainty_ns``."""
+        return replace(self, offset_ns=None, uncertainty_ns=uncertainty_ns)
 
     def accepted(self, pair: int, window_ns: int, received_ns: int) -> FrameHeader:
         """Return this header with the fields that the combiner adds."""

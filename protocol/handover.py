@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from protocol import clock, jpeg
+from protocol import jpeg
 from protocol.arrivals import Filling
 from protocol.assembly import Assembly
 from protocol.attached import Attached
@@ -23,7 +23,7 @@ from protocol.header import ProtocolError
 from protocol.message import Frame
 from protocol.pair import PairHeader, StreamEnd
 from protocol.ring import Pixels
-from protocol.sync_client import SyncClient
+from protocol.subscriber_clock import SubscriberClock
 
 POLL_S = 0.2
 WARNING_INTERVAL_S = 10.0
@@ -39,7 +39,7 @@ class Handover:
         self._assembly = Assembly(keep, max_bytes)
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
-        self.sync: SyncClient | None = None
+        self.clock = SubscriberClock(None, same=True)
         self._warned_s: float | None = None
         self._done = False
         self._error: Exception | None = None
@@ -53,7 +53,7 @@ class Handover:
         self._decoders.drain()
         with self._changed:
             if isinstance(received, PairHeader):
-                self._assembly.announce(received, *self._now())
+                self._assembly.announce(received, *self.clock.now())
             else:
                 self._assembly.finish(received)
             self._changed.notify_all()
@@ -127,7 +127,7 @@ class Handover:
         if pixels is None:
             slot = self._attached.slot(header)
             with self._changed:
-                self._assembly.put(header, slot, self._now()[0])
+                self._assembly.put(header, slot, self.clock.now()[0])
             return
         with self._changed:
             filling = self._assembly.reserve(header)
@@ -137,14 +137,7 @@ class Handover:
             return
         np.copyto(filling.image, pixels)
         with self._changed:
-            self._assembly.commit(header, filling, self._now()[0])
-
-    def _now(self) -> tuple[int, int]:
-        """Return the time by the combiner's clock, and by how much that may be wrong; nanoseconds."""
-        offset = self.sync.offset() if self.sync else None
-        return (
-            (clock.now_ns() + offset.ns, offset.uncertainty_ns) if offset else (clock.now_ns(), 0)
-        )
+            self._assembly.commit(header, filling, self.clock.now()[0])
 
     def _decode(self, header: FrameHeader, file: memoryview, filling: Filling) -> None:
         """Decode a frame to where it belongs, in a thread of its own."""
@@ -152,8 +145,8 @@ class Handover:
             jpeg.decode(file, filling.image)
         except ProtocolError as error:
             with self._changed:
-                self._assembly.abandon(filling)
+                self._assembly.abandon(header, filling)
             self.reject(error)
             return
         with self._changed:
-            self._assembly.commit(header, filling, self._now()[0])
+            self._assembly.commit(header, filling, self.clock.now()[0])

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 import zmq
 
-from protocol import message, socket, topic
+from protocol import endpoint, message, socket, topic
 from protocol.contact import Contact
 from protocol.handover import Handover
 from protocol.header import ProtocolError
 from protocol.keys import ClientKeys
+from protocol.subscriber_clock import SubscriberClock
 from protocol.sync_client import SyncClient
 
 TOPICS = [topic.FRAMES, topic.PAIR, topic.END]
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimeSource:
     """Where the combiner tells the time."""
 
     address: str
@@ -47,10 +48,10 @@ class Receiver:
         address: str,
         handover: Handover,
         keys: ClientKeys | None = None,
-        clock: Clock | None = None,
+        time_source: TimeSource | None = None,
     ) -> None:
         self._address = address
-        self._clock = clock
+        self._time_source = time_source
         self._keys = keys
         self._handover = handover
         self._connected = threading.Event()
@@ -94,10 +95,12 @@ class Receiver:
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         with (
-            self._comparing(context) as self._handover.sync,
+            self._comparing(context) as sync,
             socket.subscribe(context, self._address, TOPICS, keys=self._keys) as sub,
         ):
-            contact = Contact(sub, self._address)
+            same = endpoint.is_on_this_machine(self._address)
+            self._handover.clock = SubscriberClock(sync, same=same)
+            contact = Contact(sub, self._address, "where it publishes")
             self._connected.set()
             try:
                 while not self._over():
@@ -111,11 +114,10 @@ class Receiver:
         self, context: zmq.Context[zmq.Socket[bytes]]
     ) -> contextlib.AbstractContextManager[SyncClient | None]:
         """Compare clocks with the combiner, if there is a clock to compare."""
-        if self._clock is None:
+        if self._time_source is None:
             return contextlib.nullcontext()
-        return SyncClient(
-            context, self._clock.address, interval_s=SYNC_INTERVAL_S, keys=self._clock.keys
-        )
+        asked = self._time_source
+        return SyncClient(context, asked.address, interval_s=SYNC_INTERVAL_S, keys=asked.keys)
 
     def _receive(self, sub: zmq.Socket[bytes]) -> None:
         """Take in a message, if one comes in time."""

@@ -151,6 +151,7 @@ def ask(
         socket.sndhwm = socket.rcvhwm = DRAINED_HWM
         socket.immediate = True
         socket.sndtimeo = 0
+        socket.rcvtimeo = POLL_MS
         socket.linger = 0
         socket.maxmsgsize = sync.MAX_BYTES
         _authenticate(socket, keys)

@@ -12,7 +12,7 @@ from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.handover import Handover
 from protocol.keys import client as client_keys
-from protocol.receiver import Clock, Receiver
+from protocol.receiver import Receiver, TimeSource
 
 __all__ = ["SubscriberStats", "Subscription", "subscribe"]
 
@@ -45,22 +45,22 @@ def subscribe(
     ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS, unless
     ``insecure`` says that everybody there is trusted.
 
-    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC if it is also the
-    environment that says where pairs are: without it, latencies are as wrong as the clocks are.
+    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC: without it, nobody
+    knows how wrong latencies are. Nothing else depends on it.
 
     The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
     can't be used.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
-    sync = sync or endpoint.default_sync(address)
     address = address or endpoint.default_sub()
+    sync = sync or endpoint.default_sync(address)
     for used in (address, *([sync] if sync else [])):
         endpoint.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
     handover = Handover(keep, max_bytes, shm_dir or shared_ring.default_directory())
-    clock = Clock(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
-    return Subscription(handover, Receiver(address, handover, client, clock))
+    told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
+    return Subscription(handover, Receiver(address, handover, client, told))
 
 
 class Subscription(Iterator[Pair]):

@@ -7,20 +7,19 @@ at t4. If the way there and the way back took equally long, the combiner's clock
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol import header
 from protocol.frame import SLEW_PPM
 from protocol.header import MAX_INT, Fields, ProtocolError
 
 MAX_BYTES = 512
-# No clock goes faster or slower than this, in seconds a second: it is what NTP allows for.
-MAX_DRIFT = 500e-6
+# No two clocks drift apart faster than this, in millionths of the time: it is what NTP allows for.
+MAX_DRIFT_PPM = 500
 # An offset is made up for at SLEW_PPM, so that stamps go on steadily; a larger one at once.
 STEP_NS = 100_000_000
-KEPT = 64
+# A century. A clock that is further away makes no sense, and would lead stamps out of their range.
+MAX_OFFSET_NS = 100 * 366 * 86400 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,86 +86,82 @@ def _fields(data: bytes | memoryview, kind: str) -> Fields:
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """What to add to a clock to have the combiner's: ``ns``, give or take ``uncertainty_ns``."""
+    """What to add to a clock to have that of ``combiner``: ``ns``, give or take ``uncertainty_ns``."""
 
     ns: int
     uncertainty_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    at_ns: int
-    offset_ns: int
-    half_delay_ns: int
-
-    def uncertainty_ns(self, now_ns: int) -> int:
-        """Return by how much the offset may be wrong by now, with clocks that drift."""
-        return self.half_delay_ns + round(MAX_DRIFT * abs(now_ns - self.at_ns))
+    combiner: int = 0
 
 
 class Comparison:
     """What a node's pings have told of its clock and one combiner's.
 
-    Each of them bounds the offset from both sides, the more widely the older it is; the offset is in what all
-    of them have in common.
+    Each of them bounds the offset from below and from above, the more widely the older it is. As all bounds
+    widen alike, the tightest of each side stays so until a tighter one comes, however long ago it was.
     """
 
     def __init__(self) -> None:
-        self._samples: deque[_Sample] = deque(maxlen=KEPT)
         self._combiner: int | None = None
+        self._low_ns = self._high_ns = 0
+        self.least_delay_ns = 0
+        """How long a ping and its pong take when nothing holds them up."""
 
     def add(self, pong: Pong, here_ns: int) -> None:
-        """Take an answer that was here at ``here_ns``; raises ProtocolError if it left before it came."""
+        """Take an answer that was here at ``here_ns``; raises ProtocolError if its times are impossible."""
         took_ns, answering_ns = here_ns - pong.ping_ns, pong.sent_ns - pong.received_ns
         # Meanwhile, too, one clock may have gone faster than the other.
-        drift_ns = math.ceil(MAX_DRIFT * abs(took_ns)) + 1
+        drift_ns = _drift_ns(abs(took_ns))
         delay_ns = took_ns - answering_ns
         if delay_ns < -drift_ns or answering_ns < 0:
             raise ProtocolError("a pong with impossible times")
-        if pong.combiner != self._combiner:
-            # Another combiner has another clock.
-            self._combiner = pong.combiner
-            self._samples.clear()
         offset_ns = ((pong.received_ns - pong.ping_ns) + (pong.sent_ns - here_ns)) // 2
-        half_delay_ns = -(-max(0, delay_ns) // 2) + drift_ns
-        self._samples.append(_Sample(here_ns, offset_ns, half_delay_ns))
+        if abs(offset_ns) > MAX_OFFSET_NS:
+            raise ProtocolError(f"a pong from {offset_ns / 1e9:.0f} s away")
+        half_ns = -(-max(0, delay_ns) // 2) + drift_ns
+        widening_ns = _drift_ns(here_ns)
+        low_ns, high_ns = offset_ns - half_ns + widening_ns, offset_ns + half_ns - widening_ns
+        known = pong.combiner == self._combiner
+        if known:
+            self.least_delay_ns = min(self.least_delay_ns, 2 * half_ns)
+            tightest = max(low_ns, self._low_ns), min(high_ns, self._high_ns)
+            # Unless a clock was set, or drifts beyond all bounds: then what was found before is void.
+            known = tightest[0] - widening_ns <= tightest[1] + widening_ns
+        if known:
+            self._low_ns, self._high_ns = tightest
+        else:
+            # Another combiner has another clock.
+            self._combiner, self.least_delay_ns = pong.combiner, 2 * half_ns
+            self._low_ns, self._high_ns = low_ns, high_ns
 
     def offset(self, now_ns: int) -> Offset | None:
         """Return the offset now; None if nobody has answered yet."""
-        if not self._samples:
+        if self._combiner is None:
             return None
-        low, high = self._bounds(now_ns)
-        if low > high:
-            # A clock was set, or drifts beyond all bounds: what was found before is void.
-            newest = self._samples.pop()
-            self._samples.clear()
-            self._samples.append(newest)
-            low, high = self._bounds(now_ns)
-        return Offset((low + high) // 2, -((low - high) // 2))
+        widening_ns = _drift_ns(now_ns)
+        low_ns, high_ns = self._low_ns - widening_ns, self._high_ns + widening_ns
+        return Offset((low_ns + high_ns) // 2, -((low_ns - high_ns) // 2), self._combiner)
 
-    @property
-    def least_delay_ns(self) -> int:
-        """How long a ping and its pong take when nothing holds them up; 0 if that isn't known."""
-        return 2 * min((sample.half_delay_ns for sample in self._samples), default=0)
 
-    def _bounds(self, now_ns: int) -> tuple[int, int]:
-        spans = [(sample.offset_ns, sample.uncertainty_ns(now_ns)) for sample in self._samples]
-        return max(ns - by for ns, by in spans), min(ns + by for ns, by in spans)
+def _drift_ns(time_ns: int) -> int:
+    return time_ns * MAX_DRIFT_PPM // 1_000_000 + 1
 
 
 class Steering:
     """Follows an offset without jumps: a frame's stamp must not fall behind what the one before promised."""
 
     def __init__(self) -> None:
-        self._ns: int | None = None
-        self._at_ns = 0
+        self._ns = self._at_ns = 0
+        self._combiner: int | None = None
 
     def follow(self, found: Offset, now_ns: int) -> Offset:
         """Return the offset to use at ``now_ns``; what is still to be made up for is in its uncertainty."""
-        if self._ns is None or abs(found.ns - self._ns) > STEP_NS:
-            self._ns = found.ns
+        error_ns = found.ns - self._ns
+        if found.combiner != self._combiner or abs(error_ns) > max(STEP_NS, found.uncertainty_ns):
+            self._ns, self._combiner = found.ns, found.combiner
         else:
-            most = max(0, now_ns - self._at_ns) * SLEW_PPM // 1_000_000
-            self._ns += max(-most, min(most, found.ns - self._ns))
+            most_ns = max(0, now_ns - self._at_ns) * SLEW_PPM // 1_000_000
+            self._ns += max(-most_ns, min(most_ns, error_ns))
         self._at_ns = max(self._at_ns, now_ns)
-        return Offset(self._ns, found.uncertainty_ns + abs(found.ns - self._ns))
+        return replace(
+            found, ns=self._ns, uncertainty_ns=found.uncertainty_ns + abs(found.ns - self._ns)
+        )

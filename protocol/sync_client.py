@@ -5,21 +5,33 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 import zmq
 
 from protocol import clock, socket
+from protocol.contact import Contact
 from protocol.header import ProtocolError
 from protocol.keys import ClientKeys
 from protocol.sync import Comparison, Offset, Ping, Pong, decode_pong
 
 # At first in quick succession, so that one answer at least was held up by nothing.
 QUICK_PINGS, QUICK_S = 10, 0.02
-# Answers to older questions are not waited for.
-MAX_UNANSWERED = 64
+# No more questions than that are on their way at a time, and none is waited for any longer.
+MAX_UNANSWERED, ANSWER_S = 16, 10.0
 JOIN_DEADLINE_S = 2.0
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A pong, when its ping was sent and when it came; monotonic seconds."""
+
+    pong: Pong
+    asked_s: float
+    came_s: float
 
 
 class SyncClient:
@@ -45,12 +57,15 @@ class SyncClient:
         self._lock = threading.Lock()
         self._found = threading.Event()
         self._over = threading.Event()
-        self._asked: dict[int, None] = {}
-        self._newest: Pong | None = None
+        self._asked: dict[int, float] = {}
+        self._connected: Future[None] = Future()
+        self._newest: Answer | None = None
         self._thread = threading.Thread(target=self._run_thread, name="framepair-sync", daemon=True)
 
     def __enter__(self) -> SyncClient:
+        """Begin to ask; raises EndpointError if the address can't be used."""
         self._thread.start()
+        self._connected.result()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,8 +73,8 @@ class SyncClient:
         self._thread.join(JOIN_DEADLINE_S)
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the offset is known as well as it will be at first; return whether it is known at all."""
-        return self._found.wait(timeout_s) or self.offset() is not None
+        """Wait until the offset is known as well as it will be at first; return whether it is."""
+        return self._found.wait(timeout_s)
 
     def offset(self) -> Offset | None:
         """Return what to add to this node's clock now; None if nobody has answered yet."""
@@ -73,23 +88,32 @@ class SyncClient:
             return self._comparison.least_delay_ns
 
     @property
-    def newest(self) -> Pong | None:
+    def newest(self) -> Answer | None:
         """The answer that came last."""
         return self._newest
 
     def _run_thread(self) -> None:
         try:
             with socket.ask(self._context, self._address, keys=self._keys) as dealer:
-                self._compare(dealer)
-        except zmq.ContextTerminated:
-            return
-        except Exception:
-            # Without it stamps are as good as the clock is, which the headers say.
-            log.exception("comparing clocks with %s failed", self._address)
+                self._connected.set_result(None)
+                contact = Contact(
+                    dealer, self._address, "where the combiner tells the time (--sync)"
+                )
+                try:
+                    self._compare(dealer, contact)
+                finally:
+                    contact.close()
+        except Exception as error:
+            if not self._connected.done():
+                self._connected.set_exception(error)
+            else:
+                # Without it stamps are as good as the clock is, which headers and reports say.
+                log.exception("comparing clocks with %s failed", self._address)
 
-    def _compare(self, dealer: zmq.Socket[bytes]) -> None:
+    def _compare(self, dealer: zmq.Socket[bytes], contact: Contact) -> None:
         answers = 0
         while not self._over.is_set():
+            contact.look()
             self._ask(dealer)
             pause_s = QUICK_S if answers < QUICK_PINGS else self._interval_s
             until_s = time.monotonic() + pause_s
@@ -100,15 +124,20 @@ class SyncClient:
                 self._found.set()
 
     def _ask(self, dealer: zmq.Socket[bytes]) -> None:
+        now_s = time.monotonic()
+        for sent_ns in [
+            sent_ns for sent_ns, at_s in self._asked.items() if now_s > at_s + ANSWER_S
+        ]:
+            del self._asked[sent_ns]
+        if len(self._asked) >= MAX_UNANSWERED:
+            return
         ping = Ping(clock.now_ns(), self._source, self._run)
         try:
             dealer.send(ping.encode())
         except zmq.Again:
             # Nobody is there, or nobody answers.
             return
-        self._asked[ping.sent_ns] = None
-        while len(self._asked) > MAX_UNANSWERED:
-            del self._asked[next(iter(self._asked))]
+        self._asked[ping.sent_ns] = now_s
 
     def _take(self, dealer: zmq.Socket[bytes]) -> int:
         """Take an answer in; return how many that makes: 0 or 1."""
@@ -118,13 +147,13 @@ class SyncClient:
             if len(parts) != 1:
                 raise ProtocolError(f"a pong of {len(parts)} parts")
             pong = decode_pong(parts[0])
-            if pong.ping_ns not in self._asked:
+            asked_s = self._asked.pop(pong.ping_ns, None)
+            if asked_s is None:
                 raise ProtocolError("a pong that nobody asked for")
-            del self._asked[pong.ping_ns]
             with self._lock:
                 self._comparison.add(pong, here_ns)
         except ProtocolError as error:
             log.debug("ignored an answer: %s", error)
             return 0
-        self._newest = pong
+        self._newest = Answer(pong, asked_s, time.monotonic())
         return 1

@@ -45,9 +45,13 @@ class Network:
         """Pull out a host's cable (down), or put it in again (up); the host itself doesn't notice."""
         self("switch", "link", "set", f"port{HOSTS.index(host) + 1}", state)
 
-    def discipline(self, host: str, *words: str) -> None:
+    def discipline(self, host: str, *words: str, device: str = "eth0") -> None:
         """Have what a host sends queue as tc says; raises CalledProcessError if this kernel can't do that."""
-        run("tc", "-n", self._names[host], "qdisc", "add", "dev", "eth0", "root", *words)
+        run("tc", "-n", self._names[host], "qdisc", "add", "dev", device, "root", *words)
+
+    def discipline_towards(self, host: str, *words: str) -> None:
+        """Have what the switch sends to a host queue likewise, so that the sender doesn't notice."""
+        self.discipline("switch", *words, device=f"port{HOSTS.index(host) + 1}")
 
     def run(self, host: str, *command: str | Path) -> Running:
         """Run a command on a host."""

@@ -11,9 +11,11 @@ import zmq
 
 from nodes.sources import pattern
 from protocol import Pair, clock, subscribe
+from protocol.endpoint import EndpointError
 from protocol.sync import Ping, decode_pong
 from tests.pipeline import WINDOW_NS, Pipeline, checked
-from tests.processes import PATIENCE_S, Running
+from tests.processes import PATIENCE_S, ROOT, Running, python
+from tests.proxy import Proxy
 
 SOURCE = "synthetic://160x120@25"
 SAID = re.compile(r"the clock is (\S+) s ahead and gains (\S+) ppm, as asked for, since (\d+) ns")
@@ -91,7 +93,7 @@ def test_as_stamped_they_are_refused_as_of_the_future() -> None:
         pair = next(pair for pair in checked(pairs) if pair["left"].header.totals.captured > 5)
         assert not pair["left"].frames
         assert pair["left"].header.totals.dropped["future"] > 0
-        assert {frame.offset_ns for frame in pair["right"].frames} == {None}
+        assert {(f.offset_ns, f.uncertainty_ns) for f in pair["right"].frames} == {(None, 0)}
 
 
 def test_latencies_are_those_of_the_combiners_clock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,9 +173,67 @@ def test_questions_that_make_no_sense_disturb_nobody() -> None:
 
 def test_without_anybody_to_ask_frames_come_as_they_are_stamped() -> None:
     with Synced("left") as nodes, subscribe(nodes.pub, keep=100) as pairs:
-        # A clock that nobody tells: the address is not listened at.
-        nodes.combiner("--clock", "corrected")
-        nodes.producer("left", SOURCE, "--sync", nodes.sync)
+        # Not where the producer asks.
+        elsewhere = f"ipc://{nodes.run_dir}/time"
+        combiner = nodes.combiner("--clock", "corrected", "--sync", elsewhere)
+        producer = nodes.producer("left", SOURCE, "--sync", nodes.sync)
         pair = next(checked(pairs))
-        assert {frame.offset_ns for frame in pair["left"].frames} == {None}
-        assert pair.lag_uncertainty_ns == 0
+        assert {(f.offset_ns, f.uncertainty_ns) for f in pair["left"].frames} == {(None, None)}
+        assert pair.lag_uncertainty_ns is None
+        assert combiner.wait_for("left: its producer does not say how far its clock is")
+        producer.wait_for("nobody answers at .*: .* is that where the combiner tells the time")
+
+
+def test_an_unknown_clock_is_said_to_be_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Synced("left") as nodes:
+        report = nodes.run_dir / "report.json"
+        # Producers are believed, whatever they have found out.
+        combiner = nodes.combiner("--sync", nodes.sync, "--clock", "stamped")
+        elsewhere = nodes.endpoints.pull["left"].replace("127.0.0.1", "0.0.0.0")
+        assert combiner.stop() == 0
+        nodes.endpoints.pull["left"], reachable = elsewhere, nodes.endpoints.pull["left"]
+        combiner = nodes.combiner("--sync", nodes.sync, "--clock", "stamped", "--insecure")
+        nodes.endpoints.pull["left"] = reachable
+        producer = nodes.producer("left", SOURCE, "--sync", nodes.sync)
+        sink = nodes.sink("--json", str(report))
+        sink.wait_for(r"left 5/5 +\d+\.\d±\?", count=3)
+        assert [node.stop() for node in (producer, combiner, sink)] == [0] * 3
+        assert any("nobody knows how wrong lag and hops are" in line for line in sink.stdout)
+        assert json.loads(report.read_text())["lag_uncertainty_unknown"] > 0
+
+
+def test_what_can_not_be_compared_is_refused() -> None:
+    with Synced("left") as nodes:
+        node = nodes.start(
+            "combiner", f"--pull=left={nodes.endpoints.pull['left']}", "--pub", nodes.pub,
+            "--clock", "corrected",
+        )  # fmt: skip
+        assert node.wait() == 2
+        assert "--clock corrected needs an address to tell producers the time at" in node.stderr[0]
+        pushes = ("--name", "left", "--source", SOURCE, "--push", nodes.endpoints.pull["left"])
+        node = nodes.start("producer", *pushes, "--sync", "tcp://127.0.0.1:notaport")
+        assert node.wait() == 2
+        assert "cannot connect to tcp://127.0.0.1:notaport" in node.stderr[-1]
+        with pytest.raises(EndpointError, match="cannot connect"):
+            subscribe(nodes.pub, sync="tcp://127.0.0.1:notaport")
+        launch = python(
+            ROOT / "launch.py", "--run-dir", nodes.run_dir / "run", "--clock", "corrected"
+        )
+        with Running(launch) as running:
+            assert running.wait() == 2
+            assert "on one machine there is one clock" in running.stderr[0]
+
+
+@pytest.mark.parametrize("what", ["cut", "stall"])
+def test_frames_flow_when_nobody_tells_the_time_any_more(what: str) -> None:
+    with Synced("left") as nodes, subscribe(nodes.pub, keep=100) as pairs:
+        nodes.all_corrected()
+        proxy = nodes.enter_context(Proxy(int(nodes.sync.rpartition(":")[2])))
+        nodes.producer("left", SOURCE, "--sync", f"tcp://127.0.0.1:{proxy.port}")
+        stream = checked(pairs)
+        assert next(stream).complete
+        getattr(proxy, what)()
+        # Until that is noticed, some may be held back; then none is, for as long as it lasts.
+        seen = list(itertools.islice(stream, 40))
+        assert all(pair.complete for pair in seen[15:])
+        assert all(frame.offset_ns is not None for pair in seen for frame in pair["left"].frames)

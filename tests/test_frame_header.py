@@ -44,8 +44,8 @@ ACCEPTED = FRAME.accepted(pair=7, window_ns=100, received_ns=1500)
 END = SourceEnd("left", run=1, seq=10, dropped=3, sent_ns=1001, reason="finished")
 INTEGERS = ["run", "seq", "captured_ns", "next_ns", "sent_ns", "dropped", "total"]
 OPTIONAL = ["pair", "window_ns", "received_ns"]
-# Of a frame in a JPEG file only; those have tests of their own.
-COMPRESSED = ["jpeg_bytes"]
+# Of a JPEG file, or of another machine; those have tests of their own.
+ELSEWHERE = ["jpeg_bytes", "offset_ns", "uncertainty_ns"]
 SHARED = replace(FRAME, payload="shm", location=Location("ring-1", slot=0, generation=1))
 CHOICES = ["kind", "encoding", "dtype", "payload", "pace"]
 
@@ -138,7 +138,7 @@ def test_an_unknown_kind_is_refused(kind: object) -> None:
     refuse(frame.decode, edited(FRAME.encode(), "kind", kind))
 
 
-@pytest.mark.parametrize("name", sorted({*unpacked(SHARED.encode())} - {*OPTIONAL, *COMPRESSED}))
+@pytest.mark.parametrize("name", sorted({*unpacked(SHARED.encode())} - {*OPTIONAL, *ELSEWHERE}))
 def test_a_frame_needs_each_of_its_fields(name: str) -> None:
     refuse(frame.decode, edited(SHARED.encode(), name, LEFT_OUT))
 

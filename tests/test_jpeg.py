@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from nodes.reporting.ledger import Ledger
 from protocol import jpeg, subscribe, topic
 from protocol.assembly import Assembly
 from protocol.clip import Pair
@@ -66,6 +67,17 @@ def test_a_lower_quality_is_smaller() -> None:
 GOOD = jpeg.encode(picture((48, 64, 3)), QUALITY)
 
 
+def progressive(image: Pixels) -> bytes:
+    """Return a JPEG in several scans."""
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+
+
+def again_and_again(file: bytes, times: int) -> bytes:
+    """Return a JPEG that says the same over and over, each time as long to decode."""
+    scan = file.index(b"\xff\xda")
+    return file[:scan] + file[scan:-2] * times + file[-2:]
+
+
 @pytest.mark.parametrize(
     ("file", "shape"),
     [
@@ -75,6 +87,11 @@ GOOD = jpeg.encode(picture((48, 64, 3)), QUALITY)
         (GOOD[: len(GOOD) // 2], (48, 64, 3)),
         (GOOD[:-2], (48, 64, 3)),
         (GOOD, (64, 48, 3)),
+        (GOOD + b"more", (48, 64, 3)),
+        (GOOD[:3], (48, 64, 3)),
+        (b"\xff\xd8\xff", (48, 64, 3)),
+        (again_and_again(GOOD, 1000), (48, 64, 3)),
+        (progressive(picture((48, 64, 3))), (48, 64, 3)),
         (GOOD, (480, 640, 3)),
         (GOOD, (48, 64, 1)),
         (jpeg.encode(picture((48, 64, 1)), QUALITY), (48, 64, 3)),
@@ -187,21 +204,33 @@ def send(node: Combiner, header: FrameHeader, file: bytes) -> None:
     node.send_raw(topic.frame(header.source), header.encode(), file)
 
 
-def test_a_damaged_file_costs_its_pair_and_nothing_else(combiner: Combiner, address: str) -> None:
-    stream = Stream(["left"], fps=4, shape=(48, 64, 3))
+def test_a_damaged_file_costs_one_frame(combiner: Combiner, address: str) -> None:
+    stream = Stream(["left", "right"], fps=4, shape=(48, 64, 3))
     with subscribe(address, keep=10) as pairs:
         combiner.wait_for_subscriber()
         for window in range(4):
-            for number, header in enumerate(stream.window(window)):
-                file = GOOD[:-30] if (window, number) == (1, 2) else GOOD
-                send(combiner, header, file)
+            for header in stream.window(window):
+                damaged = (header.source, header.seq) == ("left", 5)
+                send(combiner, header, GOOD[:-30] if damaged else GOOD)
             combiner.send(stream.pair(window))
         combiner.send(stream.end())
         found: list[Pair] = list(pairs)
-        assert [pair.index for pair in found] == [0, 2, 3]
-        assert [pair.lost for pair in found] == [0, 1, 0]
-        assert pairs.stats().rejected == 1
-        assert pairs.stats().lost_frames == {"left": 4}
+        assert [pair.index for pair in found] == [0, 1, 2, 3]
+        assert [pair.complete for pair in found] == [True, False, True, True]
+        assert found[1]["left"].seq.tolist() == [4, 6, 7]
+        assert found[1]["left"].gaps == 1
+        assert [(span.first, span.count) for span in found[1]["left"].header.spans] == [
+            (4, 1),
+            (6, 2),
+        ]
+        assert found[1]["left"].images[1].shape == (48, 64, 3)
+        assert found[1]["right"].seq.tolist() == [4, 5, 6, 7]
+        stats = pairs.stats()
+        assert (stats.rejected, stats.lost_pairs) == (1, 0)
+        assert stats.damaged_frames == {"left": 1}
+        accounts = Ledger().accounts(stats)
+        delivered = sum(len(pair["left"]) for pair in found)
+        assert accounts["left"].captured == delivered + accounts["left"].dropped["corrupt"]
     assert not [t for t in threading.enumerate() if t.name.startswith("framepair-decoder")]
 
 

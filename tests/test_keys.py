@@ -183,7 +183,7 @@ def test_who_is_not_listed_neither_gets_nor_delivers_anything(made: Path) -> Non
         assert pairs.stats().totals["left"].rejected == 0
         # Somebody who is listed later still gets in.
         with subscribe(nodes.pub, keys=made, sync=sync) as another:
-            assert next(another).clock_uncertainty_ns > 0
+            assert next(another).clock_uncertainty_ns
         assert combiner.process.poll() is None
 
 

@@ -40,6 +40,7 @@ def stats(newest: Mapping[str, Totals], **fields: Any) -> SubscriberStats:
         "missed_frames": {},
         "overflow_frames": {},
         "waiting_frames": {},
+        "damaged_frames": {},
         "queued": 0,
         "end": None,
     }

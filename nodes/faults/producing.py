@@ -107,8 +107,7 @@ class FaultyOutbox(Outbox):
             self.garbage_s = float("inf")
             self._send_garbage()
         if self._chance.random() < self.share:
-            self.seq += 1
-            self.dropped += 1
+            self.drop()
             return
         super().send(frame, stamp, source_format, reopened)
 

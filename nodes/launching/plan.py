@@ -81,6 +81,8 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
 def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:
     for address in (*endpoints.pull.values(), endpoints.pub):
         keys.refuse_open(options.keys, address, insecure=options.insecure)
+    if options.clock == "corrected" and endpoints.sync is None:
+        raise Refused("--clock corrected: on one machine there is one clock; it is for --listen")
     for name, payload in payloads.items():
         if payload.kind == "shm":
             shm_limits.refuse_beyond(options.pace, reachable(endpoints.pull[name]))

@@ -171,9 +171,7 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
         raise Refused(f"--sink {command}: {error}") from None
     if not words:
         raise Refused("--sink needs a command, such as --sink 'python model.py'")
-    told = {SUB_VARIABLE: sub}
-    if clock := _clock(plan, plan.endpoints.pub):
-        told[SYNC_VARIABLE] = clock
+    told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
     if options.keys:
         told[KEYS_VARIABLE] = str(options.keys.absolute())
     if options.insecure:

@@ -80,6 +80,7 @@ class Ledger:
         overflow = stats.overflow_frames.get(source, 0)
         dropped[reasons.SUBSCRIBER_SLOW] += stats.lost_frames.get(source, 0) - overflow
         dropped[reasons.PUBLISHER_OVERFLOW] += overflow
+        dropped[reasons.CORRUPT] += stats.damaged_frames.get(source, 0)
         dropped[reasons.NO_SUBSCRIBER] += stats.missed_frames.get(source, 0)
         rate = self._rates.get(source)
         return Account(

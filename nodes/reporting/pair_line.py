@@ -73,8 +73,10 @@ class Layout:
 
 
 def _lag(pair: Pair) -> str:
-    uncertainty = f"±{pair.lag_uncertainty_ns / 1e6:.1f}" if pair.lag_uncertainty_ns else ""
-    return f"{pair.lag_ns / 1e6:.1f}{uncertainty}"
+    uncertainty_ns = pair.lag_uncertainty_ns
+    if uncertainty_ns == 0:
+        return f"{pair.lag_ns / 1e6:.1f}"
+    return f"{pair.lag_ns / 1e6:.1f}±{'?' if uncertainty_ns is None else f'{uncertainty_ns / 1e6:.1f}'}"
 
 
 def frames(pair: Pair) -> int:

@@ -17,7 +17,6 @@ from nodes.latency import Histogram, PairTimes
 from nodes.reporting import ledger
 from nodes.reporting.ledger import Account
 from nodes.runtime import Refused
-from protocol import endpoint
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")
 ANNOUNCE_NOTE = (
@@ -55,6 +54,7 @@ class Report:
             "ledger_balanced": self.balanced,
             "lag_ms": _milliseconds(times.lag),
             "lag_uncertainty_ms": _milliseconds(times.uncertainty),
+            "lag_uncertainty_unknown": times.unknown,
             "interval_ms": _milliseconds(times.interval, "std"),
             "hops_ms": {
                 "transport": _milliseconds(times.transport),
@@ -93,18 +93,17 @@ class Report:
 
     def _certainty(self) -> str | None:
         """Say how far latencies between machines can be believed; None if there is one machine only."""
-        found = self.times.uncertainty.summary()
-        if found:
+        times, found = self.times, self.times.uncertainty.summary()
+        if times.unknown:
             return (
-                f"lag ± {found.p50:.2f} ms, {found.max:.2f} at most: the machines' clocks are compared all"
-                " the time."
+                f"Of {times.unknown} pairs nobody knows how wrong lag and hops are: clocks of several machines"
+                " were not compared (--sync)."
             )
-        if self.times.lag.count and not endpoint.is_on_this_machine(self.address):
-            return (
-                "Without --sync nobody compared the combiner's clock with this one: lag and delivery are as"
-                " wrong as they are."
-            )
-        return None
+        if found is None:
+            return None
+        return (
+            f"lag ± {found.p50:.2f} ms, {found.max:.2f} at most: the machines' clocks are compared."
+        )
 
     def _sentences(self) -> Iterator[str]:
         times = self.times
