@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from nodes.dying import LAUNCHER_VARIABLE
-    from nodes.launching import run_dir, table
+    from nodes.launching import ports, run_dir, table
+    from nodes.launching.naming import COMBINER
     from nodes.launching.pipeline import Pipeline
     from nodes.launching.processes import Processes
     from nodes.runtime import LOG_LEVEL_VARIABLE
@@ -65,6 +66,8 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
     offline = options.pace == "max"
+    if plan.here(COMBINER):
+        ports.refuse_taken(plan.endpoints.listening())
     with run_dir.held(plan.run_dir, plan.endpoints) if plan.run_dir else contextlib.nullcontext():
         now_ns = clock.now_ns()
         until_ns = table.until_ns(options, now_ns)

@@ -8,10 +8,7 @@ import time
 from pathlib import Path
 
 from nodes.status import STATUS_VARIABLE, StatusFile
-
-# A descriptor that the launcher hands to each node it starts.
-DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"
-BEAT_S = 0.5
+from protocol.heartbeat import BEAT_S, DESCRIPTOR_VARIABLE
 
 
 class Health:

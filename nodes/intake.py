@@ -10,6 +10,7 @@ from typing import Any, Literal
 import zmq
 
 from nodes.inbox import Inbox
+from nodes.rivals import Rivals
 from nodes.seldom import Seldom
 from protocol import frame
 from protocol.frame import FrameHeader, Pace, SourceEnd
@@ -76,7 +77,7 @@ class Intake:
         inboxes: Sequence[Inbox],
         pace: Pace,
         *,
-        rejected: Callable[[str], Any],
+        rejected: Callable[..., Any],
         overflowed: Callable[[str, int], Any],
         clocks: Mapping[str, Clock] | None = None,
     ) -> None:
@@ -85,6 +86,7 @@ class Intake:
         self._rejected = rejected
         self._overflowed = overflowed
         self._clocks = clocks or {}
+        self._rivals = Rivals()
         self._heads: dict[str, FrameArrival] = {}
         self._ended: set[str] = set()
         self._seldom = Seldom(log)
@@ -133,10 +135,24 @@ class Intake:
                 self._rejected(source)
                 self._seldom.warn(source, f"{source}: refused a message: {error}")
                 continue
+            if self._is_rival(arrival, message.received_ns):
+                continue
             if clock == "compared" and isinstance(arrival, FrameArrival):
                 self._warn_of_unknown(arrival.header)
             return arrival
         return None
+
+    def _is_rival(self, arrival: Arrival, received_ns: int) -> bool:
+        header = arrival.header if isinstance(arrival, FrameArrival) else arrival
+        # Media time passes at no rate that would tell when a producer is gone; but there nobody restarts one.
+        if self._pace == "max" or not self._rivals.is_one(header, received_ns):
+            return False
+        self._rejected(header.source, explains=False)
+        self._seldom.warn(
+            f"rival of {header.source}",
+            f"{header.source}: a second producer sends as this source: refused as long as the first goes on",
+        )
+        return True
 
     def _warn_of_unknown(self, header: FrameHeader) -> None:
         if header.offset_ns is None:

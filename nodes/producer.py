@@ -52,6 +52,8 @@ class Options:
     """realtime: at the source's own rate, dropping what cannot be sent. max: as fast as all can take it."""
     loop: Annotated[bool, Parameter(negative=())] = False
     """Begin a file again when it ends."""
+    returns: Annotated[bool, Parameter(negative=())] = False
+    """It will be started again when its video is over: nobody should take that for the end."""
     until: float = math.inf
     """Capture time at which to end: seconds of UTC or, with --pace max, of the video."""
     window: float = 1.0
@@ -114,7 +116,8 @@ def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Heal
             stamps = stamps_with(stamps_for(source.format, video, outbox.offset_ns()), faults)
             faulty = FaultyCapture(source, faults) if faults else source
             stream = Stream(faulty, memory, stamps, outbox, health)
-            outbox.end(stream.run(options.until, stop))
+            reason = stream.run(options.until, stop)
+            outbox.end("stopped" if options.returns else reason)
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
 
 

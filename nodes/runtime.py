@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 import cyclopts
 
 from nodes.dying import die_with_launcher
-from nodes.health import BEAT_S, Health
+from nodes.health import Health
 from protocol.endpoint import EndpointError
+from protocol.heartbeat import BEAT_S
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
 EXIT_FAILED = 1

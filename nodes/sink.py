@@ -92,11 +92,21 @@ def main(options: Annotated[Options, Parameter(name="*")]) -> None:
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
     accounts = ledger.accounts(stats)
     report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+    with screen.printing():
+        report.show(screen.console)
     if options.json:
-        report.write(options.json)
-    report.show(screen.console)
+        _write(report, options.json)
     if options.strict and (fault := shortfall(accounts)):
         print(f"sink: {fault}", file=sys.stderr)
+        sys.exit(runtime.EXIT_FAILED)
+
+
+def _write(report: Report, path: Path) -> None:
+    try:
+        report.write(path)
+    except OSError as error:
+        # The disk has filled since the start.
+        print(f"sink: cannot write the report to {path}: {error.strerror}", file=sys.stderr)
         sys.exit(runtime.EXIT_FAILED)
 
 

@@ -84,10 +84,11 @@ class Windows(Generic[Pixels]):
         else:
             track.rejected += 1
 
-    def reject(self, source: str) -> None:
-        """Count a malformed message on ``source``'s socket."""
+    def reject(self, source: str, *, explains: bool = True) -> None:
+        """Count a message on ``source``'s socket that is of no use; it may explain why a frame is missing."""
         self._tracks[source].rejected += 1
-        self._tracks[source].continuity.explain(CORRUPT)
+        if explains:
+            self._tracks[source].continuity.explain(CORRUPT)
 
     def overflow(self, source: str, count: int) -> None:
         """Say that ``count`` of ``source``'s messages had to be dropped unread."""

@@ -32,6 +32,10 @@ class Endpoints:
     pub: str
     sync: str | None = None
 
+    def listening(self) -> list[str]:
+        """Return all addresses, each of which the combiner listens at."""
+        return [*self.pull.values(), self.pub, *([self.sync] if self.sync else [])]
+
 
 def default_run_dir() -> Path:
     """Return the directory for this user's sockets: below XDG_RUNTIME_DIR, else below /tmp."""
@@ -165,10 +169,13 @@ def _try_lock(path: Path, address: str) -> int:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise EndpointError(f"cannot make {path}: {error.strerror}") from None
+    said = os.pread(lock, 32, 0).decode(errors="replace").strip()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        holder = os.read(lock, 32).decode(errors="replace").strip() or "another process"
         os.close(lock)
-        raise EndpointError(f"{address} is in use by process {holder}") from None
+        raise EndpointError(f"{address} is in use by process {said or '?'}") from None
+    if said and not said.isdecimal():
+        os.close(lock)
+        raise EndpointError(f"{path} is there and is not a lock: it stays, name another address")
     return lock

@@ -81,9 +81,12 @@ class Handover:
             self._done, self._error = True, error
             self._changed.notify_all()
 
-    def take(self, timeout_s: float | None) -> Pair | None:
+    def take(
+        self, timeout_s: float | None, waiting: Callable[[], None] = lambda: None
+    ) -> Pair | None:
         """Return the next pair, None if none came in time or none will come; the former may be overwritten.
 
+        ``waiting`` is called several times a second meanwhile.
         Raises RuntimeError if the thread that receives has failed.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
@@ -93,6 +96,7 @@ class Handover:
                 left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
                 if left_s <= 0:
                     break
+                waiting()
                 # A wait without an end could not be interrupted by Ctrl-C.
                 self._changed.wait(min(left_s, POLL_S))
             self._changed.notify_all()

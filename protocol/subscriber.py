@@ -11,6 +11,7 @@ from protocol import endpoint, shared_ring
 from protocol.clip import Pair
 from protocol.counts import SubscriberStats
 from protocol.handover import Handover
+from protocol.heartbeat import Heartbeat
 from protocol.keys import client as client_keys
 from protocol.receiver import Receiver, TimeSource
 
@@ -72,6 +73,7 @@ class Subscription(Iterator[Pair]):
     def __init__(self, handover: Handover, receiver: Receiver) -> None:
         self._handover = handover
         self._receiver = receiver
+        self._heartbeat = Heartbeat()
         # Also when nobody uses this any more, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
         self._receiver.start()
@@ -85,7 +87,8 @@ class Subscription(Iterator[Pair]):
 
     def get(self, timeout_s: float | None) -> Pair | None:
         """Return the next whole pair; None if none came in time or none will come (see ``ended``)."""
-        pair = self._handover.take(timeout_s)
+        self._heartbeat.beat()
+        pair = self._handover.take(timeout_s, self._heartbeat.beat)
         if pair is None and self.ended:
             self.close()
         return pair

@@ -113,9 +113,15 @@ def test_a_bad_tcp_address_is_one_sentence_that_shows_it(base: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_last_source_may_have_the_last_port() -> None:
-    endpoints = endpoint.tcp_endpoints("tcp://127.0.0.1:65533", ["left", "right"])
-    assert endpoints.pull["right"] == "tcp://127.0.0.1:65535"
+def test_the_clock_may_have_the_last_port() -> None:
+    endpoints = endpoint.tcp_endpoints("tcp://127.0.0.1:65532", ["left", "right"])
+    assert endpoints.pull["right"] == "tcp://127.0.0.1:65534"
+    assert endpoints.sync == "tcp://127.0.0.1:65535"
+    assert endpoints.listening() == [
+        f"tcp://127.0.0.1:{port}" for port in (65533, 65534, 65532, 65535)
+    ]
+    with pytest.raises(EndpointError, match="no room for 3 more ports"):
+        endpoint.tcp_endpoints("tcp://127.0.0.1:65533", ["left", "right"])
 
 
 def test_an_ipc_address_is_a_path_and_a_tcp_address_is_none() -> None:

@@ -59,7 +59,6 @@ def test_this_machine_is_the_host_unless_another_is_asked_for(this_machine: str)
         ({"asked": (*ASKED, "top=nuc")}, "names top, which is no node: they are left, right"),
         ({"asked": (*ASKED, "left=nuc")}, "one host for left"),
         ({"asked": ("combiner=",)}, "one host for combiner"),
-        ({"sources": ("left", "sink")}, "takes sink for the node"),
         ({"host": "pi"}, "--host pi runs nothing: the hosts are cam-pi, nuc, desk"),
         ({"host": None}, "say which host this is with --host: cam-pi, nuc, desk"),
         ({"listen": None}, "the others reach nuc at"),

@@ -104,6 +104,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_wait = 0.1
         idle_timeout = 1
         start_timeout = 0
+        clock = "stamped"
         strict = true
         json = "report.json"
         keep = 3
@@ -141,6 +142,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_wait=0.1,
         idle_timeout=1.0,
         start_timeout=0.0,
+        clock="stamped",
         strict=True,
         json=Path("report.json"),
         keep=3,

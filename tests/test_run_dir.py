@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from protocol import subscribe
 from protocol.endpoint import MAX_IPC_PATH_BYTES
-from tests.processes import ROOT, Running, python
+from tests.pipeline import free_ports
+from tests.processes import PATIENCE_S, ROOT, Running, python
 from tests.shm import small_file_system
 
 SOURCES = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
@@ -94,6 +97,88 @@ def test_a_video_in_the_place_of_a_socket_survives(directory: Path, name: str) -
     directory.chmod(0o700)
     assert "is not a socket: it stays, name another address" in refused(directory)
     assert (directory / name).read_bytes() == b"the only copy"
+
+
+def test_a_file_in_the_place_of_a_lock_survives(directory: Path) -> None:
+    (directory / "pairs.lock").write_text("not a lock")
+    directory.chmod(0o700)
+    assert "is not a lock: it stays, name another address" in refused(directory)
+    assert (directory / "pairs.lock").read_text() == "not a lock"
+
+
+def test_a_disk_that_fills_while_a_pipeline_runs(directory: Path) -> None:
+    with (
+        small_file_system(256 * 1024) as disk,
+        launch(directory / "run", "--json", disk / "report.json") as running,
+    ):
+        running.wait_for(WHOLE)
+        with (disk / "film").open("wb", buffering=0) as film, contextlib.suppress(OSError):
+            while True:
+                film.write(bytes(4096))
+        assert running.stop() == 1
+        # What is shown is not lost with what can't be written.
+        assert any("The ledger balances" in line for line in running.stdout)
+        running.wait_for("^sink: cannot write the report to .*: No space left on device")
+        assert not any("Traceback" in line for line in running.stderr)
+
+
+def test_a_log_on_a_full_disk_stops_nothing(directory: Path) -> None:
+    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    report = directory / "report.json"
+    arguments = [*command, *SOURCES, "--json", str(report)]
+    to_nowhere = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *arguments]
+    with Running(to_nowhere) as running:
+        running.wait_for("nothing can be printed any more: No space left on device")
+        with subscribe(f"ipc://{directory}/run/pairs") as pairs:
+            assert [next(pairs).complete for _ in range(5)]
+        assert running.stop() == 0
+        assert json.loads(report.read_text())["ledger_balanced"]
+        assert not any("started again" in line or "Traceback" in line for line in running.stderr)
+
+
+def test_a_reader_that_stops_reading_does_not_stop_the_launcher(directory: Path) -> None:
+    reader, writer = os.pipe()
+    # Says more than a pipe holds.
+    chatter = "sh -c 'yes words | head -c 1000000 >&2; exec sleep 1000'"
+    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--sink", chatter)
+    try:
+        launcher = subprocess.Popen([*command, *SOURCES], stderr=writer, start_new_session=True)
+        # Its socket is there as soon as the combiner works.
+        while not (directory / "run/pairs").exists():
+            assert launcher.poll() is None
+        launcher.send_signal(signal.SIGTERM)
+        assert launcher.wait(PATIENCE_S) in (0, 1)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("flag", ["--strict", "--json=r.json", "--keep=3"])
+@pytest.mark.parametrize("sink", ["--no-sink", "--sink=sleep 1"])
+def test_flags_that_would_do_nothing_are_refused(directory: Path, sink: str, flag: str) -> None:
+    assert "is for the consumer that prints" in refused(directory / "run", sink, flag)
+
+
+@pytest.mark.parametrize("name", ["sink", "combiner"])
+def test_no_source_is_called_like_another_node(directory: Path, name: str) -> None:
+    sentence = refused(directory / "run", f"{name}=synthetic://")
+    assert sentence == f"launch: {name} is another node: give the source another name"
+
+
+def test_a_port_that_somebody_has_is_named_with_its_holder(directory: Path) -> None:
+    port = free_ports(5)
+    listen = ("--listen", f"tcp://127.0.0.1:{port}")
+    with launch(directory / "first", *listen) as first:
+        first.wait_for(WHOLE, count=2)
+        combiner = first.pid_of("nodes.combiner")
+        sentence = refused(directory / "second", *listen)
+        assert f"tcp://127.0.0.1:{port + 1} is in use by process {combiner}: " in sentence
+        first.wait_for(WHOLE, count=2 + len(first.stdout))
+        assert first.stop() == 0
+        assert not any("dropped" in line and "backpressure" in line for line in first.stdout)
+    assert "cannot listen on tcp://192.0.2.1:7401" in refused(
+        directory / "run", "--listen", "tcp://192.0.2.1:7400", "--insecure"
+    )
 
 
 def test_a_socket_and_a_ring_of_the_dead_are_no_hindrance(directory: Path) -> None:

@@ -150,9 +150,11 @@ def test_a_consumer_of_ones_own_is_a_node_like_any_other(directory: Path) -> Non
 
 
 def test_a_consumer_that_cannot_be_run_is_said_to_be_so(directory: Path) -> None:
-    with launch(directory, "--sink", "no-such-command", "--restart", "sink=never") as running:
-        assert running.wait() == 1
-        running.wait_for("no-such-command: No such file or directory")
+    with launch(directory, "--sink", "no-such-command") as running:
+        assert running.wait() == 2
+        assert running.stderr == [
+            "launch: --sink no-such-command: there is no command no-such-command"
+        ]
 
 
 @pytest.mark.parametrize("nodes", range(1, 5))

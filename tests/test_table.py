@@ -150,7 +150,16 @@ def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
     options = Options(("0",), sink=command, listen="tcp://127.0.0.1:5555")
     sink = nodes_of(options)[-1]
     assert sink.command == ("python", "my model.py", "--from", "tcp://127.0.0.1:5555")
-    assert sink.environment == (("FRAMEPAIR_SUB", "tcp://127.0.0.1:5555"),)
+    assert dict(sink.environment) == {
+        "FRAMEPAIR_SUB": "tcp://127.0.0.1:5555",
+        "FRAMEPAIR_SYNC": "tcp://127.0.0.1:5557",
+    }
+    assert not sink.is_ours
+
+
+def test_a_consumer_whose_command_is_not_there_is_refused() -> None:
+    with pytest.raises(Refused, match="there is no command pyhton"):
+        nodes_of(Options(sink="pyhton model.py"))
 
 
 @pytest.mark.parametrize("command", ["", "  ", "python 'model.py"])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from nodes.launching.naming import COMBINER, SINK
 from nodes.runtime import Refused
 
-COMBINER, SINK = "combiner", "sink"
 EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 
 
@@ -58,9 +58,6 @@ def place(
 
 def _named(asked: Sequence[str], sources: Collection[str]) -> dict[str, str]:
     """Return the hosts as the user gave them, by node."""
-    for word in (COMBINER, SINK):
-        if word in sources:
-            raise Refused(f"[hosts] takes {word} for the node: give the source another name")
     named: dict[str, str] = {}
     for word in asked:
         node, _, host = word.partition("=")

@@ -138,7 +138,7 @@ class Pipeline:
     def _refused(self, process: Process, status: int) -> bool:
         """Tell whether a node of ours never worked, as it was asked for what can't be done."""
         first = self._restarts[process.node].count == 0
-        ours = process.node.patience_s is not None
+        ours = process.node.is_ours
         return status == EXIT_USAGE and ours and first and not process.is_ready
 
     def _goes_on_without(self, node: Node, status: int) -> bool:

@@ -11,7 +11,7 @@ from nodes.faults import language
 from nodes.faults.language import Fault
 from nodes.launching import hosts
 from nodes.launching.hosts import Placement
-from nodes.launching.naming import name_sources
+from nodes.launching.naming import COMBINER, SINK, name_sources
 from nodes.launching.options import Options
 from nodes.launching.restarts import POLICIES, Policy
 from nodes.runtime import Refused
@@ -39,10 +39,11 @@ class Plan:
 
 def plan(options: Options) -> Plan:
     """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
+    _refuse_contradictions(options)
     uris = name_sources(options.sources)
     payloads = _payloads(options.payload, list(uris))
     restarts = _restarts(options, list(uris))
-    faults = language.parse(options.fault, list(uris), (hosts.COMBINER, hosts.SINK))
+    faults = language.parse(options.fault, list(uris), (COMBINER, SINK))
     placement = hosts.place(
         options.hosts,
         list(uris),
@@ -58,17 +59,26 @@ def plan(options: Options) -> Plan:
     endpoints = endpoint.ipc_endpoints(run_dir, list(uris))
     if options.listen is not None and placement is not None:
         endpoints = _across_hosts(options.listen, placement, endpoints)
-    for address in (*endpoints.pull.values(), endpoints.pub):
+    for address in endpoints.listening():
         endpoint.ipc_path(address)
     _refuse_impossible(options, payloads, endpoints)
     shared = any(payload.kind == "shm" for payload in payloads.values())
     if placement is not None and shared and not options.no_sink:
-        shm_limits.refuse_elsewhere(hosts.SINK, placement.beside_combiner(hosts.SINK))
+        shm_limits.refuse_elsewhere(SINK, placement.beside_combiner(SINK))
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
-    needed = placement is None or placement.here(hosts.COMBINER)
+    needed = placement is None or placement.here(COMBINER)
     return Plan(uris, payloads, endpoints, run_dir if needed else None, restarts, faults, placement)
+
+
+def _refuse_contradictions(options: Options) -> None:
+    """Raise Refused for flags that would do nothing."""
+    if options.sink or options.no_sink:
+        flag = "--sink" if options.sink else "--no-sink"
+        for name in ("strict", "json", "keep"):
+            if getattr(options, name) and not options.plan:
+                raise Refused(f"--{name} is for the consumer that prints, which {flag} leaves out")
 
 
 def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpoints:
@@ -79,7 +89,7 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
 
 
 def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:
-    for address in (*endpoints.pull.values(), endpoints.pub):
+    for address in endpoints.listening():
         keys.refuse_open(options.keys, address, insecure=options.insecure)
     if options.clock == "corrected" and endpoints.sync is None:
         raise Refused("--clock corrected: on one machine there is one clock; it is for --listen")
@@ -112,7 +122,7 @@ def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
     """Return each node's policy; raises Refused for a word that is none, or a node that isn't there."""
     # What was lost of an offline run is lost: a new producer would begin its video again.
     default: Policy = "never" if options.pace == "max" else "on-failure"
-    policies = dict.fromkeys((*sources, hosts.COMBINER, hosts.SINK), default)
+    policies = dict.fromkeys((*sources, COMBINER, SINK), default)
     for word in options.restart:
         name, separator, asked = word.rpartition("=")
         policy = next((policy for policy in POLICIES if policy == asked), None)

@@ -11,9 +11,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from nodes.health import DESCRIPTOR_VARIABLE
+from nodes.launching.say import pass_on
 from nodes.launching.signal_queue import SignalQueue
 from nodes.launching.table import Node
+from protocol.heartbeat import DESCRIPTOR_VARIABLE
 
 # Other programs don't look after the launcher; this has the kernel do it.
 LEASH = (sys.executable, "-P", "-m", "nodes.launching.leash")
@@ -102,9 +103,7 @@ class Process:
 
     def _read_errors(self) -> None:
         chunk = self._read(self._errors)
-        with contextlib.suppress(OSError):
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.buffer.flush()
+        pass_on(chunk)
         *lines, rest = (self._rest + chunk).split(b"\n")
         self._last.extend(line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines)
         self._rest = rest[:MAX_LINE_BYTES]
@@ -141,5 +140,5 @@ class Process:
 
 
 def _command(node: Node, *, again: bool) -> tuple[str, ...]:
-    leash = () if node.patience_s is not None else LEASH
+    leash = () if node.is_ours else LEASH
     return (*leash, *node.command, *(node.again if again else node.first))

@@ -53,9 +53,7 @@ class Processes:
     def working(self) -> list[Process]:
         """Return the processes that work, as far as they say."""
         processes = self._processes.values()
-        return [
-            process for process in processes if process.is_ready or process.node.patience_s is None
-        ]
+        return [process for process in processes if process.is_ready or not process.node.is_ours]
 
     def silent(self, timeout_s: float) -> list[Process]:
         """Return the processes that have not said for longer than they may that their work goes on."""
@@ -87,7 +85,7 @@ class Processes:
 def _due_s(process: Process, timeout_s: float) -> float:
     """Return when ``process`` has been silent for too long."""
     patience_s = process.node.patience_s
-    if patience_s is None:
+    if not (process.node.is_ours or process.is_ready):
         return float("inf")
     starting_s = 0.0 if process.is_ready else START_S
     return process.heard_s + timeout_s + patience_s + starting_s

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nodes.faults.language import OF_PRODUCERS
-from nodes.launching import hosts
+from nodes.launching.naming import COMBINER, SINK
 from nodes.launching.options import Options
 from nodes.launching.plan import Plan, reachable
 from nodes.launching.restarts import Policy
@@ -21,6 +22,8 @@ from protocol.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 STARTUP_S = 1
 # What a producer may take to open its source and to read from it, unless told otherwise.
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
+# A consumer gives a sign of work whenever it asks for a pair, and may work on one for long.
+CONSUMER_PATIENCE_S = 20.0
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 
 Kind = Literal["producer", "combiner", "sink"]
@@ -38,8 +41,10 @@ class Node:
     first: tuple[str, ...] = ()
     again: tuple[str, ...] = ()
     """What is added to the command when it is started first, and when it is started again."""
-    patience_s: float | None = 0.0
-    """For how long its work may take without a sign of it; None: it gives none."""
+    patience_s: float = 0.0
+    """For how long its work may take without a sign of it, beside what any node may."""
+    is_ours: bool = True
+    """Another program need not give signs of its work; only once it has given one they are waited for."""
 
     def shell_line(self) -> str:
         """Return the command as one pastes it into a shell."""
@@ -70,9 +75,9 @@ def table(
     nodes = [
         _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
     ]
-    if plan.here(hosts.COMBINER):
+    if plan.here(COMBINER):
         nodes.append(_combiner(options, plan, python))
-    if not options.no_sink and plan.here(hosts.SINK):
+    if not options.no_sink and plan.here(SINK):
         nodes.append(
             _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
         )
@@ -92,6 +97,7 @@ def _producer(
         pace=options.pace,
         window=options.window,
         loop=options.loop,
+        returns=plan.restarts[name] == "always",
         wait=options.wait,
         payload=None if plan.payloads[name].kind == "raw" else plan.payloads[name],
         history=options.history,
@@ -113,9 +119,13 @@ def _producer(
         first=_faults(options, name),
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
-        patience_s=(options.open_timeout or OPEN_TIMEOUT_S)
-        + (options.read_timeout or READ_TIMEOUT_S),
+        patience_s=0.0 if uri.startswith("synthetic:") else _blocking_s(options),
     )
+
+
+def _blocking_s(options: Options) -> float:
+    """Return how long a producer may wait for what is not in its hands."""
+    return (options.open_timeout or OPEN_TIMEOUT_S) + (options.read_timeout or READ_TIMEOUT_S)
 
 
 def _faults(options: Options, name: str) -> tuple[str, ...]:
@@ -143,7 +153,7 @@ def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     )
     arguments = [word for pull in pulls for word in pull]
     command = (*python, "-m", "nodes.combiner", *arguments, *flags)
-    return Node("combiner", "combiner", command, restart=plan.restarts[hosts.COMBINER])
+    return Node("combiner", "combiner", command, restart=plan.restarts[COMBINER])
 
 
 def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
@@ -159,7 +169,7 @@ def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
         shm_dir=shm_dir,
     )
     command = (*python, "-m", "nodes.sink", *flags)
-    return Node("sink", "sink", command, restart=plan.restarts[hosts.SINK])
+    return Node("sink", "sink", command, restart=plan.restarts[SINK])
 
 
 def _consumer(command: str, options: Options, plan: Plan) -> Node:
@@ -171,13 +181,18 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
         raise Refused(f"--sink {command}: {error}") from None
     if not words:
         raise Refused("--sink needs a command, such as --sink 'python model.py'")
+    if shutil.which(words[0]) is None:
+        raise Refused(f"--sink {command}: there is no command {words[0]}")
     told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
     if options.keys:
         told[KEYS_VARIABLE] = str(options.keys.absolute())
     if options.insecure:
         told[INSECURE_VARIABLE] = "1"
     environment = tuple(told.items())
-    return Node("sink", "sink", words, environment, plan.restarts[hosts.SINK], patience_s=None)
+    policy = plan.restarts[SINK]
+    return Node(
+        "sink", "sink", words, environment, policy, patience_s=CONSUMER_PATIENCE_S, is_ours=False
+    )
 
 
 def _clock(plan: Plan, address: str) -> str | None:

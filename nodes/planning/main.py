@@ -51,8 +51,12 @@ def main() -> int:
     except (CycloptsError, EndpointError, Refused, SourceError) as error:
         print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_USAGE
-    if options.json:
-        options.json.write_text(json.dumps(asdict(needs), indent=2) + "\n")
+    try:
+        if options.json:
+            options.json.write_text(json.dumps(asdict(needs), indent=2) + "\n")
+    except OSError as error:
+        print(f"launch: cannot write {options.json}: {error.strerror}", file=sys.stderr)
+        return EXIT_USAGE
     _show(needs, Console(highlight=False))
     return EXIT_USAGE if needs.refusals else 0
 
@@ -70,10 +74,15 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     processes = {
         f"producer {source.name}": bounds.producer_bytes(source, limits) for source in sources
     }
+    consumer = (
+        "your consumer, with nothing else in it" if options.sink or options.no_sink else "sink"
+    )
     processes |= {
         "combiner": bounds.combiner_bytes(sources, limits),
-        "sink": bounds.sink_bytes(sources, limits),
+        consumer: bounds.sink_bytes(sources, limits),
     }
+    if plan.endpoints.sync:
+        links |= {"time": (plan.endpoints.sync, 0.0)}
     directory = options.shm_dir or shared_ring.default_directory()
     return Needs(
         links=links | {"pairs": (plan.endpoints.pub, whole)},

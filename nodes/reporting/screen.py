@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -10,6 +16,8 @@ from protocol.clip import Pair
 
 # Wide enough that no table is squeezed into a pipe or a file as it would be into 80 columns.
 PIPED_WIDTH = 200
+
+log = logging.getLogger(__name__)
 
 
 class Screen:
@@ -29,8 +37,24 @@ class Screen:
         if self._progress:
             self._progress.stop()
 
+    @contextlib.contextmanager
+    def printing(self) -> Iterator[None]:
+        """Go on measuring if what is printed meanwhile can't be, because a disk is full, say."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            log.error("nothing can be printed any more: %s", error.strerror)
+            # What is left in buffers would fail again at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
     def show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
         """Print the line of ``pair``, below the names of its columns if it is the first."""
+        with self.printing():
+            self._show(pair, interval_ns, waits_ms)
+
+    def _show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
         if self._layout is None or self._layout.sources != tuple(pair):
             self._layout = Layout(pair)
             self.console.print(self._layout.heading(), soft_wrap=True)
