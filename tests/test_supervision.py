@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nodes.launching.restarts import FIRST_PAUSE_S, MAX_A_MINUTE
 from protocol import Pair, subscribe
 from tests.pipeline import checked
 from tests.processes import ROOT, Running, python, wait_for_exit
@@ -124,6 +125,41 @@ def test_a_stop_while_a_node_waits_for_its_restart(directory: Path) -> None:
         assert running.stop() == 0
         assert len(running.stdout) == len(NAMES) * 2 - 1
         assert nothing_is_left(running, directory)
+
+
+# The launcher, but for its patience: a hundredth of it.
+HASTY = """
+import sys
+import launch
+from nodes.launching import restarts
+restarts.FIRST_PAUSE_S /= 100
+sys.exit(launch.main())
+"""
+CRASHES = """
+from protocol import subscribe
+for pair in subscribe():
+    raise RuntimeError("out of luck")
+"""
+
+
+def test_a_consumer_that_crashes_at_each_pair_gets_longer_and_longer_pauses(
+    directory: Path,
+) -> None:
+    (directory / "model.py").write_text(CRASHES)
+    sink = ("--sink", f"{sys.executable} {directory}/model.py")
+    sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
+    run = ("--run-dir", directory / "run", "--window", "0.2")
+    with Running(python("-c", HASTY, *map(str, run), *sink, *sources)) as running:
+        assert running.wait(60) == 1
+        said = [line for line in running.stderr if line.startswith("launch: sink ended")]
+        pauses_s = [float(line.split()[-2]) for line in said[:-1]]
+        # As patience is a hundredth here: half a second first, then 1, 2, 4 and 8.
+        assert pauses_s == [FIRST_PAUSE_S / 100 * 2**i for i in range(MAX_A_MINUTE)]
+        assert FIRST_PAUSE_S * 2 ** (MAX_A_MINUTE - 1) == 8
+        assert "ended with exit status 1: for the 6th time in a minute" in said[-1]
+        assert running.stderr[-1] == f"launch: restarts: sink {MAX_A_MINUTE}"
+        assert "launch:   RuntimeError: out of luck" in running.stderr
+        assert running.session() == []
 
 
 CONSUMER = """
