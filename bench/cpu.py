@@ -18,7 +18,7 @@ from bench.pair.design import FPS
 from bench.pair.measure import WARM_UP_WINDOWS, measure
 from bench.tables import Section
 from nodes import runtime
-from nodes.schedule import PacedStamps
+from nodes.producing.schedule import PacedStamps
 from protocol import clock
 
 # What cameras and telephones record, and what cameras send over USB.

@@ -12,11 +12,11 @@ import zmq
 from cyclopts import Parameter
 
 from nodes import runtime
+from nodes.combining.inbox import Inbox, receiving
+from nodes.combining.intake import Clock, FrameArrival, Intake
+from nodes.combining.publisher import Publisher
+from nodes.combining.time_server import TimeServer, telling_time
 from nodes.health import Health, from_environment
-from nodes.inbox import Inbox, receiving
-from nodes.intake import Clock, FrameArrival, Intake
-from nodes.publisher import Publisher
-from nodes.time_server import TimeServer, telling_time
 from nodes.window import Rules, Windows
 from protocol import clock, endpoint, header, keys, socket
 from protocol.frame import EndReason

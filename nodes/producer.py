@@ -19,9 +19,9 @@ from nodes.capture import Capture
 from nodes.faults.language import of_source
 from nodes.faults.producing import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from nodes.health import Health, from_environment
-from nodes.link import Link, linked
-from nodes.outbox import Outbox
-from nodes.schedule import Playback, Stamp, Stamps, stamps_for
+from nodes.producing.link import Link, linked
+from nodes.producing.outbox import Outbox
+from nodes.producing.schedule import Playback, Stamp, Stamps, stamps_for
 from nodes.sources.reopen import open_source
 from nodes.sources.source import Format, FrameLost, SourceError
 from protocol import clock, header, keys, payload, shared_ring, socket

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from statistics import median
 
-from nodes.in_flight import MAX_AGE_S, MAX_SENT, PROBE_S, SILENCE_S, InFlight
+from nodes.producing.in_flight import MAX_AGE_S, MAX_SENT, PROBE_S, SILENCE_S, InFlight
 from protocol.sync import Pong
 from protocol.sync_client import Answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import signal
 
-from nodes.rivals import QUIET_NS, Rivals
+from nodes.combining.rivals import QUIET_NS, Rivals
 from protocol import subscribe
 from protocol.frame import SourceEnd
 from tests.feed import MS, frame

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from nodes.producing.schedule import PacedStamps
 from nodes.runtime import Stop
-from nodes.schedule import PacedStamps
 
 PERIOD_NS = 40_000_000
 START_NS = 1_000_000_000
@@ -29,7 +29,7 @@ class Clock(Stop):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("nodes.schedule.clock.now_ns", clock.now_ns)
+    monkeypatch.setattr("nodes.producing.schedule.clock.now_ns", clock.now_ns)
     return clock
 
 

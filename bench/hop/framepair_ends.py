@@ -9,9 +9,9 @@ import zmq
 
 from bench.hop.way import IN_FLIGHT, Place
 from nodes import runtime
-from nodes.intake import FrameArrival, parse
-from nodes.outbox import Outbox
-from nodes.schedule import Stamp
+from nodes.combining.intake import FrameArrival, parse
+from nodes.producing.outbox import Outbox
+from nodes.producing.schedule import Stamp
 from nodes.sources.source import Format
 from protocol import clock, socket
 from protocol.payload import Packed

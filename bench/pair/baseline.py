@@ -12,7 +12,7 @@ import numpy as np
 from bench.frames import Frame, Shape
 from bench.pair.design import FPS, WINDOW_NS, Running, Setup
 from nodes import runtime
-from nodes.schedule import PacedStamps
+from nodes.producing.schedule import PacedStamps
 from nodes.sources.source import Format
 from nodes.sources.synthetic import Synthetic
 from protocol import clock

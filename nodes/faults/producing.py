@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from nodes.capture import Capture
 from nodes.faults.language import Fault
-from nodes.outbox import Outbox
+from nodes.producing.outbox import Outbox
+from nodes.producing.schedule import Stamp, Stamps
 from nodes.runtime import Stop, log
-from nodes.schedule import Stamp, Stamps
 from nodes.sources.source import Format
 from protocol import clock
 from protocol.payload import Packed

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import zmq
 
-from nodes.in_flight import InFlight
+from nodes.producing.in_flight import InFlight
 from protocol.keys import ClientKeys
 from protocol.sync import Offset, Steering
 from protocol.sync_client import SyncClient

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import zmq
 
-from nodes.inbox import Inbox
-from nodes.rivals import Rivals
+from nodes.combining.inbox import Inbox
+from nodes.combining.rivals import Rivals
 from nodes.seldom import Seldom
 from protocol import frame
 from protocol.frame import FrameHeader, Pace, SourceEnd

@@ -7,9 +7,9 @@ import time
 
 import zmq
 
-from nodes.link import Link
+from nodes.producing.link import Link
+from nodes.producing.schedule import Stamp
 from nodes.runtime import Stop
-from nodes.schedule import Stamp
 from nodes.seldom import Seldom
 from nodes.sources.source import Format, FrameLost
 from protocol import clock
