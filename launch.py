@@ -15,6 +15,7 @@ from nodes.launching.say import say
 from nodes.launching.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
+    from nodes.launching.guarded import Guard
     from nodes.launching.options import Options
     from nodes.launching.plan import Plan
 
@@ -51,10 +52,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
+    """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
+    from nodes.launching import ports, run_dir
+    from nodes.launching.guarded import Guard
+    from nodes.launching.naming import COMBINER
+    from nodes.launching.remains import Remains
+
+    if plan.here(COMBINER):
+        ports.refuse_taken(plan.endpoints.listening())
+    holding = run_dir.held(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
+    with holding as (lock, made):
+        remains = Remains(
+            addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
+            made=str(plan.run_dir) if made else None,
+            shared=any(payload.kind == "shm" for payload in plan.payloads.values()),
+            shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
+        )
+        try:
+            with Guard(remains, lock) as guard:
+                return run_nodes(options, plan, signals, guard)
+        finally:
+            remains.clear()
+
+
+def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from nodes.dying import LAUNCHER_VARIABLE
-    from nodes.launching import ports, run_dir, table
-    from nodes.launching.naming import COMBINER
+    from nodes.launching import table
     from nodes.launching.pipeline import Pipeline
     from nodes.launching.processes import Processes
     from nodes.runtime import LOG_LEVEL_VARIABLE
@@ -66,27 +90,20 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
     offline = options.pace == "max"
-    if plan.here(COMBINER):
-        ports.refuse_taken(plan.endpoints.listening())
-    with run_dir.held(plan.run_dir, plan.endpoints) if plan.run_dir else contextlib.nullcontext():
-        now_ns = clock.now_ns()
-        until_ns = table.until_ns(options, now_ns)
-        settle_s = SETTLE_OFFLINE_S if offline else SETTLE_S
-        pipeline = Pipeline(
-            Processes(environment, signals),
-            signals,
-            settle_s=settle_s,
-            health_timeout_s=options.health_timeout,
-            verbose=options.verbose,
-            faults=plan.faults,
-        )
-        if until_ns is not None and not offline:
-            pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
-        try:
-            return pipeline.run(table.table(options, plan, until_ns, python=(sys.executable, "-P")))
-        finally:
-            if any(payload.kind == "shm" for payload in plan.payloads.values()):
-                run_dir.clear_shared_memory(options.shm_dir)
+    now_ns = clock.now_ns()
+    until_ns = table.until_ns(options, now_ns)
+    settle_s = SETTLE_OFFLINE_S if offline else SETTLE_S
+    pipeline = Pipeline(
+        Processes(environment, signals, guard),
+        signals,
+        settle_s=settle_s,
+        health_timeout_s=options.health_timeout,
+        verbose=options.verbose,
+        faults=plan.faults,
+    )
+    if until_ns is not None and not offline:
+        pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
+    return pipeline.run(table.table(options, plan, until_ns, python=(sys.executable, "-P")))
 
 
 def make_keys(directory: Path) -> int:
@@ -104,7 +121,7 @@ def show_needs(arguments: Sequence[str] | None) -> int:
     """Print what the pipeline will take; start nothing."""
     import subprocess
 
-    from nodes.launching.processes import python_path
+    from nodes.launching.python_path import python_path
 
     # Another process: to look at videos takes what a launcher should not have to load.
     command = (sys.executable, "-P", "-m", "nodes.planning.main")

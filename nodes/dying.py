@@ -13,7 +13,8 @@ PR_SET_PDEATHSIG = 1
 
 def die_with_launcher() -> None:
     """Have the kernel send SIGTERM when the launcher is gone, if a launcher started this process."""
-    launcher = os.environ.get(LAUNCHER_VARIABLE)
+    # What this process starts or becomes has another parent, or is no node.
+    launcher = os.environ.pop(LAUNCHER_VARIABLE, None)
     if launcher is None:
         return
     if sys.platform == "linux":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import select
@@ -18,13 +19,17 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 # Far beyond what anything takes on a busy machine: reached only by what hangs.
 PATIENCE_S = 30.0
+MARK_VARIABLE = "FRAMEPAIR_TEST_PROCESS"
 
 
 class Running:
     """A command with its own session, so that whatever it starts can be found again, and its output.
 
-    As a context manager it kills what is left of the session at the end.
+    What begins a session of its own is found by a variable in its environment. As a context manager it kills
+    what is left at the end.
     """
+
+    _counter = itertools.count()
 
     def __init__(
         self,
@@ -33,9 +38,16 @@ class Running:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
+        mark = f"{os.getpid()}-{next(self._counter)}"
+        self._mark = f"{MARK_VARIABLE}={mark}".encode()
         self.process = subprocess.Popen(
             [str(word) for word in command],
-            env={**os.environ, "PYTHONPATH": python_path(), **(env or {})},
+            env={
+                **os.environ,
+                "PYTHONPATH": python_path(),
+                MARK_VARIABLE: mark,
+                **(env or {}),
+            },
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -60,9 +72,10 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pid in self.session():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while pids := self.processes():
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE_S)
         for thread in self._readers:
             thread.join(PATIENCE_S)
@@ -117,13 +130,27 @@ class Running:
             thread.join(max(0.0, deadline_s - time.monotonic()))
             if thread.is_alive():
                 # A process that it started and left behind still has its output.
-                raise AssertionError(self._described(f"ended, but left {self.session()} behind"))
+                raise AssertionError(self._described(f"ended, but left {self.processes()} behind"))
         return code
 
     def session(self) -> list[int]:
+        """Return the pids of the process and of what it started that still run, but for other sessions."""
+        return [pid for pid in _pids() if _session(pid) == self.process.pid]
+
+    def processes(self) -> list[int]:
         """Return the pids of the process and of all that it started, directly or not, and that still run."""
-        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-        return [pid for pid in pids if _session(pid) == self.process.pid]
+        sessions = [(pid, _session(pid)) for pid in _pids()]
+        return [
+            pid
+            for pid, session in sessions
+            if session == self.process.pid or (session is not None and self._mark in _environ(pid))
+        ]
+
+    def guard(self) -> int:
+        """Return the pid of the launcher's guard, once there is one."""
+        while not (pids := [p for p in self.processes() if "nodes.launching.guard" in _command(p)]):
+            assert self.process.poll() is None, self._described("has no guard")
+        return pids[0]
 
     def pid_of(self, *words: str) -> int:
         """Return the pid of the session's one process whose command line has all ``words``."""
@@ -132,9 +159,9 @@ class Running:
         return pids[0]
 
     def wait_until_gone(self, timeout_s: float = PATIENCE_S) -> None:
-        """Wait until nothing of the session runs; raises AssertionError naming what still does."""
+        """Wait until nothing that it started runs; raises AssertionError naming what still does."""
         deadline_s = time.monotonic() + timeout_s
-        while left := self.session():
+        while left := self.processes():
             if not wait_for_exit(left[0], deadline_s - time.monotonic()):
                 raise AssertionError(self._described(f"left {[_command(pid) for pid in left]}"))
 
@@ -181,6 +208,17 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
         return bool(select.select([descriptor], [], [], max(0.0, timeout_s))[0])
     finally:
         os.close(descriptor)
+
+
+def _pids() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _environ(pid: int) -> list[bytes]:
+    """Return the environment that a process was started with, nothing if it has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return []
 
 
 def _session(pid: int) -> int | None:

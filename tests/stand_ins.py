@@ -84,4 +84,4 @@ def stopped(running: Running) -> list[str]:
 
 
 def nothing_is_left(running: Running, directory: Path) -> bool:
-    return running.session() == [] and list(directory.iterdir()) == []
+    return running.processes() == [] and list(directory.iterdir()) == []

@@ -61,7 +61,7 @@ def run(directory: Path, *arguments: str, until: str, pairs_after: int = 3) -> O
             taken.append(next(stream))
         pairs.close()
         assert running.stop() == 0
-        assert running.session() == []
+        assert running.processes() == []
     report = json.loads((directory / "report.json").read_text())
     assert report["ledger_balanced"]
     return Outcome(taken, report, running)

@@ -162,5 +162,5 @@ def test_launchers_of_several_hosts_make_one_pipeline(
         assert hosts["desk"].stop() == 0
         assert "The ledger balances" in hosts["desk"].stdout[-1]
         for running in (*hosts.values(), again):
-            assert running.session() == []
+            assert running.processes() == []
             assert not any("ended with" in line for line in running.stderr)

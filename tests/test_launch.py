@@ -231,7 +231,7 @@ def test_a_killed_launcher_takes_its_nodes_with_it(directory: Path) -> None:
         running.process.kill()
         running.wait_until_gone()
         assert sorted(stopped(running)) == sorted(NAMES)
-        assert list((directory / "run").iterdir()) == []
+        assert list(directory.iterdir()) == []
 
 
 def test_a_node_that_cannot_be_started_ends_everything(directory: Path) -> None:

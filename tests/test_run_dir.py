@@ -52,7 +52,7 @@ def refused(run_dir: Path, *arguments: str | Path) -> str:
     with launch(run_dir, *arguments) as running:
         assert running.wait() == 2
         assert running.stdout == []
-        assert running.session() == []
+        assert running.processes() == []
         assert running.stderr != []
         assert not any("Traceback" in line for line in running.stderr)
         return running.stderr[0]
@@ -192,8 +192,10 @@ def test_a_socket_and_a_ring_of_the_dead_are_no_hindrance(directory: Path) -> No
         with launch(directory, *shared) as running:
             running.wait_for(WHOLE)
             made = set(rings.iterdir())
-            for pid in running.session():
-                os.kill(pid, signal.SIGKILL)
+            everything = running.processes()
+            for number in (signal.SIGSTOP, signal.SIGKILL):
+                for pid in everything:
+                    os.kill(pid, number)
         assert len(made) == 2
         with launch(directory, *shared) as running:
             running.wait_for(WHOLE)

@@ -312,23 +312,14 @@ def test_what_a_killed_producer_leaves_goes_at_the_next_start(shm: Path) -> None
         assert rings(shm) == [alive]
 
 
-def test_nothing_survives_a_killed_launcher(directory: Path, shm: Path) -> None:
-    with launch(directory, *flags(shm)) as running:
-        running.wait_for(PAIR)
-        assert len(rings(shm)) == 2
-        running.process.kill()
-        running.wait_until_gone()
-    assert not shm.exists()
-
-
 def test_what_is_left_when_everything_is_killed_goes_at_the_next_start(
     directory: Path, shm: Path
 ) -> None:
     with launch(directory, *flags(shm)) as running:
         running.wait_for(PAIR)
-        for pid in running.session():
+        for pid in running.processes():
             os.kill(pid, signal.SIGSTOP)
-        for pid in running.session():
+        for pid in running.processes():
             os.kill(pid, signal.SIGKILL)
             wait_for_exit(pid, PATIENCE_S)
     stale = rings(shm)
@@ -367,7 +358,7 @@ def test_a_ring_that_does_not_fit_ends_everything_at_the_start(directory: Path) 
             assert sentence.startswith("producer: left: a ring of 14.1 MiB is needed and ")
             assert f"{small}/rings has 1.0 MiB free: choose a smaller --history" in sentence
             assert "shm_size" in sentence
-            assert running.session() == []
+            assert running.processes() == []
         assert list(small.iterdir()) == []
         by_hand = ("--name", "left", "--source", LEFT, "--push", f"ipc://{directory}/x")
         with Running(python("-m", "nodes.producer", *by_hand, *asked)) as running:

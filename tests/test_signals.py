@@ -73,5 +73,5 @@ def test_a_signal_ends_everything_whenever_it_comes(
         MOMENTS[moment](running)
         assert running.stop(number, timeout_s=LIMIT_S) == 0
         assert not any("Traceback" in line or "ended with" in line for line in running.lines)
-        assert running.session() == []
+        assert running.processes() == []
     assert list(directory.iterdir()) == []

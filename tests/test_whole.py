@@ -38,7 +38,7 @@ def test_a_stop_ends_in_a_report_that_balances(directory: Path, number: signal.S
         running.wait_for(PAIR, count=2)
         assert running.stop(number) == 0
         assert "The ledger balances" in running.stdout[-1]
-        assert running.session() == []
+        assert running.processes() == []
     assert json.loads((directory / "report.json").read_text())["ledger_balanced"] is True
     assert [path.name for path in directory.iterdir()] == ["report.json"]
 
@@ -50,7 +50,7 @@ def test_files_play_to_their_end(directory: Path) -> None:
         assert running.wait() == 0
         running.wait_for("cut short by the end of the stream")
         assert "The ledger balances" in running.stdout[-1]
-        assert running.session() == []
+        assert running.processes() == []
         assert not (directory / "run").exists()
 
 
@@ -70,7 +70,7 @@ def test_a_duration_ends_by_itself(directory: Path) -> None:
     with launch(directory, *SMALL, "--duration", "1", "--window", "0.5") as running:
         assert running.wait() == 0
         assert "The ledger balances" in running.stdout[-1]
-        assert running.session() == []
+        assert running.processes() == []
 
 
 @pytest.mark.parametrize("bad", ["missing.mp4", "text.mp4", "nonsense://x"])
@@ -82,7 +82,7 @@ def test_a_source_that_cannot_be_read_ends_everything(directory: Path, bad: str)
         sentences = running.stderr
         assert len(sentences) == 1
         assert sentences[0].startswith("producer: ")
-        assert running.session() == []
+        assert running.processes() == []
         assert not (directory / "run").exists()
 
 
@@ -90,8 +90,8 @@ def test_nothing_survives_a_killed_launcher(directory: Path) -> None:
     with launch(directory, *SMALL, "--window", "0.5") as running:
         running.wait_for(PAIR)
         running.process.kill()
-        running.wait_until_gone()
-        assert list((directory / "run").iterdir()) == []
+        running.wait_until_gone(2)
+    assert list(directory.iterdir()) == []
 
 
 def test_a_producer_that_is_killed_leaves_the_others_going(directory: Path) -> None:
@@ -134,4 +134,4 @@ def test_a_reader_that_has_seen_enough_ends_it_cleanly(directory: Path) -> None:
     ) as running:
         assert running.wait() == 0
         assert not any("Traceback" in line or "launch:" in line for line in running.stderr)
-        assert running.session() == []
+        assert running.processes() == []

@@ -32,6 +32,8 @@ Arrival = FrameArrival | SourceEnd
 # Whose clock a source's times are of: this machine's; another's, which the producer compares with this one's;
 # another's that is to be believed.
 Clock = Literal["ours", "compared", "theirs"]
+# A producer that begins may take so long to find the combiner's clock.
+UNKNOWN_NS = 3_000_000_000
 
 
 def parse(
@@ -87,6 +89,7 @@ class Intake:
         self._overflowed = overflowed
         self._clocks = clocks or {}
         self._rivals = Rivals()
+        self._unknown_since_ns: dict[str, int] = {}
         self._heads: dict[str, FrameArrival] = {}
         self._ended: set[str] = set()
         self._seldom = Seldom(log)
@@ -138,7 +141,7 @@ class Intake:
             if self._is_rival(arrival, message.received_ns):
                 continue
             if clock == "compared" and isinstance(arrival, FrameArrival):
-                self._warn_of_unknown(arrival.header)
+                self._warn_of_unknown(arrival.header, message.received_ns)
             return arrival
         return None
 
@@ -154,8 +157,13 @@ class Intake:
         )
         return True
 
-    def _warn_of_unknown(self, header: FrameHeader) -> None:
-        if header.offset_ns is None:
+    def _warn_of_unknown(self, header: FrameHeader, received_ns: int) -> None:
+        """Warn if a producer has not said for long how far its clock is from this one."""
+        if header.offset_ns is not None:
+            self._unknown_since_ns.pop(header.source, None)
+            return
+        since_ns = self._unknown_since_ns.setdefault(header.source, received_ns)
+        if received_ns - since_ns > UNKNOWN_NS:
             self._seldom.warn(
                 f"clock of {header.source}",
                 f"{header.source}: its producer does not say how far its clock is from this one (--sync):"

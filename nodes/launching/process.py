@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
+from nodes.launching import groups
 from nodes.launching.say import pass_on
 from nodes.launching.signal_queue import SignalQueue
 from nodes.launching.table import Node
@@ -23,6 +24,9 @@ CHUNK_BYTES = 65536
 MAX_LINE_BYTES = 2000
 # How long the kernel may take to end a process that was killed.
 KILL_S = 0.5
+# How long the children of a user's program have to stop once that has ended. The launcher does nothing else
+# meanwhile: no longer than a node may well be silent.
+FOLLOWERS_S = 0.3
 
 
 class Process:
@@ -79,11 +83,23 @@ class Process:
         rest = self._rest.decode(errors="replace")
         return [*self._last, rest][-LAST_LINES:] if rest else list(self._last)
 
-    def status(self) -> int | None:
-        """Return how it ended, as subprocess gives it; None while it runs."""
-        status = self._popen.poll()
-        if status is not None:
-            self._close()
+    def has_ended(self) -> bool:
+        """Tell whether it has ended; until it is waited for, its id and its group's can't be another's."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, flags) is not None
+
+    def end_followers(self) -> None:
+        """End what it started and left: asked first, killed if it takes its time. It has ended itself."""
+        group = (self.pid,)
+        if groups.members(group):
+            groups.ask_followers(group)
+            groups.still_there(group, FOLLOWERS_S)
+        groups.send(signal.SIGKILL, group)
+
+    def status(self) -> int:
+        """Return how it ended, as subprocess gives it, once it has."""
+        status = self._popen.wait()
+        self._close()
         return status
 
     def terminate(self) -> None:
@@ -92,8 +108,7 @@ class Process:
 
     def kill(self) -> None:
         """Kill it and all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
+        groups.send(signal.SIGKILL, (self.pid,))
 
     def wait_killed(self) -> None:
         """Wait for the end of a process that was killed, but not for long."""

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
+from nodes.launching.guarded import Guard
 from nodes.launching.process import Process
+from nodes.launching.python_path import python_path
 from nodes.launching.signal_queue import SignalQueue
 from nodes.launching.table import Kind, Node
 
-# Where launch.py is, and with it the packages nodes and protocol.
-ROOT = Path(__file__).resolve().parents[2]
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0
 
 
 class Processes:
-    """Every node that runs, with its process; ``environment`` is what all of them get besides ours."""
+    """Every node that runs, with its process; ``environment`` is what all of them get besides ours.
 
-    def __init__(self, environment: Mapping[str, str], signals: SignalQueue) -> None:
+    ``guard`` is kept informed: it ends them if the launcher is killed.
+    """
+
+    def __init__(self, environment: Mapping[str, str], signals: SignalQueue, guard: Guard) -> None:
         self._environment = {**os.environ, **environment, **python_path()}
         self._signals = signals
+        self._guard = guard
         self._processes: dict[Node, Process] = {}
 
     def __bool__(self) -> bool:
@@ -32,6 +34,7 @@ class Processes:
     def start(self, node: Node, *, again: bool) -> Process:
         """Start ``node``, that has run before or not; raises OSError or ValueError if that can't be done."""
         process = Process(node, self._environment, self._signals, again=again)
+        self._guard.began(process.pid)
         self._processes[node] = process
         return process
 
@@ -41,14 +44,16 @@ class Processes:
 
     def reap(self) -> list[tuple[Process, int]]:
         """Return the processes that ended since the last call, with their status as subprocess gives it."""
-        ended = [
-            (process, status)
-            for process in self._processes.values()
-            if (status := process.status()) is not None
-        ]
-        for process, _ in ended:
-            del self._processes[process.node]
-        return ended
+        ended = [process for process in self._processes.values() if process.has_ended()]
+        return [(process, self._bury(process)) for process in ended]
+
+    def _bury(self, process: Process) -> int:
+        """Return how ``process`` has ended, and see to it that nothing of it is left."""
+        del self._processes[process.node]
+        process.end_followers()
+        # Before it is waited for: after that its id may be that of a process which the guard should not kill.
+        self._guard.ended(process.pid)
+        return process.status()
 
     def working(self) -> list[Process]:
         """Return the processes that work, as far as they say."""
@@ -78,6 +83,7 @@ class Processes:
         processes = [self._processes.pop(node) for node in doomed]
         for process in processes:
             process.kill()
+            self._guard.ended(process.pid)
         for process in processes:
             process.wait_killed()
 
@@ -89,11 +95,3 @@ def _due_s(process: Process, timeout_s: float) -> float:
         return float("inf")
     starting_s = 0.0 if process.is_ready else START_S
     return process.heard_s + timeout_s + patience_s + starting_s
-
-
-def python_path() -> dict[str, str]:
-    """Return what has the nodes found in this directory if they aren't installed, wherever one is."""
-    if str(ROOT) in sys.path[1:]:
-        return {}
-    inherited = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{ROOT}{os.pathsep}{inherited}" if inherited else str(ROOT)}
