@@ -125,6 +125,7 @@ def pair_of(second: int, count: int = 25, **fields: Any) -> Pair:
         end_ns=end_ns,
         ready_ns=end_ns + MS,
         lag_ns=41 * MS if count else 0,
+        lag_uncertainty_ns=0,
         complete=True,
         partial=False,
         values=lambda: [clip],
@@ -205,3 +206,11 @@ def test_the_rate_of_capture_is_not_measured_across_two_runs() -> None:
 
 def _fields(header: FrameHeader) -> dict[str, Any]:
     return {name: getattr(header, name) for name in FrameHeader.__slots__}
+
+
+def test_how_wrong_a_lag_may_be_is_told_from_not_knowing() -> None:
+    times = PairTimes()
+    for second, uncertainty_ns in enumerate([0, 2 * MS, 4 * MS, None]):
+        times.add(pair_of(second, lag_uncertainty_ns=uncertainty_ns))
+    assert times.uncertainty.count == 2
+    assert times.unknown == 1
