@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import tempfile
@@ -73,7 +74,10 @@ class Pipeline(contextlib.ExitStack):
 
 def free_ports(count: int) -> int:
     """Return the first of ``count`` ports in a row that nobody listens on."""
-    for first in range(20000, 60000, count + 7):
+    # Tests that run at the same time must not find the same ones.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    begin = 15000 + 2000 * (worker % 8)
+    for first in range(begin, begin + 2000 - count, count + 7):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + count):
                 stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))

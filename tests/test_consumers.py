@@ -39,8 +39,11 @@ def directory() -> Iterator[Path]:
 
 
 def impatient(directory: Path, *arguments: str | Path) -> Running:
-    options = ("--run-dir", directory / "run", "--window", "0.2", "--health-timeout", "3")
-    return Running([*python("-c", IMPATIENT), *map(str, options), *map(str, arguments), *SOURCES])
+    options = ("--run-dir", directory / "run", "--window", "0.2", "--verbose")
+    timeout = ("--health-timeout", "3")
+    return Running(
+        [*python("-c", IMPATIENT), *map(str, options), *timeout, *map(str, arguments), *SOURCES]
+    )
 
 
 def test_a_consumer_that_hangs_is_started_again(directory: Path) -> None:
@@ -57,6 +60,7 @@ def test_a_consumer_that_hangs_is_started_again(directory: Path) -> None:
 def test_a_program_that_gives_no_signs_is_left_alone(directory: Path) -> None:
     with impatient(directory, "--sink", "sh -c 'echo begun $$; exec sleep 1000'") as running:
         pid = int(running.wait_for(r"^begun (\d+)")[1])
+        running.wait_for("combiner INFO READY")
         os.kill(pid, signal.SIGSTOP)
         # One of ours that hangs is noticed later than this one would be.
         os.kill(running.pid_of("nodes.combiner"), signal.SIGSTOP)

@@ -36,8 +36,15 @@ def network() -> Iterator[Network]:
         yield network
 
 
-@pytest.mark.parametrize("where", ["sender", "switch"])
-@pytest.mark.parametrize("payload", ["raw", "jpeg"])
+@pytest.mark.parametrize(
+    ("payload", "where"),
+    [
+        ("raw", "switch"),
+        ("jpeg", "sender"),
+        pytest.param("raw", "sender", marks=pytest.mark.slow),
+        pytest.param("jpeg", "switch", marks=pytest.mark.slow),
+    ],
+)
 def test_lag_stays_under_a_second(
     network: Network, payload: str, where: str, tmp_path: Path
 ) -> None:
