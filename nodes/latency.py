@@ -137,7 +137,7 @@ class PairTimes:
         self.announce = Histogram()
         self.delivery = Histogram()
         self.unknown = 0
-        self.pairs = self.complete = self.partial = self.frames = 0
+        self.pairs = self.complete = self.partial = self.lacking = self.frames = 0
         self.offline = False
         self._first_start_ns = self._first_received_ns = 0
         self._newest_end_ns = self._newest_ready_ns = 0
@@ -188,3 +188,4 @@ class PairTimes:
         self.pairs += 1
         self.complete += pair.complete
         self.partial += pair.partial
+        self.lacking += not (pair.complete or pair.partial)

@@ -15,7 +15,7 @@ import zmq
 from cyclopts import Parameter
 
 from nodes import runtime, shm_limits
-from nodes.capture import Capture
+from nodes.capture import Capture, parse
 from nodes.faults.language import of_source
 from nodes.faults.producing import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from nodes.health import Health, from_environment
@@ -185,8 +185,17 @@ def _open(options: Options, stop: runtime.Stop) -> Capture:
             stopped=stop.is_set,
             wait=options.wait,
         )
-    except (SourceError, header.ProtocolError) as error:
+    except header.ProtocolError as error:
         raise runtime.Refused(str(error)) from None
+    except SourceError as error:
+        raise runtime.Refused(f"{error}{_hint(options)}") from None
+
+
+def _hint(options: Options) -> str:
+    uri = options.source or os.environ.get(SOURCE_VARIABLE, "")
+    with contextlib.suppress(SourceError):
+        return "; --wait keeps trying" if parse(uri).live else ""
+    return ""
 
 
 def _push(

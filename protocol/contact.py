@@ -46,7 +46,7 @@ class Contact:
                 self.close()
                 return
         if time.monotonic() > self._began_s + PATIENCE_S:
-            log.warning("%s; still trying", self._suspicion())
+            log.warning("%s Still trying.", self._suspicion())
             self.close()
 
     def close(self) -> None:

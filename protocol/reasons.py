@@ -24,7 +24,7 @@ MEANINGS = {
     FUTURE: "stamped later than it can have been captured",
     STARTUP: "captured before the first pair",
     FRAGMENTED: "the header of its pair had no room for it",
-    COMBINER_LOST: "the combiner ended before it announced its pair",
+    COMBINER_LOST: "the combiner ended before it announced its pair, or had just been started again",
     PUBLISHER_OVERFLOW: "lost on its way to this consumer, which did not receive",
     SUBSCRIBER_SLOW: "this consumer was busy with an earlier pair",
     NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",

@@ -52,6 +52,8 @@ class Tally:
 
     def _own(self, source: str, totals: Totals) -> Totals:
         """Return ``totals`` without the frames that a former combiner accounted for."""
+        if source in self._former:
+            totals = _begun_again(totals)
         reached, began = self._reached.get(source), totals.began
         if reached is None or began is None or reached.run != began.run:
             return totals
@@ -88,6 +90,13 @@ def add(one: Totals, other: Totals) -> Totals:
         began=one.began or other.began,
         reached=other.reached or one.reached,
     )
+
+
+def _begun_again(totals: Totals) -> Totals:
+    """Return the totals of a combiner that is not the first: what came before its first pair is lost by it."""
+    dropped = Counter(totals.dropped)
+    dropped[reasons.COMBINER_LOST] += dropped.pop(reasons.STARTUP, 0)
+    return replace(totals, dropped=dict(+dropped))
 
 
 def _closed(totals: Totals, *, ended: bool) -> Totals:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,7 +150,9 @@ def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
     command = "python 'my model.py' --from {sub}"
     options = Options(("0",), sink=command, listen="tcp://127.0.0.1:5555")
     sink = nodes_of(options)[-1]
-    assert sink.command == ("python", "my model.py", "--from", "tcp://127.0.0.1:5555")
+    # Found where the launcher's own interpreter is, whether that is in PATH or not.
+    python = str(Path(sys.executable).parent / "python")
+    assert sink.command == (python, "my model.py", "--from", "tcp://127.0.0.1:5555")
     assert dict(sink.environment) == {
         "FRAMEPAIR_SUB": "tcp://127.0.0.1:5555",
         "FRAMEPAIR_SYNC": "tcp://127.0.0.1:5557",

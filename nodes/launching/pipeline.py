@@ -167,6 +167,9 @@ class Pipeline:
 
     def _stop(self) -> None:
         """Stop what runs, kind by kind, in the order in which frames flow."""
+        for node in [node for node in self._due if not node.is_ours]:
+            say(f"{node.name} was not running at the end")
+            self._exit_code = self._exit_code or EXIT_FAILED
         self._due.clear()
         began_s = deadline_s = time.monotonic()
         for kind in STOP_ORDER:

@@ -104,7 +104,9 @@ class Process:
 
     def terminate(self) -> None:
         """Ask it to stop."""
-        self._popen.terminate()
+        # Not Popen's own way, which would reap one that has just ended: its group is still to be ended.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """Kill it and all that it started."""

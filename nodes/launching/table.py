@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +183,10 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
         raise Refused(f"--sink {command}: {error}") from None
     if not words:
         raise Refused("--sink needs a command, such as --sink 'python model.py'")
-    if shutil.which(words[0]) is None:
+    # As if the launcher's environment was activated: its python is the one that has framepair.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(words[0], path=path)
+    if program is None:
         raise Refused(f"--sink {command}: there is no command {words[0]}")
     told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
     if options.keys:
@@ -191,7 +196,13 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
     environment = tuple(told.items())
     policy = plan.restarts[SINK]
     return Node(
-        "sink", "sink", words, environment, policy, patience_s=CONSUMER_PATIENCE_S, is_ours=False
+        "sink",
+        "sink",
+        (program, *words[1:]),
+        environment,
+        policy,
+        patience_s=CONSUMER_PATIENCE_S,
+        is_ours=False,
     )
 
 

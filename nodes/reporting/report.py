@@ -52,14 +52,14 @@ class Report:
             "lost_pairs": self.lost_pairs,
             "rejected": self.rejected,
             "ledger_balanced": self.balanced,
-            "lag_ms": _milliseconds(times.lag),
+            "lag_ms": _milliseconds(times.lag, "std"),
             "lag_uncertainty_ms": _milliseconds(times.uncertainty),
             "lag_uncertainty_unknown": times.unknown,
             "interval_ms": _milliseconds(times.interval, "std"),
             "hops_ms": {
-                "transport": _milliseconds(times.transport),
-                "announce": _milliseconds(times.announce),
-                "delivery": _milliseconds(times.delivery),
+                "transport": _milliseconds(times.transport, "std"),
+                "announce": _milliseconds(times.announce, "std"),
+                "delivery": _milliseconds(times.delivery, "std"),
             },
             "throughput": _rounded(asdict(throughput)) if throughput else None,
             "sources": {name: _source(account) for name, account in self.accounts.items()},
@@ -78,6 +78,8 @@ class Report:
                 console.print(ANNOUNCE_NOTE, style="dim", soft_wrap=True)
         if self.accounts:
             console.print(_source_table(self.accounts))
+            for line in _failures(self.accounts):
+                console.print(line, soft_wrap=True)
             style = "green" if self.balanced else "bold red"
             console.print(ledger.sentence(self.accounts), style=style, soft_wrap=True)
 
@@ -118,7 +120,7 @@ class Report:
             came = "1 pair" if times.pairs == 1 else f"{times.pairs} pairs"
             yield (
                 f"{came} in {self.duration_s:.1f} s: {times.complete} complete,"
-                f" {times.partial} cut short by the end of the stream."
+                f" {times.lacking} with something missing, {times.partial} cut short by the end of the stream."
             )
         if self.lost_pairs:
             yield f"{self.lost_pairs} pairs lost: this consumer was too slow, or could not be reached."
@@ -201,13 +203,6 @@ def _source_table(accounts: Mapping[str, Account]) -> Table:
     for name in ("captured", "delivered", "late", "in flight", "gaps", "fps"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("dropped")
-    failed = any(account.restarts or account.reopened for account in accounts.values())
-    away = any(account.outage_ns for account in accounts.values())
-    if failed:
-        table.add_column("restarts", justify="right")
-        table.add_column("reopened", justify="right")
-    if away:
-        table.add_column("longest outage", justify="right")
     for source, account in accounts.items():
         counts = (
             account.captured,
@@ -217,13 +212,23 @@ def _source_table(accounts: Mapping[str, Account]) -> Table:
             account.gaps,
         )
         fps = "-" if account.fps is None else f"{account.fps:.2f}"
-        cells = [*map(str, counts), fps, _reasons(account)]
-        if failed:
-            cells += [str(account.restarts), str(account.reopened)]
-        if away:
-            cells.append(f"{account.outage_ns / 1e9:.1f} s")
-        table.add_row(source, *cells)
+        table.add_row(source, *map(str, counts), fps, _reasons(account))
     return table
+
+
+def _failures(accounts: Mapping[str, Account]) -> Iterator[str]:
+    """Say of each source how often it failed, and for how long it was away."""
+    for source, account in accounts.items():
+        times = {
+            "producer started again": account.restarts,
+            "source opened again": account.reopened,
+            "malformed messages": account.rejected,
+        }
+        told = [f"{what}: {count}" for what, count in times.items() if count]
+        if account.outage_ns:
+            told.append(f"away for {account.outage_ns / 1e9:.1f} s at most")
+        if told:
+            yield f"{source}: {', '.join(told)}."
 
 
 def _reasons(account: Account) -> str:
