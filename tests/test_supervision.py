@@ -191,3 +191,32 @@ def test_a_consumer_that_cannot_be_run_is_said_to_be_so(directory: Path) -> None
         assert running.stderr == [
             "launch: --sink no-such-command: there is no command no-such-command"
         ]
+
+
+def test_lines_of_several_nodes_are_not_mixed(directory: Path) -> None:
+    # A line in two pieces, with something else in between, and one without an end.
+    talks = (
+        "import os, sys; os.write(2, b'one '); open(sys.argv[1] + '.fifo').read();"
+        " os.write(2, b'line\\nlast')"
+    )
+    fifos = [directory / f"{name}.fifo" for name in ("left", "right")]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    with Running(python("-c", TALKERS, talks, directory / "run"), cwd=directory) as running:
+        for fifo in fifos:
+            fifo.write_text("go on")
+        running.wait()
+        assert running.stderr.count("one line") == 2
+        assert running.stderr.count("last") == 2
+
+
+TALKERS = """
+import sys
+import launch
+from nodes.launching import table
+table.table = lambda *_, **__: [
+    table.Node(name, "producer", (sys.executable, "-c", sys.argv[1], name), restart="never", patience_s=1e6)
+    for name in ("left", "right")
+]
+sys.exit(launch.main(["--run-dir", sys.argv[2]]))
+"""

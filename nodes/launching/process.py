@@ -119,11 +119,15 @@ class Process:
         self._close()
 
     def _read_errors(self) -> None:
-        chunk = self._read(self._errors)
-        pass_on(chunk)
-        *lines, rest = (self._rest + chunk).split(b"\n")
+        """Pass on whole lines: several nodes talk at the same time."""
+        text = self._rest + self._read(self._errors)
+        end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        if len(text) - end > MAX_LINE_BYTES:
+            end = len(text)
+        pass_on(text[:end])
+        self._rest = text[end:]
+        lines = text[:end].splitlines()[-LAST_LINES:]
         self._last.extend(line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines)
-        self._rest = rest[:MAX_LINE_BYTES]
 
     def _hear(self) -> None:
         said = self._read(self._health)
@@ -149,6 +153,8 @@ class Process:
         if self._errors < 0:
             return
         self._read_errors()
+        if self._rest:
+            pass_on(self._rest + b"\n")
         self._hear()
         for descriptor in (self._errors, self._health):
             self._signals.forget(descriptor)
