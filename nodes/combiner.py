@@ -27,6 +27,8 @@ TICK_S = 0.2
 # Frames that stay where they are, in shared memory, are taken together after so long: to wake a thread costs
 # more than to take a frame, and nobody waits for them before the window's end.
 TOGETHER_S = 0.1
+# But not of more sources than that: theirs come together anyway, and a subscriber's queue has to hold them all.
+MAX_TOGETHER = 8
 
 app = cyclopts.App(name="python -m nodes.combiner", help=__doc__, version_flags=[])
 
@@ -160,7 +162,7 @@ class Combiner:
     def _rest_s(self) -> float:
         """Return for how long what has come may wait for more to come."""
         end_ns = self._windows.end_ns()
-        if end_ns is None or not self._at_rest or self._moving:
+        if end_ns is None or self._moving or not 0 < len(self._at_rest) <= MAX_TOGETHER:
             return 0.0
         # At the end of a window every millisecond counts.
         return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))
