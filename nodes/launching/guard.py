@@ -21,6 +21,7 @@ GOODBYE = "goodbye"
 # What nodes have to stop by themselves, and what the kernel may take to end those that were killed: with the
 # removal of files, all is gone within two seconds.
 GRACE_S, KILL_S = 1.0, 0.4
+LOCKS_S, POLL_S = 0.4, 0.02
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     ask(groups)
     remains = _remains(sys.argv[1])
     end(groups, until_s)
-    remains.clear()
+    clear(remains)
 
 
 def left_behind(lines: Iterable[str]) -> set[int] | None:
@@ -67,6 +68,15 @@ def end(groups: Collection[int], until_s: float) -> None:
     stubborn = still_there(groups, until_s - time.monotonic())
     send(signal.SIGKILL, stubborn)
     still_there(stubborn, KILL_S)
+
+
+def clear(remains: Remains) -> None:
+    """Remove ``remains``; a process that seems to have ended may have threads that still hold its locks."""
+    until_s = time.monotonic() + LOCKS_S
+    remains.clear()
+    while remains.has_rings() and time.monotonic() < until_s:
+        time.sleep(POLL_S)
+        remains.clear()
 
 
 def _remains(text: str) -> Remains:

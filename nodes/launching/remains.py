@@ -55,5 +55,13 @@ class Remains:
             # It imports numpy: the launcher has no use for that before its end, if ever.
             from protocol import shared_ring
 
-            directory = Path(self.shm_dir) if self.shm_dir else shared_ring.default_directory()
-            shared_ring.remove_stale(directory)
+            shared_ring.remove_stale(self._ring_directory())
+
+    def has_rings(self) -> bool:
+        """Tell whether there are rings, or a directory for them, be they anybody's."""
+        return self.shared and self._ring_directory().exists()
+
+    def _ring_directory(self) -> Path:
+        from protocol import shared_ring
+
+        return Path(self.shm_dir) if self.shm_dir else shared_ring.default_directory()
