@@ -10,9 +10,8 @@ RUN sed -i 's/"opencv-python>/"opencv-python-headless>/' pyproject.toml \
  && python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' > dependencies.txt \
  && python3 -m venv /opt/framepair \
  && /opt/framepair/bin/pip install --no-cache-dir -r dependencies.txt
-COPY README.md LICENSE launch.py ./
-COPY protocol protocol
-COPY nodes nodes
+COPY README.md LICENSE ./
+COPY framepair framepair
 RUN /opt/framepair/bin/pip install --no-cache-dir --no-deps . \
  && /opt/framepair/bin/pip check \
  && /opt/framepair/bin/pip uninstall --yes setuptools pip
@@ -26,4 +25,4 @@ RUN mkdir --mode=700 /keys && chown 10001:10001 /keys
 USER 10001:10001
 # Run it with an init (docker run --init), which hands signals on: to process 1 the kernel itself does less.
 ENTRYPOINT ["python", "-m"]
-CMD ["launch"]
+CMD ["framepair"]

@@ -17,9 +17,9 @@ from bench.pair import baseline, shm
 from bench.pair.design import FPS
 from bench.pair.measure import WARM_UP_WINDOWS, measure
 from bench.tables import Section
-from nodes import runtime
-from nodes.producing.schedule import PacedStamps
-from protocol import clock
+from framepair.nodes.common import runtime
+from framepair.nodes.producer.stamps import PacedStamps
+from framepair.protocol.clocks import clock
 
 # What cameras and telephones record, and what cameras send over USB.
 CODECS = {video.H264: ".mp4", "MJPG": ".avi"}

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from protocol import keys, socket
-from protocol.keys import ClientKeys, ServerKeys
+from framepair.protocol.transport import keys, sockets
+from framepair.protocol.transport.keys import ClientKeys, ServerKeys
 
 FRAME_BYTES = 1920 * 1080 * 3
 FRAMES, WARM_UP, ROUNDS = 200, 20, 5
@@ -37,9 +37,9 @@ def measure(server: ServerKeys | None, client: ClientKeys | None) -> float:
     """Return how many bytes a second come from another process."""
     sender = multiprocessing.get_context("spawn").Process(target=send, args=(client,), daemon=True)
     with (
-        socket.new_context() as context,
-        socket.accepting(context, server),
-        socket.pull(context, ADDRESS, keys=server) as pull,
+        sockets.new_context() as context,
+        sockets.accepting(context, server),
+        sockets.pull(context, ADDRESS, keys=server) as pull,
     ):
         sender.start()
         pull.rcvtimeo = 30_000
@@ -57,8 +57,8 @@ def send(client: ClientKeys | None) -> None:
     """Push frames, as a producer does."""
     frame = bytes(FRAME_BYTES)
     with (
-        socket.new_context() as context,
-        socket.push(context, ADDRESS, hwm=4, lossless=True, keys=client) as push,
+        sockets.new_context() as context,
+        sockets.push(context, ADDRESS, hwm=4, lossless=True, keys=client) as push,
     ):
         push.sndtimeo = 30_000
         for _ in range(WARM_UP + FRAMES):

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from protocol import subscribe
+from framepair import subscribe
 
 
 def main() -> None:

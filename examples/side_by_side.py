@@ -6,7 +6,7 @@ import sys
 import cv2
 import numpy as np
 
-from protocol import Pair, subscribe
+from framepair import Pair, subscribe
 
 
 def main() -> None:

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import zmq
 
 from bench.hop.way import IN_FLIGHT, Place
-from nodes import runtime
-from nodes.combining.intake import FrameArrival, parse
-from nodes.producing.outbox import Outbox
-from nodes.producing.schedule import Stamp
-from nodes.sources.source import Format
-from protocol import clock, socket
-from protocol.payload import Packed
+from framepair.nodes.combiner.intake import FrameArrival, parse
+from framepair.nodes.common import runtime
+from framepair.nodes.producer.outbox import Outbox
+from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.stamps import Stamp
+from framepair.protocol.clocks import clock
+from framepair.protocol.memory.payload import Packed
+from framepair.protocol.transport import sockets
 
 SOURCE = "bench"
 FPS = 25.0
@@ -38,8 +39,8 @@ def producer(place: Place) -> Iterator[ProducerEnd]:
     """Connect to the combiner's end; a send waits until there is room."""
     runtime.keep_buffers()
     with (
-        socket.new_context() as context,
-        socket.push(context, place.link, hwm=IN_FLIGHT, lossless=True) as push,
+        sockets.new_context() as context,
+        sockets.push(context, place.link, hwm=IN_FLIGHT, lossless=True) as push,
     ):
         outbox = Outbox(push, SOURCE, run=1, pace="max", total=0, stop=runtime.Stop())
         outbox.wait_for_combiner()
@@ -50,7 +51,7 @@ def producer(place: Place) -> Iterator[ProducerEnd]:
 def combiner(place: Place) -> Iterator[zmq.Socket[bytes]]:
     """Listen for the producer's end."""
     runtime.keep_buffers()
-    with socket.new_context() as context, socket.pull(context, place.link) as pull:
+    with sockets.new_context() as context, sockets.pull(context, place.link) as pull:
         yield pull
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.hop import framepair_ends
 from bench.hop.way import Place, Receive, Send
-from protocol.payload import Packed
+from framepair.protocol.memory.payload import Packed
 
 NAME = "framepair raw, ipc"
 NEEDS: tuple[str, ...] = ()

@@ -12,9 +12,9 @@ from bench.hop import framepair_ends
 from bench.hop.framepair_ends import FPS, SOURCE
 from bench.hop.raw_ipc import link
 from bench.hop.way import POOL, Place, Receive, Send
-from protocol.attached import Attached
-from protocol.payload import SPARE_SLOTS, Shared
-from protocol.ring import Slot
+from framepair.protocol.memory.payload import SPARE_SLOTS, Shared
+from framepair.protocol.memory.ring import Slot
+from framepair.protocol.memory.shared_ring import Attached
 
 __all__ = ["NAME", "NEEDS", "link", "receiver", "sender"]
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from bench.frames import Frame, Shape
 from bench.pair.design import FPS, WINDOW_NS, Running, Setup
-from nodes import runtime
-from nodes.producing.schedule import PacedStamps
-from nodes.sources.source import Format
-from nodes.sources.synthetic import Synthetic
-from protocol import clock
+from framepair.nodes.common import runtime
+from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.synthetic import Synthetic
+from framepair.nodes.producer.stamps import PacedStamps
+from framepair.protocol.clocks import clock
 
 # Until all processes work, on a machine that is busy.
 STARTUP_NS = 2_500_000_000

@@ -15,7 +15,7 @@ from bench.frames import FULL_HD, Shape
 from bench.pair.design import FPS, WINDOW_NS, NoPairs, Record, Run, Running, Setup
 from bench.places import SHARED_MEMORY
 from bench.tables import Section
-from protocol import clock
+from framepair.protocol.clocks import clock
 
 # The first seconds go through memory that nobody has used yet.
 WARM_UP_WINDOWS = 3

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from bench import cpu_time
 from bench.pair.design import FPS, NoPairs, Record, Running, Setup
-from nodes import runtime
-from protocol.clip import Pair
-from protocol.subscriber import subscribe
+from framepair.nodes.common import runtime
+from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.subscriber import subscribe
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60

@@ -10,8 +10,8 @@ from typing import Any
 from bench.frames import Frame, Shape
 from bench.pair import baseline
 from bench.pair.design import WINDOW_NS, Record, Running, Setup
-from nodes import runtime
-from protocol import clock
+from framepair.nodes.common import runtime
+from framepair.protocol.clocks import clock
 
 NAME = "queues of lists"
 

@@ -1,0 +1,28 @@
+"""Frames of several videos, paired by capture time: ``from framepair import subscribe``."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from framepair.protocol.client.clip import Clip, Overwritten, Pair
+    from framepair.protocol.client.subscriber import Subscription, subscribe
+
+__version__ = "0.2.0"
+__all__ = ["Clip", "Overwritten", "Pair", "Subscription", "__version__", "subscribe"]
+
+_MODULES = {
+    "Clip": "framepair.protocol.client.clip",
+    "Overwritten": "framepair.protocol.client.clip",
+    "Pair": "framepair.protocol.client.clip",
+    "Subscription": "framepair.protocol.client.subscriber",
+    "subscribe": "framepair.protocol.client.subscriber",
+}
+
+
+def __getattr__(name: str) -> object:
+    # The launcher and the producers import this package too, and need neither numpy nor zmq for that.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)

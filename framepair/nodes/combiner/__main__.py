@@ -1,0 +1,3 @@
+from framepair.nodes.combiner.main import main
+
+main()

@@ -1,0 +1,72 @@
+"""The windows that are still open: which frames each source has in them."""
+
+from __future__ import annotations
+from dataclasses import dataclass, field
+from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.pair import MAX_SPAN_FRAMES
+from framepair.protocol.wire.pair import Span
+
+
+@dataclass(slots=True)
+class OpenClip:
+    """One source's frames of an open window: capture time, run and seq of each, in order of arrival."""
+
+    stamps: list[tuple[int, int, int]] = field(default_factory=list)
+    received_ns: int = 0
+
+    def add(self, header: FrameHeader, received_ns: int) -> None:
+        """Add a frame that the combiner had at ``received_ns``."""
+        self.stamps.append((header.captured_ns, header.run, header.seq))
+        self.received_ns = max(self.received_ns, received_ns)
+
+    def spans(self) -> tuple[Span, ...]:
+        """Return the frames in order of capture, as spans of consecutive seq."""
+        spans: list[list[int]] = []
+        for _, run, seq in sorted(self.stamps):
+            if spans and spans[-1][0] == run and _goes_on(spans[-1], seq):
+                spans[-1][2] += 1
+            else:
+                spans.append([run, seq, 1])
+        return tuple(Span(run, first, count) for run, first, count in spans)
+
+
+class OpenWindows:
+    """Open windows by index: window k is [k * window_ns, (k + 1) * window_ns).
+
+    ``next`` is the one that closes next, None until the first one is known.
+    """
+
+    def __init__(self, window_ns: int) -> None:
+        self.window_ns = window_ns
+        self.next: int | None = None
+        self._clips: dict[int, dict[str, OpenClip]] = {}
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def index(self, captured_ns: int) -> int:
+        """Return the window that a stamp is in."""
+        return captured_ns // self.window_ns
+
+    def oldest(self) -> int | None:
+        """Return the first window that holds a frame, None if there is none."""
+        return min(self._clips, default=None)
+
+    def add(self, header: FrameHeader, received_ns: int) -> int | None:
+        """Put a frame into its window; return the window's index, None if it is closed already."""
+        index = self.index(header.captured_ns)
+        if self.next is None or index < self.next:
+            return None
+        clips = self._clips.setdefault(index, {})
+        clips.setdefault(header.source, OpenClip()).add(header, received_ns)
+        return index
+
+    def close(self, index: int) -> dict[str, OpenClip]:
+        """Take window ``index`` out; the one after it is next."""
+        self.next = index + 1
+        return self._clips.pop(index, {})
+
+
+def _goes_on(span: list[int], seq: int) -> bool:
+    _, first, count = span
+    return first + count == seq and count < MAX_SPAN_FRAMES

@@ -1,0 +1,138 @@
+"""How much a pipeline may take at most, on its links and in memory. Arithmetic only."""
+
+from __future__ import annotations
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from framepair.nodes.producer.sources.source import Format
+from framepair.protocol.client import assembly
+from framepair.protocol.memory import payload
+from framepair.protocol.transport import sockets
+from framepair.protocol.memory.ring import file_bytes
+from framepair.protocol.memory.ring import whole_pages
+
+
+MB = 10**6
+# The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71 and 37 MB),
+# and some more for other versions of those.
+BASE_BYTES = {"sink": 70 * MB, "combiner": 50 * MB, "video": 100 * MB, "synthetic": 60 * MB}
+# What a decoder and its conversion keep of a video, in decoded frames.
+DECODER_FRAMES = 24
+# Frames that are being captured, received or sent, beside those that queue.
+IN_HAND = 3
+# Freed buffers are kept for the next frames, not always where those fit in.
+HEAP = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One source as far as it is known: its frames (None: not yet known), and how they travel.
+
+    ``jpeg_bytes`` is what one of its frames took compressed, None if that isn't known.
+    """
+
+    name: str
+    format: Format | None
+    payload: str
+    synthetic: bool
+    address: str
+    jpeg_bytes: int | None = None
+
+    @property
+    def frame_bytes(self) -> int:
+        """How many bytes a frame takes, 0 if that isn't known."""
+        return math.prod(self.format.shape) if self.format else 0
+
+    @property
+    def bytes_per_s(self) -> float:
+        """How many bytes of pixels it captures in a second."""
+        return self.frame_bytes * self.format.fps if self.format else 0.0
+
+    @property
+    def link_bytes_per_s(self) -> float:
+        """How many bytes its link carries for them, if all JPEGs are as large as the one that is known."""
+        if self.format is not None and self.payload == "jpeg" and self.jpeg_bytes is not None:
+            return self.jpeg_bytes * self.format.fps
+        return 0.0 if self.payload == "shm" else self.bytes_per_s
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the user says of windows and queues; see the options of the same names."""
+
+    window_s: float
+    max_bytes: int | None
+    keep: int
+    history_s: float
+
+
+def queue_bytes(source: Source, limits: Limits) -> int:
+    """Return how much of a source may queue at a link."""
+    if source.format is None or source.payload == "shm":
+        return 0
+    default = sockets.window_bytes(source.frame_bytes, source.format.fps, limits.window_s)
+    most = limits.max_bytes or default
+    return sockets.queue_frames(most, source.frame_bytes) * source.frame_bytes
+
+
+def ring_bytes(source: Source, limits: Limits) -> int:
+    """Return how much shared memory a source reserves."""
+    if source.format is None or source.payload != "shm":
+        return 0
+    history_s = payload.history_s(limits.history_s, limits.window_s)
+    slots = math.ceil(source.format.fps * history_s) + payload.SPARE_SLOTS
+    return file_bytes(whole_pages(slots, source.format.shape), source.format.shape)
+
+
+def producer_bytes(source: Source, limits: Limits) -> int:
+    """Return how much memory a producer takes at most; its ring is counted here."""
+    base = BASE_BYTES["synthetic" if source.synthetic else "video"]
+    frames = IN_HAND + (0 if source.synthetic else DECODER_FRAMES)
+    queued = queue_bytes(source, limits) + frames * source.frame_bytes
+    return base + round(HEAP * queued) + ring_bytes(source, limits)
+
+
+def combiner_bytes(sources: Sequence[Source], limits: Limits, subscribers: int = 1) -> int:
+    """Return how much memory the combiner takes at most, with so many subscribers that don't receive."""
+    received = sum(queue_bytes(source, limits) + _in_hand(source) for source in sources)
+    held = sum(
+        round(source.bytes_per_s * limits.window_s) for source in sources if source.payload != "shm"
+    )
+    queued = received + held + subscribers * published_bytes(sources, limits)
+    return BASE_BYTES["combiner"] + round(HEAP * queued)
+
+
+def published_bytes(sources: Sequence[Source], limits: Limits) -> int:
+    """Return how much may queue for one subscriber.
+
+    The mark counts messages, whose sizes differ; one that subscribes later has another mark.
+    """
+    carried = [source for source in sources if queue_bytes(source, limits)]
+    default = sum(queue_bytes(source, limits) for source in carried)
+    largest = max((source.frame_bytes for source in carried), default=0)
+    late = min(sockets.INITIAL_PUB_HWM * largest, 2 * default if largest else 0)
+    smallest = min((source.frame_bytes for source in carried), default=0)
+    mark = sockets.queue_frames(limits.max_bytes or default, smallest) if smallest else 0
+    return max(late, min(mark * largest, _longest(carried, limits)))
+
+
+def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:
+    """Return how much memory our sink, or a consumer with nothing else in it, takes at most."""
+    windows = limits.keep + assembly.OTHER_WINDOWS
+    held = 0
+    for source in sources:
+        if source.format is not None and source.payload != "shm":
+            frames = math.ceil(source.format.fps * limits.window_s) + 1
+            held += windows * frames * source.frame_bytes + _in_hand(source)
+    return BASE_BYTES["sink"] + round(HEAP * held)
+
+
+def _in_hand(source: Source) -> int:
+    return 0 if source.payload == "shm" else (IN_HAND + sockets.DRAINED_HWM) * source.frame_bytes
+
+
+def _longest(sources: Sequence[Source], limits: Limits) -> int:
+    """Return the bytes of all sources in the time that fills the queue, were it all of one rate."""
+    rates = [source.format.fps for source in sources if source.format]
+    default = sum(queue_bytes(source, limits) for source in sources)
+    return round(default * max(rates) / min(rates)) if rates else 0

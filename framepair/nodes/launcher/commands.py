@@ -1,0 +1,246 @@
+"""The process table: from options to the command of each node."""
+
+from __future__ import annotations
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from framepair.nodes.common.fault_spec import OF_PRODUCERS
+from framepair.nodes.launcher.names import COMBINER
+from framepair.nodes.launcher.names import SINK
+from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.topology import Plan
+from framepair.nodes.launcher.topology import reachable
+from framepair.nodes.launcher.restarts import Policy
+from framepair.nodes.common.runtime import Refused
+from framepair.protocol.transport.endpoints import SUB_VARIABLE
+from framepair.protocol.transport.endpoints import SYNC_VARIABLE
+from framepair.protocol.transport.keys import INSECURE_VARIABLE
+from framepair.protocol.transport.keys import KEYS_VARIABLE
+
+
+# Seconds until the last node works, on a machine that is busy: --duration means the time after that.
+STARTUP_S = 1
+# What a producer may take to open its source and to read from it, unless told otherwise.
+OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
+# A consumer gives a sign of work whenever it asks for a pair, and may work on one for long.
+CONSUMER_PATIENCE_S = 20.0
+SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
+
+Kind = Literal["producer", "combiner", "sink"]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One process: what it is called, what it is, how it is started."""
+
+    name: str
+    kind: Kind
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    restart: Policy = "on-failure"
+    first: tuple[str, ...] = ()
+    again: tuple[str, ...] = ()
+    """What is added to the command when it is started first, and when it is started again."""
+    patience_s: float = 0.0
+    """For how long its work may take without a sign of it, beside what any node may."""
+    is_ours: bool = True
+    """Another program need not give signs of its work; only once it has given one they are waited for."""
+
+    def shell_line(self) -> str:
+        """Return the command as one pastes it into a shell."""
+        variables = [f"{name}={shlex.quote(value)}" for name, value in self.environment]
+        return " ".join([*variables, shlex.join((*self.command, *self.first))])
+
+    @property
+    def key(self) -> str:
+        """What the user calls it: the name of its source, combiner or sink."""
+        return self.name.rpartition(" ")[2]
+
+
+def until_ns(options: Options, now_ns: int) -> int | None:
+    """Return the capture time at which producers started now are to end; None: they aren't told to."""
+    if options.duration is None:
+        return None
+    duration_ns, window_ns = round(options.duration * 1e9), round(options.window * 1e9)
+    if options.pace == "max":
+        return duration_ns
+    # Windows begin at multiples of their length, and the last one should be whole.
+    return -(-(now_ns + STARTUP_S * 10**9 + duration_ns) // window_ns) * window_ns
+
+
+def table(
+    options: Options, plan: Plan, until_ns: int | None, python: tuple[str, ...] = ("python",)
+) -> list[Node]:
+    """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``."""
+    nodes = [
+        _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
+    ]
+    if plan.here(COMBINER):
+        nodes.append(_combiner(options, plan, python))
+    if not options.no_sink and plan.here(SINK):
+        nodes.append(
+            _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
+        )
+    return nodes
+
+
+def _producer(
+    options: Options, plan: Plan, name: str, until_ns: int | None, python: tuple[str, ...]
+) -> Node:
+    uri = _absolute(plan.uris[name])
+    secret = holds_secret(uri)
+    flags = _flags(
+        name=name,
+        source=None if secret else uri,
+        push=reachable(plan.endpoints.pull[name]),
+        sync=_clock(plan, plan.endpoints.pull[name]),
+        pace=options.pace,
+        window=options.window,
+        loop=options.loop,
+        returns=plan.restarts[name] == "always",
+        wait=options.wait,
+        payload=None if plan.payloads[name].kind == "raw" else plan.payloads[name],
+        history=options.history,
+        shm_dir=options.shm_dir and options.shm_dir.absolute(),
+        until=None if until_ns is None else _seconds(until_ns),
+        max_bytes=options.max_bytes,
+        **_security(options),
+        open_timeout=options.open_timeout,
+        read_timeout=options.read_timeout,
+    )
+    # Every user of a machine sees the command lines of all processes, but not their environment.
+    environment = ((SOURCE_VARIABLE, uri),) if secret else ()
+    return Node(
+        f"producer {name}",
+        "producer",
+        (*python, "-m", "framepair.nodes.producer", *flags),
+        environment,
+        plan.restarts[name],
+        first=_faults(options, name),
+        # A camera that was there may come back, whenever that is.
+        again=() if options.wait else ("--wait",),
+        patience_s=0.0 if uri.startswith("synthetic:") else _blocking_s(options),
+    )
+
+
+def _blocking_s(options: Options) -> float:
+    """Return how long a producer may wait for what is not in its hands."""
+    return (options.open_timeout or OPEN_TIMEOUT_S) + (options.read_timeout or READ_TIMEOUT_S)
+
+
+def _faults(options: Options, name: str) -> tuple[str, ...]:
+    """Return the flags for what a producer is to do wrong."""
+    told = [text.partition(":") for text in options.fault]
+    own = [
+        text for node, _, text in told if node == name and text.partition("@")[0] in OF_PRODUCERS
+    ]
+    return tuple(word for text in own for word in ("--fault", text))
+
+
+def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
+    pulls = [("--pull", f"{name}={address}") for name, address in plan.endpoints.pull.items()]
+    flags = _flags(
+        pub=plan.endpoints.pub,
+        sync=plan.endpoints.sync,
+        clock=options.clock,
+        window=options.window,
+        pace=options.pace,
+        max_wait=options.max_wait,
+        idle_timeout=options.idle_timeout,
+        start_timeout=options.start_timeout,
+        max_bytes=options.max_bytes,
+        **_security(options),
+    )
+    arguments = [word for pull in pulls for word in pull]
+    command = (*python, "-m", "framepair.nodes.combiner", *arguments, *flags)
+    return Node("combiner", "combiner", command, restart=plan.restarts[COMBINER])
+
+
+def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
+    shm_dir = options.shm_dir and options.shm_dir.absolute()
+    json = None if options.json is None else options.json.absolute()
+    flags = _flags(
+        sub=reachable(plan.endpoints.pub),
+        sync=_clock(plan, plan.endpoints.pub),
+        keep=options.keep,
+        strict=options.strict,
+        **_security(options),
+        json=json,
+        shm_dir=shm_dir,
+    )
+    command = (*python, "-m", "framepair.nodes.sink", *flags)
+    return Node("sink", "sink", command, restart=plan.restarts[SINK])
+
+
+def _consumer(command: str, options: Options, plan: Plan) -> Node:
+    """Return the user's own consumer; raises Refused if that is no command."""
+    sub = reachable(plan.endpoints.pub)
+    try:
+        words = tuple(word.replace("{sub}", sub) for word in shlex.split(command))
+    except ValueError as error:
+        raise Refused(f"--sink {command}: {error}") from None
+    if not words:
+        raise Refused("--sink needs a command, such as --sink 'python model.py'")
+    # As if the launcher's environment was activated: its python is the one that has framepair.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which(words[0], path=path)
+    if program is None:
+        raise Refused(f"--sink {command}: there is no command {words[0]}")
+    told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
+    if options.keys:
+        told[KEYS_VARIABLE] = str(options.keys.absolute())
+    if options.insecure:
+        told[INSECURE_VARIABLE] = "1"
+    environment = tuple(told.items())
+    policy = plan.restarts[SINK]
+    return Node(
+        "sink",
+        "sink",
+        (program, *words[1:]),
+        environment,
+        policy,
+        patience_s=CONSUMER_PATIENCE_S,
+        is_ours=False,
+    )
+
+
+def _clock(plan: Plan, address: str) -> str | None:
+    """Return where to ask for the time who reaches the combiner at ``address``; None on the same machine."""
+    sync = plan.endpoints.sync
+    return reachable(sync) if sync and address.startswith("tcp://") else None
+
+
+def _security(options: Options) -> dict[str, object]:
+    return {"keys": options.keys and options.keys.absolute(), "insecure": options.insecure}
+
+
+def _flags(**values: object) -> Iterator[str]:
+    for name, value in values.items():
+        flag, text = f"--{name.replace('_', '-')}", str(value).removesuffix(".0")
+        if value is True:
+            yield flag
+        elif text.startswith("-"):
+            yield f"{flag}={text}"
+        elif value is not None and value is not False:
+            yield from (flag, text)
+
+
+def _seconds(time_ns: int) -> str:
+    return f"{time_ns // 10**9}.{time_ns % 10**9:09}".rstrip("0").rstrip(".")
+
+
+def holds_secret(uri: str) -> bool:
+    """Tell whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
+    scheme, separator, rest = uri.partition("://")
+    return bool(separator) and scheme.lower() != "synthetic" and any(mark in rest for mark in "@?=")
+
+
+def _absolute(uri: str) -> str:
+    """Return a file's absolute path, so that its command means the same in any directory."""
+    path = Path(uri)
+    return str(path.absolute()) if not uri.isdecimal() and path.exists() else uri

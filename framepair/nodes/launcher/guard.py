@@ -1,0 +1,168 @@
+"""The guard: a small process that outlives a launcher that was killed, and ends and removes what that left.
+
+Nodes hear of the launcher's death from the kernel and stop by themselves. But one that hangs doesn't, nor does
+a user's program that doesn't care, or what that started; and who is killed removes no sockets and no rings.
+"""
+
+from __future__ import annotations
+import contextlib
+import os
+import subprocess
+import sys
+from framepair.nodes.launcher.python_path import python_path
+from framepair.nodes.launcher.cleanup import Remains
+from framepair.nodes.launcher.console import say
+import signal
+import time
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from framepair.nodes.launcher.cleanup import Remains
+
+
+COMMAND = (sys.executable, "-P", "-m", "framepair.nodes.launcher.guard")
+# How long the launcher waits for a guard that has nothing left to do.
+END_S = 1.0
+
+
+class Guard:
+    """While entered, a process that ends the nodes and clears ``remains`` should the launcher be killed.
+
+    It shares ``lock``, which holds the run directory: nobody else uses that until it is clear. Without the
+    guard, because it can't be started or was killed itself, all goes on as with it.
+    """
+
+    def __init__(self, remains: Remains, lock: int | None) -> None:
+        self._remains = remains
+        self._lock = lock
+        self._pipe = -1
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Guard:
+        reader, self._pipe = os.pipe()
+        # A guard that is stopped doesn't read, and nobody should wait for it.
+        os.set_blocking(self._pipe, False)
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603
+                (*COMMAND, str(self._remains)),
+                env={**os.environ, **python_path()},
+                stdin=reader,
+                stdout=subprocess.DEVNULL,
+                pass_fds=() if self._lock is None else (self._lock,),
+                # A signal to all that the launcher started should not reach it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            say(f"cannot start the guard: {error}")
+        finally:
+            os.close(reader)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tell(GOODBYE)
+        os.close(self._pipe)
+        if self._popen is None:
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(END_S)
+        self._dismiss()
+
+    def began(self, group: int) -> None:
+        """Say that there is such a process group."""
+        self._tell(f"+{group}")
+
+    def ended(self, group: int) -> None:
+        """Say that it has ended; its id may become another's."""
+        self._tell(f"-{group}")
+
+    def _tell(self, word: str) -> None:
+        if self._popen is None:
+            return
+        try:
+            os.write(self._pipe, f"{word}\n".encode())
+        except OSError:
+            # What it knows is no longer right, or it is dead already.
+            self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self._popen is not None:
+            self._popen.kill()
+            self._popen.wait()
+            self._popen = None
+
+# It ends when the launcher does, however that is ended, and not before.
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+GOODBYE = "goodbye"
+# What nodes have to stop by themselves, and what the kernel may take to end those that were killed: with the
+# removal of files, all is gone within two seconds.
+GRACE_S, KILL_S = 1.0, 0.4
+LOCKS_S, POLL_S = 0.4, 0.02
+
+
+def main() -> None:
+    """Read what the launcher tells until its end; if that came without a goodbye, tidy up."""
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    groups = left_behind(sys.stdin)
+    if groups is None:
+        return
+    until_s = time.monotonic() + GRACE_S
+    ask(groups)
+    remains = _remains(sys.argv[1])
+    end(groups, until_s)
+    clear(remains)
+
+
+def left_behind(lines: Iterable[str]) -> set[int] | None:
+    """Return the groups that were begun (+PID) and not ended (-PID); None if there was a goodbye."""
+    groups: set[int] = set()
+    for line in lines:
+        word = line.strip()
+        if word == GOODBYE:
+            return None
+        if word.startswith("+"):
+            groups.add(int(word[1:]))
+        else:
+            groups.discard(int(word[1:]))
+    return groups
+
+
+def ask(groups: Collection[int]) -> None:
+    """Have all processes of ``groups`` stop by themselves, if they do."""
+    from framepair.nodes.launcher.process_groups import ask_followers
+    from framepair.nodes.launcher.process_groups import send
+
+    # The kernel told the nodes of the launcher's death, but not what they started, nor who is stopped.
+    ask_followers(groups)
+    send(signal.SIGCONT, groups)
+
+
+def end(groups: Collection[int], until_s: float) -> None:
+    """Wait for the end of all processes of ``groups``, and kill those that are left at ``until_s``."""
+    from framepair.nodes.launcher.process_groups import send
+    from framepair.nodes.launcher.process_groups import still_there
+
+    stubborn = still_there(groups, until_s - time.monotonic())
+    send(signal.SIGKILL, stubborn)
+    still_there(stubborn, KILL_S)
+
+
+def clear(remains: Remains) -> None:
+    """Remove ``remains``; a process that seems to have ended may have threads that still hold its locks."""
+    until_s = time.monotonic() + LOCKS_S
+    remains.clear()
+    while remains.has_rings() and time.monotonic() < until_s:
+        time.sleep(POLL_S)
+        remains.clear()
+
+
+def _remains(text: str) -> Remains:
+    # Not at the start: a guard that is not needed should take neither time nor memory. And while the nodes
+    # stop there is nothing else to do.
+    from framepair.nodes.launcher.cleanup import Remains
+
+    return Remains.parse(text)
+
+
+if __name__ == "__main__":
+    main()

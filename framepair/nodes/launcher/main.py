@@ -1,0 +1,149 @@
+"""The launcher: starts the nodes of a pipeline, watches them and stops them. Knows nothing of video."""
+
+from __future__ import annotations
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from framepair.nodes.launcher.console import say
+from framepair.nodes.launcher.signal_queue import SignalQueue
+if TYPE_CHECKING:
+    from framepair.nodes.launcher.guard import Guard
+    from framepair.nodes.launcher.options import Options
+    from framepair.nodes.launcher.topology import Plan
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+EXIT_USAGE = 2
+# How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
+SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the pipeline that the command line asks for; return the exit code."""
+    with SignalQueue(SIGNALS) as signals:
+        # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
+        from cyclopts import CycloptsError
+
+        from framepair.nodes.launcher import options
+        from framepair.nodes.launcher import topology as planning
+        from framepair.nodes.common.runtime import Refused
+        from framepair.protocol.transport.endpoints import EndpointError
+
+        try:
+            asked = options.parse(sys.argv[1:] if arguments is None else arguments)
+            if asked is None:
+                return 0
+            if asked.keygen:
+                return make_keys(asked.keygen)
+            if asked.plan:
+                return show_needs(arguments)
+            plan = planning.plan(asked)
+            return show(asked, plan) if asked.print else run(asked, plan, signals)
+        except (CycloptsError, EndpointError, Refused) as error:
+            say(" ".join(str(error).split()))
+            return EXIT_USAGE
+
+
+def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
+    """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
+    from framepair.nodes.launcher import run_dir
+    from framepair.nodes.launcher import run_dir
+    from framepair.nodes.launcher.guard import Guard
+    from framepair.nodes.launcher.names import COMBINER
+    from framepair.nodes.launcher.cleanup import Remains
+
+    if plan.here(COMBINER):
+        run_dir.refuse_taken(plan.endpoints.listening())
+    holding = run_dir.held(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
+    with holding as (lock, made):
+        remains = Remains(
+            addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
+            made=str(plan.run_dir) if made else None,
+            shared=any(payload.kind == "shm" for payload in plan.payloads.values()),
+            shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
+        )
+        try:
+            with Guard(remains, lock) as guard:
+                return run_nodes(options, plan, signals, guard)
+        finally:
+            remains.clear()
+
+
+def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
+    """Start the nodes and return the exit code once all of them have ended."""
+    from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
+    from framepair.nodes.launcher import commands
+    from framepair.nodes.launcher.supervisor import Pipeline
+    from framepair.nodes.launcher.processes import Processes
+    from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE
+    from framepair.protocol.clocks import clock
+
+    environment = {
+        clock.OFFSET_VARIABLE: str(clock.utc_offset_ns()),
+        LAUNCHER_VARIABLE: str(os.getpid()),
+        LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
+    }
+    offline = options.pace == "max"
+    now_ns = clock.now_ns()
+    until_ns = commands.until_ns(options, now_ns)
+    settle_s = SETTLE_OFFLINE_S if offline else SETTLE_S
+    pipeline = Pipeline(
+        Processes(environment, signals, guard),
+        signals,
+        settle_s=settle_s,
+        health_timeout_s=options.health_timeout,
+        verbose=options.verbose,
+        faults=plan.faults,
+    )
+    if until_ns is not None and not offline:
+        pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
+    return pipeline.run(commands.table(options, plan, until_ns, python=(sys.executable, "-P")))
+
+
+def make_keys(directory: Path) -> int:
+    """Make keys for a pipeline on several machines."""
+    from framepair.protocol.transport import keys
+
+    keys.make(directory)
+    say(
+        f"{directory}: the combiner's machine needs all of it, the others server.key and client.key_secret"
+    )
+    return 0
+
+
+def show_needs(arguments: Sequence[str] | None) -> int:
+    """Print what the pipeline will take; start nothing."""
+    import subprocess
+
+    from framepair.nodes.launcher.python_path import python_path
+
+    # Another process: to look at videos takes what a launcher should not have to load.
+    command = (sys.executable, "-P", "-m", "framepair.nodes.estimate")
+    asked = sys.argv[1:] if arguments is None else arguments
+    environment = {**os.environ, **python_path()}
+    return subprocess.run((*command, *asked), env=environment, check=False).returncode  # noqa: S603
+
+
+def show(options: Options, plan: Plan) -> int:
+    """Print the nodes' commands, each to be pasted into a terminal; start nothing."""
+    from framepair.nodes.launcher import commands
+
+    offline = options.pace == "max"
+    if options.duration is not None and not offline:
+        say("--duration counts from the start: add --until UTC_SECONDS to the producers yourself")
+    nodes = commands.table(options, plan, commands.until_ns(options, 0) if offline else None)
+    if options.listen and ("//*:" in options.listen or "//0.0.0.0:" in options.listen):
+        say("other machines reach the combiner at its own address: put that in place of 127.0.0.1")
+    if any(node.environment for node in nodes):
+        say("an address below may hold a password")
+    try:
+        print("\n".join(node.shell_line() for node in nodes), flush=True)
+    except BrokenPipeError:
+        # The reader has seen enough; Python would flush once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

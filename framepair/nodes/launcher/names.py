@@ -1,0 +1,77 @@
+"""Names for sources: those that the user gives, else ones made from the address."""
+
+from __future__ import annotations
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from framepair.nodes.common.runtime import Refused
+from framepair.protocol.wire.header import SOURCE_NAME
+
+
+MAX_NAME = 64
+# Users call those nodes so, in flags and files; a source of that name could not be told from them.
+COMBINER, SINK = "combiner", "sink"
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def name_sources(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the address of each source by its name, in order.
+
+    An argument is NAME=URI if what stands before the first ``=`` can be a name (an address may have a ``=``
+    too), else a URI alone. Raises Refused if two have the same name or one has no address.
+    """
+    split = [_split(argument) for argument in arguments]
+    given = [name for name, _ in split if name]
+    if len(set(given)) < len(given):
+        twice = next(name for name in given if given.count(name) > 1)
+        raise Refused(f"more than one source is called {twice}: give each its own name")
+    if reserved := {COMBINER, SINK} & set(given):
+        raise Refused(f"{reserved.pop()} is another node: give the source another name")
+    uris: dict[str, str] = {}
+    for name, uri in split:
+        uris[name or _free(_name_of(uri), {*given, *uris, COMBINER, SINK})] = uri
+    return uris
+
+
+def is_name(text: str) -> bool:
+    """Tell whether ``text`` can name a source; one with a dash in front would be taken for a flag."""
+    return SOURCE_NAME.match(text) is not None and not text.startswith("-")
+
+
+def _split(argument: str) -> tuple[str | None, str]:
+    name, equals, uri = argument.partition("=")
+    named = bool(equals) and is_name(name)
+    if not argument or "\0" in argument or (named and not uri):
+        raise Refused(f"{argument!r} names no video: give a file, a camera or an address")
+    return (name, uri) if named else (None, argument)
+
+
+def _name_of(uri: str) -> str:
+    if uri.isdecimal():
+        return f"camera{uri}"
+    scheme, separator, rest = uri.partition("://")
+    if scheme.lower() == "synthetic":
+        return "synthetic"
+    return _clean(_last_part(rest) if separator else Path(uri).stem)
+
+
+def _last_part(rest: str) -> str:
+    """Return the stream's name if it has one, else the host: nothing that may hold a password."""
+    path = rest.rpartition("@")[2].partition("?")[0]
+    parts = [part for part in path.split("/") if part and "=" not in part]
+    if len(parts) > 1:
+        return Path(parts[-1]).stem
+    return parts[0].partition(":")[0] if parts else ""
+
+
+def _clean(text: str) -> str:
+    return NOT_IN_NAMES.sub("-", text).strip("-")[:MAX_NAME] or "source"
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    count = 1
+    free = name
+    while free in taken:
+        count += 1
+        free = f"{name[: MAX_NAME - 5]}-{count}"
+    return free

@@ -1,0 +1,212 @@
+"""Where the nodes of a pipeline meet, and how pixels travel: decided before anything starts."""
+
+from __future__ import annotations
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from framepair.nodes.launcher.names import COMBINER
+from framepair.nodes.launcher.names import SINK
+from framepair.nodes.common.runtime import Refused
+import platform
+from pathlib import Path
+from framepair.nodes.common import shm_limits
+from framepair.nodes.common import fault_spec
+from framepair.nodes.common.fault_spec import Fault
+from framepair.nodes.launcher.names import name_sources
+from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.restarts import POLICIES
+from framepair.nodes.launcher.restarts import Policy
+from framepair.protocol.transport import endpoints
+from framepair.protocol.transport import keys
+from framepair.protocol.transport.endpoints import Endpoints
+from framepair.protocol.memory.payload import WORDS
+from framepair.protocol.memory.payload import Spec
+
+
+EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """The host of each node, by the node's name, and the host that this launcher starts the nodes of."""
+
+    host: str
+    of: dict[str, str]
+
+    def here(self, node: str) -> bool:
+        """Tell whether ``node`` runs on this host."""
+        return self.of[node] == self.host
+
+    def beside_combiner(self, node: str) -> bool:
+        """Tell whether ``node`` runs on the combiner's host, so that frames need no network."""
+        return self.of[node] == self.of[COMBINER]
+
+
+def place(
+    asked: Sequence[str],
+    sources: Collection[str],
+    *,
+    host: str | None,
+    this_machine: str,
+    listen: str | None,
+) -> Placement | None:
+    """Return where each node runs, None if the user says nothing of hosts: then all of them run here.
+
+    ``asked`` holds NODE=HOST; a node that is not named runs beside the combiner. ``host`` is the one to start
+    the nodes of, else ``this_machine`` if it is among them. Raises Refused for what doesn't fit together.
+    """
+    if not asked:
+        if host is not None:
+            raise Refused(f"--host {host}: the configuration has no [hosts] to choose from")
+        return None
+    named = _named(asked, sources)
+    if COMBINER not in named:
+        raise Refused("[hosts] does not say where the combiner runs: add combiner = HOST")
+    if listen is None or any(mark in listen for mark in EVERYWHERE):
+        raise Refused(
+            "nodes on several hosts need listen = tcp://ADDRESS:PORT, the address that the others"
+            f" reach {named[COMBINER]} at"
+        )
+    of = {node: named.get(node, named[COMBINER]) for node in (*sources, COMBINER, SINK)}
+    return Placement(_chosen(host, this_machine, of), of)
+
+
+def _named(asked: Sequence[str], sources: Collection[str]) -> dict[str, str]:
+    """Return the hosts as the user gave them, by node."""
+    named: dict[str, str] = {}
+    for word in asked:
+        node, _, host = word.partition("=")
+        if node not in (*sources, COMBINER, SINK):
+            raise Refused(
+                f"[hosts] names {node}, which is no node: they are {', '.join(sources)}, combiner, sink"
+            )
+        if not host or node in named:
+            raise Refused(f"[hosts] needs one host for {node}")
+        named[node] = host
+    return named
+
+
+def _chosen(host: str | None, this_machine: str, of: dict[str, str]) -> str:
+    known = list(dict.fromkeys(of.values()))
+    if host is None:
+        short = this_machine.partition(".")[0]
+        mine = [name for name in known if name in (this_machine, short)]
+        if not mine:
+            raise Refused(f"say which host this is with --host: {', '.join(known)}")
+        return mine[0]
+    if host not in known:
+        raise Refused(f"--host {host} runs nothing: the hosts are {', '.join(known)}")
+    return host
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The sources of a pipeline by name, and where its nodes meet."""
+
+    uris: dict[str, str]
+    payloads: dict[str, Spec]
+    endpoints: Endpoints
+    run_dir: Path | None
+    restarts: dict[str, Policy]
+    faults: list[Fault]
+    placement: Placement | None = None
+
+    def here(self, node: str) -> bool:
+        """Tell whether ``node`` is to be started on this host."""
+        return self.placement is None or self.placement.here(node)
+
+
+def plan(options: Options) -> Plan:
+    """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
+    _refuse_contradictions(options)
+    uris = name_sources(options.sources)
+    payloads = _payloads(options.payload, list(uris))
+    restarts = _restarts(options, list(uris))
+    faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK))
+    placement = place(
+        options.hosts,
+        list(uris),
+        host=options.host,
+        this_machine=platform.node(),
+        listen=options.listen,
+    )
+    if options.listen is not None and placement is None:
+        addresses = endpoints.tcp_endpoints(options.listen, list(uris))
+        _refuse_impossible(options, payloads, addresses)
+        return Plan(uris, payloads, addresses, None, restarts, faults)
+    run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
+    addresses = endpoints.ipc_endpoints(run_dir, list(uris))
+    if options.listen is not None and placement is not None:
+        addresses = _across_hosts(options.listen, placement, addresses)
+    for address in addresses.listening():
+        endpoints.ipc_path(address)
+    _refuse_impossible(options, payloads, addresses)
+    shared = any(payload.kind == "shm" for payload in payloads.values())
+    if placement is not None and shared and not options.no_sink:
+        shm_limits.refuse_elsewhere(SINK, placement.beside_combiner(SINK))
+    if options.shm_dir and options.shm_dir.absolute() == run_dir:
+        # Each is locked: the one by the launcher for good, the other by producers for moments.
+        raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
+    needed = placement is None or placement.here(COMBINER)
+    return Plan(uris, payloads, addresses, run_dir if needed else None, restarts, faults, placement)
+
+
+def _refuse_contradictions(options: Options) -> None:
+    """Raise Refused for flags that would do nothing."""
+    if options.sink or options.no_sink:
+        flag = "--sink" if options.sink else "--no-sink"
+        for name in ("strict", "json", "keep"):
+            if getattr(options, name) and not options.plan:
+                raise Refused(f"--{name} is for the consumer that prints, which {flag} leaves out")
+
+
+def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpoints:
+    """Return tcp addresses, but for the frames of sources that are beside the combiner."""
+    tcp = endpoints.tcp_endpoints(listen, list(on_one.pull))
+    local = {name: on_one.pull[name] for name in tcp.pull if placement.beside_combiner(name)}
+    return Endpoints(pull=tcp.pull | local, pub=tcp.pub, sync=tcp.sync)
+
+
+def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:
+    for address in endpoints.listening():
+        keys.refuse_open(options.keys, address, insecure=options.insecure)
+    if options.clock == "corrected" and endpoints.sync is None:
+        raise Refused("--clock corrected: on one machine there is one clock; it is for --listen")
+    for name, payload in payloads.items():
+        if payload.kind == "shm":
+            shm_limits.refuse_beyond(options.pace, reachable(endpoints.pull[name]))
+
+
+def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Spec]:
+    """Return each source's payload; raises Refused for a word that is none, or a source that isn't there."""
+    payloads = dict.fromkeys(sources, Spec("raw"))
+    for word in asked:
+        name, separator, text = word.rpartition("=")
+        try:
+            payload = Spec.parse(text)
+        except ValueError:
+            payload = None
+        if payload is None or (separator and name not in payloads):
+            raise Refused(f"--payload {word}: it is {WORDS}, or NAME=shm for a source of that name")
+        payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
+    return payloads
+
+
+def reachable(address: str) -> str:
+    """Return where to connect to what listens at ``address``, which may stand for all interfaces."""
+    return address.replace("://*:", "://127.0.0.1:").replace("://0.0.0.0:", "://127.0.0.1:")
+
+
+def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
+    """Return each node's policy; raises Refused for a word that is none, or a node that isn't there."""
+    # What was lost of an offline run is lost: a new producer would begin its video again.
+    default: Policy = "never" if options.pace == "max" else "on-failure"
+    policies = dict.fromkeys((*sources, COMBINER, SINK), default)
+    for word in options.restart:
+        name, separator, asked = word.rpartition("=")
+        policy = next((policy for policy in POLICIES if policy == asked), None)
+        if policy is None or (separator and name not in policies):
+            raise Refused(
+                f"--restart {word}: it is {', '.join(POLICIES)}, or NODE=one of them for a source of that"
+                " name, combiner or sink"
+            )
+        policies |= {name: policy} if separator else dict.fromkeys(policies, policy)
+    return policies

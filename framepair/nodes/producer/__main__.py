@@ -1,0 +1,3 @@
+from framepair.nodes.producer.main import main
+
+main()

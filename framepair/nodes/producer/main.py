@@ -1,0 +1,288 @@
+"""The producer: captures one source and pushes its frames. Open, grab, stamp, push."""
+
+from __future__ import annotations
+import contextlib
+import math
+import os
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+import cyclopts
+import zmq
+from cyclopts import Parameter
+from framepair.nodes.common import runtime
+from framepair.nodes.common import shm_limits
+from framepair.nodes.producer.sources.source import Capture
+from framepair.nodes.producer.sources.uri import parse
+from framepair.nodes.common.fault_spec import of_source
+from framepair.nodes.producer.faults import FaultyCapture
+from framepair.nodes.producer.faults import FaultyOutbox
+from framepair.nodes.producer.faults import distort
+from framepair.nodes.producer.faults import spoil
+from framepair.nodes.producer.faults import stamps_with
+from framepair.nodes.common.health import Health
+from framepair.nodes.common.health import from_environment
+from framepair.nodes.producer.flow import Link
+from framepair.nodes.producer.flow import linked
+from framepair.nodes.producer.outbox import Outbox
+from framepair.nodes.producer.stamps import Playback
+from framepair.nodes.producer.stamps import Stamp
+from framepair.nodes.producer.stamps import Stamps
+from framepair.nodes.producer.stamps import stamps_for
+from framepair.nodes.producer.sources.opening import open_source
+from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.source import FrameLost
+from framepair.nodes.producer.sources.source import SourceError
+from framepair.protocol.clocks import clock
+from framepair.protocol.wire import header
+from framepair.protocol.transport import keys
+from framepair.protocol.memory import payload
+from framepair.protocol.memory import shared_ring
+from framepair.protocol.transport import sockets
+from framepair.protocol.wire.frame import EndReason
+from framepair.protocol.memory.payload import Jpeg
+from framepair.protocol.memory.payload import Payload
+from framepair.protocol.memory.payload import Raw
+from framepair.protocol.memory.payload import Shared
+from framepair.protocol.memory.payload import Spec
+from framepair.protocol.memory.free_space import NoRoom
+
+
+SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
+
+app = cyclopts.App(name="python -m framepair.nodes.producer", help=__doc__, version_flags=[])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a producer can be told."""
+
+    name: str
+    """Name of the source: letters, digits, _ and -."""
+    push: str
+    """Where to push frames: the combiner's address for this source, ipc:///PATH or tcp://HOST:PORT."""
+    sync: str | None = None
+    """Where a combiner on another machine tells the time. Frames that would be late aren't sent then."""
+    source: str = ""
+    """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
+    Without this flag FRAMEPAIR_SOURCE in the environment: everybody can read flags, and URLs hold passwords."""
+    pace: Literal["realtime", "max"] = "realtime"
+    """realtime: at the source's own rate, dropping what cannot be sent. max: as fast as all can take it."""
+    loop: Annotated[bool, Parameter(negative=())] = False
+    """Begin a file again when it ends."""
+    returns: Annotated[bool, Parameter(negative=())] = False
+    """It will be started again when its video is over: nobody should take that for the end."""
+    until: float = math.inf
+    """Capture time at which to end: seconds of UTC or, with --pace max, of the video."""
+    window: float = 1.0
+    """Length of a window in seconds; two windows of frames may queue for a combiner that is busy."""
+    max_bytes: int | None = None
+    """How many bytes may queue instead."""
+    payload: str = "raw"
+    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
+    compressed, or jpeg:QUALITY (1 to 100, else 90)."""
+    history: float = 4.0
+    """With shm, how many seconds of frames stay in shared memory; two windows at the least."""
+    shm_dir: Path | None = None
+    """With shm, the directory for shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
+    keys: Path | None = None
+    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
+    insecure: Annotated[bool, Parameter(negative=())] = False
+    """Use an address on a network without keys: everybody there can read, and can send."""
+    open_timeout: float = 5.0
+    """How many seconds a camera or stream may take to open."""
+    read_timeout: float = 3.0
+    """After how many seconds without a frame a camera or stream is opened again."""
+    wait: Annotated[bool, Parameter(negative=())] = False
+    """Keep trying a camera or stream that cannot be opened at the start, instead of giving up."""
+    fault: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
+    from the first frame on."""
+
+
+@app.default
+def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
+    """Capture one source and push its frames to the combiner."""
+    _refuse_impossible(options)
+    of_source(options.name, options.fault)
+    health = from_environment()
+    stop = runtime.stop_on_signals(health)
+    runtime.keep_buffers()
+    with closing(_open(options, stop)) as source:
+        # A source that was waited for may not be there yet.
+        if not stop.is_set():
+            _produce(source, options, stop, health)
+
+
+def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Health) -> None:
+    faults = of_source(options.name, options.fault)
+    distort(faults)
+    run, total = clock.now_ns(), _total(source.format, options)
+    with (
+        sockets.new_context() as context,
+        _push(context, options, source.format) as push,
+        _linked(context, options, run) as link,
+    ):
+        outbox = FaultyOutbox(
+            push, options.name, run=run, pace=options.pace, total=total, stop=stop, link=link
+        )
+        with closing(_payload(options, source.format, run)) as memory:
+            runtime.ready(f"{options.name} {_describe(source.format)}", health)
+            outbox.wait_for_combiner()
+            spoil(outbox, faults)
+            video = Playback(options.pace, options.loop, options.window)
+            stamps = stamps_with(stamps_for(source.format, video, outbox.offset_ns()), faults)
+            faulty = FaultyCapture(source, faults) if faults else source
+            stream = Stream(faulty, memory, stamps, outbox, health)
+            reason = stream.run(options.until, stop)
+            outbox.end("stopped" if options.returns else reason)
+    runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
+
+
+class Stream:
+    """A source's way from the capture to the outbox."""
+
+    def __init__(
+        self,
+        source: Capture,
+        payload: Payload,
+        stamps: Stamps,
+        outbox: Outbox,
+        health: Health,
+    ) -> None:
+        self._source = source
+        self._payload = payload
+        self._stamps = stamps
+        self._outbox = outbox
+        self._health = health
+
+    def run(self, until_s: float, stop: runtime.Stop) -> EndReason:
+        """Send frames until the video is over; return why it ended."""
+        while self._grab(stop):
+            stamp = self._stamps.stamp()
+            if stamp.captured_ns >= until_s * 1e9:
+                return "finished"
+            try:
+                self._retrieve(stamp)
+            except FrameLost as error:
+                self._outbox.skip(error)
+                continue
+            self._stamps.wait(stamp, stop)
+            if stop.is_set():
+                break
+            if self._outbox.has_room():
+                packed = self._payload.pack(self._outbox.seq)
+                self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
+            else:
+                self._outbox.drop()
+            self._health.frame()
+        return "stopped" if stop.is_set() else "finished"
+
+    def _grab(self, stop: runtime.Stop) -> bool:
+        """Take the next frame when it is time; return whether there is one and nobody said stop."""
+        self._stamps.rest(stop)
+        return self._source.grab() and not stop.is_set()
+
+    def _retrieve(self, stamp: Stamp) -> None:
+        """Decode the grabbed frame straight into the memory that it travels in."""
+        memory = self._payload.reserve(self._source.format.shape)
+        frame = self._source.retrieve(memory, self._outbox.seq, stamp.captured_ns)
+        if frame is not memory:
+            # The source has changed the size of its frames, which is only known now.
+            self._payload.reserve(self._source.format.shape)[:] = frame
+
+
+def _open(options: Options, stop: runtime.Stop) -> Capture:
+    try:
+        return open_source(
+            header.source_name(options.name),
+            options.source or os.environ.get(SOURCE_VARIABLE, ""),
+            loop=options.loop,
+            open_timeout_s=options.open_timeout,
+            read_timeout_s=options.read_timeout,
+            stopped=stop.is_set,
+            wait=options.wait,
+        )
+    except header.ProtocolError as error:
+        raise runtime.Refused(str(error)) from None
+    except SourceError as error:
+        raise runtime.Refused(f"{error}{_hint(options)}") from None
+
+
+def _hint(options: Options) -> str:
+    uri = options.source or os.environ.get(SOURCE_VARIABLE, "")
+    with contextlib.suppress(SourceError):
+        return "; --wait keeps trying" if parse(uri).live else ""
+    return ""
+
+
+def _push(
+    context: zmq.Context[zmq.Socket[bytes]], options: Options, source_format: Format
+) -> AbstractContextManager[zmq.Socket[bytes]]:
+    frame_bytes = math.prod(source_format.shape)
+    default_bytes = sockets.window_bytes(frame_bytes, source_format.fps, options.window)
+    hwm = sockets.queue_frames(options.max_bytes or default_bytes, frame_bytes)
+    client = keys.client(options.keys, options.push, insecure=options.insecure)
+    return sockets.push(context, options.push, hwm=hwm, lossless=options.pace == "max", keys=client)
+
+
+def _linked(
+    context: zmq.Context[zmq.Socket[bytes]], options: Options, run: int
+) -> AbstractContextManager[Link | None]:
+    if options.sync is None or options.pace == "max":
+        return contextlib.nullcontext()
+    client = keys.client(options.keys, options.sync, insecure=options.insecure)
+    return linked(context, options.sync, options.name, run, client)
+
+
+def _refuse_impossible(options: Options) -> None:
+    runtime.nanoseconds("--window", options.window, above=0)
+    runtime.nanoseconds("--history", options.history, above=0)
+    for address in (options.push, *([options.sync] if options.sync else [])):
+        keys.client(options.keys, address, insecure=options.insecure)
+    if _spec(options).kind == "shm":
+        shm_limits.refuse_beyond(options.pace, options.push)
+
+
+def _payload(options: Options, source_format: Format, run: int) -> Payload:
+    spec = _spec(options)
+    if spec.kind == "raw":
+        return Raw()
+    if spec.kind == "jpeg":
+        return Jpeg(spec.quality)
+    history_s = payload.history_s(options.history, options.window)
+    directory = options.shm_dir or shared_ring.default_directory()
+    shared = Shared(directory, options.name, run, source_format.fps, history_s)
+    try:
+        # The ring is made now: if it doesn't fit, nothing should have started.
+        shared.reserve(source_format.shape)
+    except NoRoom as error:
+        shared.close()
+        raise runtime.Refused(f"{options.name}: {error}") from None
+    return shared
+
+
+def _spec(options: Options) -> Spec:
+    try:
+        return Spec.parse(options.payload)
+    except ValueError as error:
+        raise runtime.Refused(f"--payload {error}") from None
+
+
+def _total(source_format: Format, options: Options) -> int:
+    """Return how many frames will come in all, 0 if nobody knows."""
+    if options.pace == "realtime" or math.isinf(options.until):
+        return source_format.total
+    until = math.ceil(options.until * source_format.fps)
+    return min(source_format.total or until, until)
+
+
+def _describe(source_format: Format) -> str:
+    height, width, _ = source_format.shape
+    return f"{width}x{height} {source_format.encoding} at {source_format.fps:g} fps"
+
+
+def main() -> NoReturn:
+    """Run the producer as a process."""
+    runtime.run(app, "producer")

@@ -1,0 +1,171 @@
+"""Live sources that come back: opened again, with growing pauses, whenever they are lost."""
+
+from __future__ import annotations
+from typing import Protocol
+import numpy as np
+from numpy.typing import NDArray
+from framepair.nodes.producer.sources.source import CaptureLost
+from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.source import FrameLost
+from framepair.nodes.producer.sources.source import SourceError
+from framepair.nodes.producer.sources.source import blaming
+from framepair.nodes.producer.sources.synthetic import Synthetic
+from framepair.nodes.producer.sources.uri import SourceUri
+from framepair.nodes.producer.sources.uri import parse
+from framepair.nodes.producer.sources.uri import redact
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from framepair.nodes.producer.sources.source import Capture
+
+
+def open_capture(
+    name: str, uri: str, *, loop: bool, open_timeout_s: float, read_timeout_s: float
+) -> Capture:
+    """Open what ``uri`` names for the source ``name``; raises SourceError if that doesn't work.
+
+    ``loop`` starts a file again at its end. The time-outs are for live sources: how long opening one
+    may take, and how long a frame may stay away. A signal has to wait that long, too.
+    """
+    with blaming(name):
+        source = parse(uri)
+    if source.synthetic is not None:
+        return Synthetic(name, source.synthetic, loop=loop)
+    # Not at the top, because it loads OpenCV, which a synthetic source shouldn't have to wait for.
+    from framepair.nodes.producer.sources.video import FileVideo
+    from framepair.nodes.producer.sources.video import LiveVideo
+
+    if source.live:
+        return LiveVideo(name, source, open_timeout_s, read_timeout_s)
+    return FileVideo(name, source, loop=loop)
+
+# Between two attempts; each pause is twice the one before, and a frame begins them anew.
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0
+# How often it is looked whether to stop.
+STEP_S = 0.1
+
+log = logging.getLogger(__name__)
+
+
+def open_source(
+    name: str,
+    uri: str,
+    *,
+    loop: bool,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    stopped: Callable[[], bool],
+    wait: bool = False,
+) -> Capture:
+    """Open a source of any kind, a live one so that it is opened again when it is lost.
+
+    Raises SourceError if it cannot be opened; a live one is waited for instead, with ``wait``, until
+    ``stopped()``. For the other arguments see open_capture.
+    """
+    with blaming(name):
+        live = parse(uri).live
+    opened = partial(
+        open_capture,
+        name,
+        uri,
+        loop=loop,
+        open_timeout_s=open_timeout_s,
+        read_timeout_s=read_timeout_s,
+    )
+    return Reopening(name, opened, stopped, wait=wait) if live else opened()
+
+
+class Reopening:
+    """A capture that outlives its source's outages: ``grab`` waits until there is a frame again.
+
+    An outage is logged twice, when it begins and when a frame has come again; ``reopened`` counts those
+    that are over. ``stopped`` is asked at least every 200 ms while waiting, but not while the source
+    is being opened or read, which its own time-outs limit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_again: Callable[[], Capture],
+        stopped: Callable[[], bool],
+        *,
+        wait: bool = False,
+    ) -> None:
+        """Open the source; raises SourceError if that fails, or with ``wait`` tries again until stopped."""
+        self.reopened = 0
+        self._name, self._open, self._stopped = name, open_again, stopped
+        self._pause_s = FIRST_PAUSE_S
+        self._lost_s: float | None = None
+        self._capture: Capture | None = None
+        self._last_format: Format | None = None
+        try:
+            self._capture = open_again()
+        except SourceError as error:
+            if not wait:
+                raise
+            self._lose(error)
+        while self._capture is None and not stopped():
+            self._capture = self._reopen()
+
+    @property
+    def format(self) -> Format:
+        """What frames look like, or last did; raises CaptureLost if it was stopped before it ever opened."""
+        if self._capture is not None:
+            self._last_format = self._capture.format
+        if self._last_format is None:
+            raise CaptureLost(f"source {self._name} was never there")
+        return self._last_format
+
+    def grab(self) -> bool:
+        """Wait for the next frame, however long that takes; False if stopped meanwhile."""
+        while not self._stopped():
+            if self._capture is None:
+                self._capture = self._reopen()
+                continue
+            try:
+                grabbed = self._capture.grab()
+            except CaptureLost as error:
+                self._lose(error)
+                continue
+            self._regain()
+            return grabbed
+        return False
+
+    def retrieve(self, out: NDArray[np.uint8], seq: int, captured_ns: int) -> NDArray[np.uint8]:
+        """Decode the grabbed frame into ``out``; see Capture."""
+        if self._capture is None:
+            raise FrameLost(f"source {self._name}: no frame has been grabbed")
+        return self._capture.retrieve(out, seq, captured_ns)
+
+    def close(self) -> None:
+        """Let go of the source."""
+        if self._capture is not None:
+            self._last_format = self._capture.format
+            self._capture.close()
+        self._capture = None
+
+    def _lose(self, error: Exception) -> None:
+        self.close()
+        if self._lost_s is None:
+            self._lost_s = time.monotonic()
+            log.warning("%s; trying again until it works", error)
+
+    def _regain(self) -> None:
+        self._pause_s = FIRST_PAUSE_S
+        if self._lost_s is not None:
+            self.reopened += 1
+            log.info("source %s is back after %.1f s", self._name, time.monotonic() - self._lost_s)
+            self._lost_s = None
+
+    def _reopen(self) -> Capture | None:
+        """Pause, longer every time, then try to open the source; None if that failed."""
+        until_s = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stopped():
+            time.sleep(min(left_s, STEP_S))
+        try:
+            return None if self._stopped() else self._open()
+        except SourceError as error:
+            log.debug("%s", error)
+            return None

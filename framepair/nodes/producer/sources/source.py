@@ -1,0 +1,76 @@
+"""What a source's frames look like, and what can go wrong with a source."""
+
+from __future__ import annotations
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+import numpy as np
+from numpy.typing import NDArray
+
+
+class SourceError(RuntimeError):
+    """A source that cannot be used as it is named: the message is one sentence that says what to do."""
+
+
+class CaptureLost(RuntimeError):  # noqa: N818 - it says what happened to the source
+    """A live source that worked has failed or gone silent; opening it again may help."""
+
+
+class FrameLost(RuntimeError):  # noqa: N818 - likewise
+    """One frame that was grabbed cannot be decoded; the next one may be fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a source's frames look like, and how they come.
+
+    ``shape`` is (height, width, channels), ``encoding`` bgr8 or mono8, ``fps`` the nominal rate,
+    ``total`` how many frames there are in all (0: not known), and ``live`` whether frames come at their
+    own time, to be stamped by the clock, or can be had at any pace.
+    """
+
+    shape: tuple[int, int, int]
+    encoding: str = "bgr8"
+    fps: float = 25.0
+    total: int = 0
+    live: bool = False
+
+
+class Capture(Protocol):
+    """An open source. One thread uses it at a time."""
+
+    @property
+    def reopened(self) -> int:
+        """How often the source was opened again, after it had failed."""
+
+    @property
+    def format(self) -> Format:
+        """What frames look like; ``retrieve`` changes it if the source changed the size of its frames."""
+
+    def grab(self) -> bool:
+        """Wait for the next frame and take it; False if the video is over.
+
+        A grabbed frame need not be retrieved. Raises CaptureLost if a live source failed or sent
+        nothing for ``read_timeout_s``, and SourceError if a file that is looped cannot be opened again.
+        """
+
+    def retrieve(self, out: NDArray[np.uint8], seq: int, captured_ns: int) -> NDArray[np.uint8]:
+        """Decode the grabbed frame into ``out``, uint8 of shape ``format.shape``, and return it.
+
+        Only if the frame has another shape than ``out``, another array is returned, and ``format`` says
+        so from then on. ``seq`` and ``captured_ns`` are what a synthetic source writes into the picture.
+        Raises FrameLost if this one frame cannot be decoded.
+        """
+
+    def close(self) -> None:
+        """Let go of the file, camera or connection; it may be called again."""
+
+
+@contextmanager
+def blaming(name: str) -> Iterator[None]:
+    """Put the source's name in front of a SourceError that is raised inside."""
+    try:
+        yield
+    except SourceError as error:
+        raise SourceError(f"source {name}: {error}") from None

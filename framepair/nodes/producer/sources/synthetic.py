@@ -1,0 +1,108 @@
+"""A source that needs no camera: a picture of its own colour, with its name, a moving marker and a stamp."""
+
+from __future__ import annotations
+import numpy as np
+from numpy.typing import NDArray
+import colorsys
+from dataclasses import replace
+from framepair.nodes.producer.sources.pattern import source_crc
+from framepair.nodes.producer.sources.pattern import stamp
+from framepair.nodes.producer.sources.source import Format
+
+
+GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
+# One octal digit is one row of three blocks: 0o25755 is .#. / #.# / ### / #.# / #.#
+GLYPHS = {
+    "A": 0o25755, "B": 0o65656, "C": 0o34443, "D": 0o65556, "E": 0o74647, "F": 0o74644, "G": 0o34553,
+    "H": 0o55755, "I": 0o72227, "J": 0o11152, "K": 0o55655, "L": 0o44447, "M": 0o57755, "N": 0o65555,
+    "O": 0o25552, "P": 0o65644, "Q": 0o25573, "R": 0o65655, "S": 0o34216, "T": 0o72222, "U": 0o55557,
+    "V": 0o55552, "W": 0o55775, "X": 0o55255, "Y": 0o55222, "Z": 0o71247,
+    "0": 0o75557, "1": 0o26227, "2": 0o61247, "3": 0o61216, "4": 0o55711, "5": 0o74616, "6": 0o34757,
+    "7": 0o71222, "8": 0o75757, "9": 0o75716, "-": 0o00700, "_": 0o00007,
+}  # fmt: skip
+
+
+def lettering(text: str) -> NDArray[np.bool_]:
+    """Return ``text`` in capitals as blocks, (5, 4 * letters); a letter that isn't known is blank."""
+    row_shifts = GLYPH_COLUMNS * np.arange(GLYPH_ROWS)[::-1, np.newaxis]
+    shifts = row_shifts + np.arange(GLYPH_COLUMNS)[::-1]
+    blocks = np.zeros((GLYPH_ROWS, len(text), GLYPH_COLUMNS + 1), np.bool_)
+    for index, letter in enumerate(text.upper()):
+        blocks[:, index, :GLYPH_COLUMNS] = GLYPHS.get(letter, 0) >> shifts & 1
+    return blocks.reshape(GLYPH_ROWS, -1)
+
+Image = NDArray[np.uint8]
+
+SECOND_NS = 1_000_000_000
+# With this many hues, the names that people give to two cameras (left, right; a, b; front, rear) differ.
+HUES = 21
+BARS = 8
+NAME_WIDTH = 0.5
+MARKER_ROWS = (0.90, 0.96)
+MARKER_WIDTH = 0.02
+
+
+class Synthetic:
+    """A capture that draws its frames: always there, at any pace, the same for the same arguments.
+
+    The marker crosses the picture once a second of capture time, so that the frames of a pair can be
+    compared by eye. ``format`` is the one asked for; after ``format.total`` frames, if any, it is over.
+    """
+
+    # It never fails.
+    reopened = 0
+
+    def __init__(self, name: str, wanted: Format, *, loop: bool = False) -> None:
+        self.format = replace(wanted, total=0) if loop else wanted
+        self._name = name
+        self._grabbed = 0
+        self._background = background(name, wanted.shape)
+
+    def grab(self) -> bool:
+        """Go on to the next frame; False after the last one."""
+        if self.format.total and self._grabbed >= self.format.total:
+            return False
+        self._grabbed += 1
+        return True
+
+    def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:
+        """Draw the frame into ``out``, of shape ``format.shape``, and return it."""
+        np.copyto(out, self._background)
+        height, width, _ = out.shape
+        top, bottom = (round(height * part) for part in MARKER_ROWS)
+        marker_px = max(1, round(width * MARKER_WIDTH))
+        left = (width - marker_px) * (captured_ns % SECOND_NS) // SECOND_NS
+        out[top:bottom, left : left + marker_px] = 255
+        stamp(out, self._name, seq, captured_ns)
+        return out
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+def background(name: str, shape: tuple[int, int, int]) -> Image:
+    """Return the picture behind a source's marker and stamp, uint8 of ``shape``: bars in a hue of its own."""
+    height, width, channels = shape
+    colour = _colour(name) if channels == 3 else np.array([180.0])
+    bars = np.linspace(1.0, 0.5, BARS)[np.arange(width) * BARS // width]
+    line = (bars[:, np.newaxis] * colour).astype(np.uint16)
+    fading = np.linspace(256, 150, height).astype(np.uint16)
+    picture = (np.multiply.outer(fading, line) >> 8).astype(np.uint8)
+    _write(picture, name)
+    return picture
+
+
+def _colour(name: str) -> NDArray[np.float64]:
+    """Return a friendly colour (blue, green, red), 0 to 255, that depends on nothing but the name."""
+    red, green, blue = colorsys.hsv_to_rgb(source_crc(name) % HUES / HUES, 0.65, 0.95)
+    return 255 * np.array([blue, green, red])
+
+
+def _write(picture: Image, name: str) -> None:
+    """Write the name in white in the picture's middle, up to half its width and a quarter of its height."""
+    height, width, _ = picture.shape
+    blocks = lettering(name)
+    scale = min(int(width * NAME_WIDTH) // max(1, blocks.shape[1]), height // 4 // GLYPH_ROWS)
+    letters = np.repeat(np.repeat(blocks, scale, axis=0), scale, axis=1)
+    top, left = (height - letters.shape[0]) // 2, (width - letters.shape[1]) // 2
+    picture[top : top + letters.shape[0], left : left + letters.shape[1]][letters] = 255

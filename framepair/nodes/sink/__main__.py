@@ -1,0 +1,3 @@
+from framepair.nodes.sink.main import main
+
+main()

@@ -1,0 +1,146 @@
+"""The consumer that only measures: subscribe, take every pair as it comes, report."""
+
+from __future__ import annotations
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NoReturn
+import cyclopts
+from cyclopts import Parameter, validators
+from framepair.nodes.common import runtime
+from framepair.nodes.common.health import from_environment
+from framepair.nodes.sink.latency import PairTimes
+from framepair.nodes.sink.ledger import Ledger
+from framepair.nodes.sink.ledger import shortfall
+from framepair.nodes.sink.report import Report
+from framepair.nodes.sink.report import refuse_unwritable
+from framepair.nodes.sink.screen import Screen
+from framepair.protocol.client.clip import Clip
+from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.subscriber import Subscription
+from framepair.protocol.client.subscriber import subscribe
+
+
+POLL_S = 0.2
+
+app = cyclopts.App(
+    name="python -m framepair.nodes.sink",
+    help="Measure the pairs that a combiner publishes.",
+    version_flags=(),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a sink can be told."""
+
+    sub: str
+    """Address that the combiner publishes at: ipc:///ABSOLUTE/PATH or tcp://HOST:PORT."""
+
+    sync: str | None = None
+    """Where a combiner on another machine tells the time, so that latencies are right; else FRAMEPAIR_SYNC."""
+
+    keep: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2
+    """How many whole pairs may wait; the oldest is dropped, and counted, when one more comes."""
+
+    strict: Annotated[bool, Parameter(negative=())] = False
+    """Exit with 1 if the ledger doesn't balance, or any frame was lost since the first pair."""
+
+    json: Path | None = None
+    """File that the final report is written to as JSON."""
+
+    shm_dir: Path | None = None
+    """Directory of the producers' shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
+
+    keys: Path | None = None
+    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
+
+    insecure: Annotated[bool, Parameter(negative=())] = False
+    """Use an address on a network without keys: everybody there can read, and can send."""
+
+    work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
+    """Pretend to work on each pair for so many milliseconds."""
+
+
+@app.default
+def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
+    """Print a line per pair, and a report at the end of the stream or on SIGINT or SIGTERM."""
+    runtime.keep_buffers()
+    health = from_environment()
+    stop = runtime.stop_on_signals(health)
+    if options.json:
+        refuse_unwritable(options.json)
+    times, ledger, screen = PairTimes(), Ledger(), Screen()
+    subscription = subscribe(
+        options.sub,
+        keep=options.keep,
+        shm_dir=options.shm_dir,
+        keys=options.keys,
+        insecure=options.insecure,
+        sync=options.sync,
+    )
+    with subscription, screen:
+        runtime.ready(f"waits for pairs at {options.sub}", health)
+        started_s = time.monotonic()
+        for pair in arriving(subscription, stop):
+            waits_ms = take(pair)
+            ledger.deliver(pair)
+            health.frames += sum(len(clip.frames) for clip in pair.values())
+            screen.show(pair, times.add(pair), waits_ms)
+            stop.wait(options.work_ms / 1e3)
+        health.done()
+        duration_s, stats = time.monotonic() - started_s, subscription.stats()
+    accounts = ledger.accounts(stats)
+    report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+    with screen.printing():
+        report.show(screen.console)
+    if options.json:
+        _write(report, options.json)
+    if options.strict and (fault := shortfall(accounts)):
+        print(f"sink: {fault}", file=sys.stderr)
+        sys.exit(runtime.EXIT_FAILED)
+
+
+def _write(report: Report, path: Path) -> None:
+    try:
+        report.write(path)
+    except OSError as error:
+        # The disk has filled since the start.
+        print(f"sink: cannot write the report to {path}: {error.strerror}", file=sys.stderr)
+        sys.exit(runtime.EXIT_FAILED)
+
+
+def arriving(subscription: Subscription, stop: runtime.Stop) -> Iterator[Pair]:
+    """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
+    stopping = False
+    while not subscription.ended:
+        if stop.is_set() and not stopping:
+            stopping = True
+            subscription.stop()
+        pair = subscription.get(POLL_S)
+        if pair is not None:
+            yield pair
+
+
+def take(pair: Pair) -> dict[str, float]:
+    """Take every clip's array; return how long each was waited for since the announcement, in ms."""
+    return {source: _take_ms(clip, pair.header.closed_ns) for source, clip in pair.items()}
+
+
+def _take_ms(clip: Clip, closed_ns: int) -> float:
+    if not clip.frames:
+        return 0.0
+    began_ns = time.perf_counter_ns()
+    _ = clip.array if _has_one_shape(clip) else clip.images
+    return (max(0, clip.ready_ns - closed_ns) + time.perf_counter_ns() - began_ns) / 1e6
+
+
+def _has_one_shape(clip: Clip) -> bool:
+    return all(frame.shape == clip.frames[0].shape for frame in clip.frames)
+
+
+def main() -> NoReturn:
+    """Run the sink as a process."""
+    runtime.run(app, "sink")

@@ -1,0 +1,190 @@
+"""Where the thread that receives hands pairs to the consumer: one lock around the assembly."""
+
+from __future__ import annotations
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+import functools
+import logging
+import threading
+import time
+from pathlib import Path
+import numpy as np
+from framepair.protocol.memory import jpeg
+from framepair.protocol.client.frame_store import Filling
+from framepair.protocol.client.assembly import Assembly
+from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.published import Frame
+from framepair.protocol.wire.pair import PairHeader
+from framepair.protocol.wire.pair import StreamEnd
+from framepair.protocol.memory.ring import Pixels
+from framepair.protocol.clocks.sync_client import SubscriberClock
+
+
+MAX_THREADS = 4
+# Frames that are being decoded, or wait for it, by thread; then whoever receives has to wait.
+FRAMES_PER_THREAD = 2
+
+
+class Decoders:
+    """Runs tasks in threads, a few at a time; made when the first one comes. One thread gives the tasks."""
+
+    def __init__(self) -> None:
+        self._threads = min(MAX_THREADS, os.cpu_count() or 1)
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: deque[Future[None]] = deque()
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Have a thread run ``task``; wait as long as too many are under way, and raise what one raised."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "framepair-decoder")
+        while len(self._under_way) >= self._threads * FRAMES_PER_THREAD:
+            self._under_way.popleft().result()
+        self._under_way.append(self._pool.submit(task))
+
+    def drain(self) -> None:
+        """Wait until all tasks are done; raise what one of them raised."""
+        while self._under_way:
+            self._under_way.popleft().result()
+
+    def close(self) -> None:
+        """End the threads, once they have done what is under way."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+        self._under_way.clear()
+
+POLL_S = 0.2
+WARNING_INTERVAL_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class Handover:
+    """Takes what comes in from one thread and gives whole pairs to another; neither waits for pixels."""
+
+    def __init__(self, keep: int, max_bytes: int, shm_dir: Path) -> None:
+        self._changed = threading.Condition()
+        self._assembly = Assembly(keep, max_bytes)
+        self._attached = Attached(shm_dir)
+        self._decoders = Decoders()
+        self.clock = SubscriberClock(None, same=True)
+        self._warned_s: float | None = None
+        self._done = False
+        self._error: Exception | None = None
+
+    def put(self, received: Frame | PairHeader | StreamEnd) -> None:
+        """Take in a message; pixels are copied, or decoded. Raises ProtocolError if it makes no sense."""
+        if isinstance(received, tuple):
+            self._put_frame(*received)
+            return
+        # Frames are announced after they were sent, so all of them must be in their places.
+        self._decoders.drain()
+        with self._changed:
+            if isinstance(received, PairHeader):
+                self._assembly.announce(received, *self.clock.now())
+            else:
+                self._assembly.finish(received)
+            self._changed.notify_all()
+
+    def reject(self, error: ProtocolError) -> None:
+        """Count a malformed message, and warn of it, but not of each."""
+        now_s = time.monotonic()
+        with self._changed:
+            self._assembly.rejected += 1
+            silent = self._warned_s is not None and now_s < self._warned_s + WARNING_INTERVAL_S
+            self._warned_s = self._warned_s if silent else now_s
+        if not silent:
+            log.warning("dropped a malformed message: %s", error)
+
+    def wait_for_room(self, over: Callable[[], bool]) -> None:
+        """Return as soon as more may come in, or when ``over`` says so."""
+        with self._changed:
+            while self._assembly.full and not over():
+                self._changed.wait(POLL_S)
+
+    def finish(self, error: Exception | None) -> None:
+        """Say that nothing more comes in, because of ``error`` if there is one."""
+        self._decoders.close()
+        with self._changed:
+            self._done, self._error = True, error
+            self._changed.notify_all()
+
+    def take(
+        self, timeout_s: float | None, waiting: Callable[[], None] = lambda: None
+    ) -> Pair | None:
+        """Return the next pair, None if none came in time or none will come; the former may be overwritten.
+
+        ``waiting`` is called several times a second meanwhile.
+        Raises RuntimeError if the thread that receives has failed.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            self._assembly.release()
+            while (pair := self._assembly.take()) is None and not self._done:
+                left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                waiting()
+                # A wait without an end could not be interrupted by Ctrl-C.
+                self._changed.wait(min(left_s, POLL_S))
+            self._changed.notify_all()
+        if pair is None and self._error is not None:
+            raise RuntimeError("the thread that receives has failed") from self._error
+        return pair
+
+    def clear(self) -> None:
+        """Forget the pairs that wait, and all memory."""
+        with self._changed:
+            self._done, self._error = True, None
+            self._assembly.clear()
+            self._attached.clear()
+
+    @property
+    def ended(self) -> bool:
+        """Whether no pair waits and none will come."""
+        with self._changed:
+            return self._done and not self._assembly.queued
+
+    @property
+    def stream_end(self) -> StreamEnd | None:
+        """The combiner's last word, unless it has announced pairs since."""
+        return self._assembly.end
+
+    def stats(self) -> SubscriberStats:
+        """Return the counts as they are now."""
+        with self._changed:
+            return self._assembly.stats()
+
+    def _put_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None) -> None:
+        if pixels is None:
+            slot = self._attached.slot(header)
+            with self._changed:
+                self._assembly.put(header, slot, self.clock.now()[0])
+            return
+        with self._changed:
+            filling = self._assembly.reserve(header)
+        # Megabytes: the consumer must not wait for them, so not under the lock.
+        if isinstance(pixels, memoryview):
+            self._decoders.submit(functools.partial(self._decode, header, pixels, filling))
+            return
+        np.copyto(filling.image, pixels)
+        with self._changed:
+            self._assembly.commit(header, filling, self.clock.now()[0])
+
+    def _decode(self, header: FrameHeader, file: memoryview, filling: Filling) -> None:
+        """Decode a frame to where it belongs, in a thread of its own."""
+        try:
+            jpeg.decode(file, filling.image)
+        except ProtocolError as error:
+            with self._changed:
+                self._assembly.abandon(header, filling)
+            self.reject(error)
+            return
+        with self._changed:
+            self._assembly.commit(header, filling, self.clock.now()[0])

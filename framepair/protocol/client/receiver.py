@@ -1,0 +1,149 @@
+"""The thread that drains a consumer's SUB socket."""
+
+from __future__ import annotations
+import contextlib
+import logging
+import threading
+import time
+from dataclasses import dataclass
+import zmq
+from framepair.protocol.transport import endpoints
+from framepair.protocol.wire import published
+from framepair.protocol.transport import sockets
+from framepair.protocol.transport.connection_watch import Contact
+from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.transport.keys import ClientKeys
+from framepair.protocol.clocks.sync_client import SubscriberClock
+from framepair.protocol.clocks.sync_client import SyncClient
+
+
+TOPICS = [published.FRAMES, published.PAIR, published.END]
+# After stop(): nothing is on its way any more after such a silence, or after so long in any case.
+SILENCE_S = 0.5
+STOP_DEADLINE_S = 2.0
+JOIN_DEADLINE_S = 2.0
+SYNC_INTERVAL_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TimeSource:
+    """Where the combiner tells the time."""
+
+    address: str
+    keys: ClientKeys | None
+
+
+class Receiver:
+    """Receives until the stream is finished, or ``stop`` or ``close`` is called.
+
+    Those two only set attributes, which the thread looks at several times a second: a signal handler or a
+    finalizer can't wait for a lock, since the code that it interrupts may hold it.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        handover: Handover,
+        keys: ClientKeys | None = None,
+        time_source: TimeSource | None = None,
+    ) -> None:
+        self._address = address
+        self._time_source = time_source
+        self._keys = keys
+        self._handover = handover
+        self._connected = threading.Event()
+        self._error: Exception | None = None
+        self._stopping = False
+        self._closing = False
+        self._heard_s = time.monotonic()
+        self._stop_seen_s: float | None = None
+        # A daemon, as the interpreter waits for all others before it runs finalizers.
+        self._thread = threading.Thread(target=self._run, name="framepair-subscriber", daemon=True)
+
+    def start(self) -> None:
+        """Connect and begin to receive; raises EndpointError if that can't be done."""
+        self._thread.start()
+        self._connected.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """Have the thread take in what is on its way, and end."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Have the thread end, and wait for that under a deadline."""
+        self._closing = True
+        # A finalizer may run in any thread, this one included.
+        if self._thread is not threading.current_thread():
+            self._thread.join(JOIN_DEADLINE_S)
+            if self._thread.is_alive():
+                log.warning("the thread that receives from %s does not end", self._address)
+
+    def _run(self) -> None:
+        with sockets.new_context() as context:
+            try:
+                self._receive_all(context)
+            except Exception as error:  # noqa: BLE001 - the consumer gets it
+                self._error = error
+            finally:
+                self._handover.finish(self._error)
+                self._connected.set()
+
+    def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        with (
+            self._comparing(context) as sync,
+            sockets.subscribe(context, self._address, TOPICS, keys=self._keys) as sub,
+        ):
+            same = endpoints.is_on_this_machine(self._address)
+            self._handover.clock = SubscriberClock(sync, same=same)
+            contact = Contact(sub, self._address, "where it publishes")
+            self._connected.set()
+            try:
+                while not self._over():
+                    contact.look()
+                    self._handover.wait_for_room(lambda: self._closing)
+                    self._receive(sub)
+            finally:
+                contact.close()
+
+    def _comparing(
+        self, context: zmq.Context[zmq.Socket[bytes]]
+    ) -> contextlib.AbstractContextManager[SyncClient | None]:
+        """Compare clocks with the combiner, if there is a clock to compare."""
+        if self._time_source is None:
+            return contextlib.nullcontext()
+        asked = self._time_source
+        return SyncClient(context, asked.address, interval_s=SYNC_INTERVAL_S, keys=asked.keys)
+
+    def _receive(self, sub: zmq.Socket[bytes]) -> None:
+        """Take in a message, if one comes in time."""
+        try:
+            parts = sub.recv_multipart(copy=False)
+        except zmq.Again:
+            return
+        self._heard_s = time.monotonic()
+        self._put([part.buffer for part in parts])
+
+    def _put(self, parts: list[memoryview]) -> None:
+        try:
+            self._handover.put(published.decode(parts))
+        except ProtocolError as error:
+            self._handover.reject(error)
+
+    def _over(self) -> bool:
+        end = self._handover.stream_end
+        if self._closing or (end is not None and end.reason == "finished"):
+            return True
+        return self._stopping and (end is not None or self._drained())
+
+    def _drained(self) -> bool:
+        """Return whether what was on its way when ``stop`` was called is here."""
+        now_s = time.monotonic()
+        if self._stop_seen_s is None:
+            self._stop_seen_s = now_s
+        since_s = max(self._heard_s, self._stop_seen_s)
+        return now_s > since_s + SILENCE_S or now_s > self._stop_seen_s + STOP_DEADLINE_S

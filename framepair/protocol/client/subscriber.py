@@ -1,0 +1,127 @@
+"""subscribe(): what a consumer of pairs uses."""
+
+from __future__ import annotations
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from framepair.protocol.transport import endpoints
+from framepair.protocol.memory import shared_ring
+from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.transport.keys import client as client_keys
+from framepair.protocol.client.receiver import Receiver
+from framepair.protocol.client.receiver import TimeSource
+
+
+__all__ = ["SubscriberStats", "Subscription", "subscribe"]
+
+MAX_BYTES = 4 * 1024**3
+
+
+def subscribe(
+    address: str | None = None,
+    *,
+    keep: int = 2,
+    max_bytes: int = MAX_BYTES,
+    shm_dir: Path | None = None,
+    keys: Path | None = None,
+    insecure: bool = False,
+    sync: str | None = None,
+) -> Subscription:
+    """Connect to the combiner at ``address`` and return an iterator over its pairs.
+
+        for pair in subscribe("tcp://10.0.0.5:7400"):
+            left, right = pair["left"].array, pair["right"].array
+
+    While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and
+    counted. So up to ``keep`` + 3 windows of frames are in memory. ``max_bytes`` bounds, for each source,
+    the frames that wait for their pair to be announced.
+
+    Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine.
+    ``shm_dir`` is where producers have their rings in shared memory, if not where they have them unless
+    told otherwise.
+
+    ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS, unless
+    ``insecure`` says that everybody there is trusted.
+
+    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC: without it, nobody
+    knows how wrong latencies are. Nothing else depends on it.
+
+    The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
+    can't be used.
+    """
+    if keep < 1:
+        raise ValueError(f"keep is {keep}, and at least one pair has to wait")
+    address = address or endpoints.default_sub()
+    sync = sync or endpoints.default_sync(address)
+    for used in (address, *([sync] if sync else [])):
+        endpoints.ipc_path(used)
+    client = client_keys(keys, address, insecure=insecure)
+    handover = Handover(keep, max_bytes, shm_dir or shared_ring.default_directory())
+    told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
+    return Subscription(handover, Receiver(address, handover, client, told))
+
+
+class Subscription(Iterator[Pair]):
+    """An iterator over pairs, for one thread. Also a context manager; leaving it closes everything.
+
+    A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
+    """
+
+    def __init__(self, handover: Handover, receiver: Receiver) -> None:
+        self._handover = handover
+        self._receiver = receiver
+        self._heartbeat = Heartbeat()
+        # Also when nobody uses this any more, or at the interpreter's exit.
+        self._close = weakref.finalize(self, self._receiver.close)
+        self._receiver.start()
+
+    def __next__(self) -> Pair:
+        """Wait for the next whole pair; raises RuntimeError if receiving has failed."""
+        pair = self.get(None)
+        if pair is None:
+            raise StopIteration
+        return pair
+
+    def get(self, timeout_s: float | None) -> Pair | None:
+        """Return the next whole pair; None if none came in time or none will come (see ``ended``)."""
+        self._heartbeat.beat()
+        pair = self._handover.take(timeout_s, self._heartbeat.beat)
+        if pair is None and self.ended:
+            self.close()
+        return pair
+
+    @property
+    def ended(self) -> bool:
+        """Whether the iteration is over: the stream has finished, or ``stop`` or ``close`` was called."""
+        return self._handover.ended
+
+    def stop(self) -> None:
+        """Take what is on its way, until the combiner's last word, a silence, or 2 s have passed; then end.
+
+        For signal handlers and other threads.
+        """
+        self._receiver.stop()
+
+    def close(self) -> None:
+        """Stop receiving and forget the pairs that wait."""
+        self._close()
+        self._handover.clear()
+
+    def stats(self) -> SubscriberStats:
+        """Return the counts as they are now."""
+        return self._handover.stats()
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,214 @@
+"""The shared rings that a consumer reads from."""
+
+from __future__ import annotations
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from framepair.protocol.transport import endpoints
+from framepair.protocol.memory import free_space
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.memory.ring import Ring
+from framepair.protocol.memory.ring import Shape
+from framepair.protocol.memory.ring import file_bytes
+from framepair.protocol.memory.ring import whole_pages
+from framepair.protocol.memory.free_space import MEBIBYTE
+from framepair.protocol.memory.free_space import NoRoom
+from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.frame import Location
+from framepair.protocol.memory.ring import Slot
+
+
+DIRECTORY_VARIABLE = "FRAMEPAIR_SHM_DIR"
+# SOURCE.RUN.COUNT.SLOTS.ring: the name says what a reader has to know before it maps the file.
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{1,16}\.[0-9]{1,9}\.([0-9]{1,9})\.ring\Z")
+# Neither a link nor a pipe that nobody writes to may lead or keep us anywhere.
+TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# Many producers may start at once, and each reserves its memory while the others wait. Who only tidies up
+# can leave it to the next one.
+MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
+LOCK_POLL_S = 0.01
+# Of finding the directory where it was just made.
+ATTEMPTS = 100
+
+
+def default_directory() -> Path:
+    """Return where rings are: FRAMEPAIR_SHM_DIR, else this user's directory below /dev/shm."""
+    named = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(named) if named else Path("/dev/shm") / f"framepair-{os.getuid()}"  # noqa: S108
+
+
+class SharedRing:
+    """A ring that this process writes and others read, until ``close``.
+
+    All of its memory is reserved and mapped here: later there is no page fault for the writer, and no SIGBUS
+    for anybody. Raises NoRoom if that can't be done, EndpointError if the directory can't be used.
+    """
+
+    def __init__(self, directory: Path, stem: str, slots: int, shape: Shape) -> None:
+        slots = whole_pages(slots, shape)
+        nbytes = file_bytes(slots, shape)
+        self.name = f"{stem}.{slots}.ring"
+        self._path = directory / self.name
+        self._lock = -1
+        try:
+            self._lock = _create(self._path, nbytes)
+            self.ring = Ring(slots, shape, self._lock)
+        except OSError as error:
+            self.close()
+            raise NoRoom(
+                f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}:"
+                " choose a smaller --history, or another --shm-dir"
+            ) from None
+
+    def close(self) -> None:
+        """Remove the ring; who has mapped it keeps what it holds."""
+        if self._lock >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = -1
+
+
+def attach(directory: Path, name: str, shape: Shape) -> Ring:
+    """Return another process's ring, to be read; raises ProtocolError if it isn't there or isn't one."""
+    match = NAME.match(name)
+    if match is None:
+        raise ProtocolError("that is not the name of a ring")
+    slots = int(match.group(1))
+    try:
+        descriptor = os.open(directory / name, TO_READ)
+    except OSError as error:
+        raise ProtocolError(f"no ring {name} in {directory}: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        wanted = (os.getuid(), file_bytes(slots, shape))
+        if (
+            not stat.S_ISREG(status.st_mode)
+            or (status.st_uid, status.st_size) != wanted
+            # Beyond the end of the file is nothing but a SIGBUS.
+            or slots != whole_pages(slots, shape)
+        ):
+            raise ProtocolError(f"{name} is not a ring of {slots} frames of shape {shape}")
+        return Ring(slots, shape, descriptor, writable=False)
+    except OSError as error:
+        raise ProtocolError(f"cannot map {name}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def remove_stale(directory: Path) -> None:
+    """Remove the rings of owners that are dead, and the directory if nothing is left in it."""
+    with contextlib.suppress(OSError), _locked(directory, TIDY_PATIENCE_S):
+        _remove_stale(directory)
+        directory.rmdir()
+
+
+def _remove_stale(directory: Path) -> None:
+    for path in [path for path in directory.iterdir() if NAME.match(path.name)]:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, TO_READ)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _create(path: Path, nbytes: int) -> int:
+    """Make a file of ``nbytes`` in a directory made if need be; return a descriptor that holds it locked."""
+    directory = path.parent
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(ATTEMPTS):
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+        # Whoever tidies up may have removed it since.
+        with contextlib.suppress(FileNotFoundError), _locked(directory, MAKE_PATIENCE_S):
+            endpoints.make_run_dir(directory, "directory of shared memory")
+            _remove_stale(directory)
+            free_space.check(directory, nbytes)
+            return _reserve(path, nbytes)
+    raise FileNotFoundError(errno.ENOENT, "the directory is not there, or not for long")
+
+
+def _reserve(path: Path, nbytes: int) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.posix_fallocate(descriptor, 0, nbytes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, patience_s: float) -> Iterator[None]:
+    """Keep others from looking for stale rings, or for room, while one is being made.
+
+    Raises TimeoutError if somebody else does for longer than ``patience_s``, FileNotFoundError if the
+    directory is gone.
+    """
+    deadline_s = time.monotonic() + patience_s
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while not _try_lock(descriptor):
+            # Not a wait in the kernel: the holder may be stopped, or hold it for another reason for good.
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(errno.ETIMEDOUT, "another process has it locked")
+            time.sleep(LOCK_POLL_S)
+        # It may have been removed before we had the lock, and made again: then others lock the new one.
+        if not os.path.samestat(os.fstat(descriptor), directory.stat()):
+            raise FileNotFoundError(errno.ENOENT, "the directory was removed")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+class Attached:
+    """Maps each ring when its first frame comes; what is taken from it keeps it mapped.
+
+    A producer that restarts, or whose source changes its shape, begins a ring, and of the one before nothing
+    comes any more: one for each source is kept, so that what removed rings take is given back soon.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._rings: dict[str, tuple[str, Ring]] = {}
+
+    def slot(self, header: FrameHeader) -> Slot:
+        """Return where the pixels of a frame are; raises ProtocolError if they can't be had here."""
+        location = header.location
+        if location is None:
+            raise ProtocolError("the frame is not in shared memory")
+        ring = self._ring(header, location)
+        if location.slot >= ring.slots:
+            raise ProtocolError(f"slot {location.slot} of a ring of {ring.slots}")
+        return Slot(ring, location.slot, location.generation)
+
+    def clear(self) -> None:
+        """Forget all rings."""
+        self._rings.clear()
+
+    def _ring(self, header: FrameHeader, location: Location) -> Ring:
+        if not location.ring.startswith(f"{header.source}.{header.run:x}."):
+            raise ProtocolError(f"that is not a ring of this run of {header.source}")
+        name, ring = self._rings.get(header.source, ("", None))
+        if ring is None or name != location.ring:
+            ring = attach(self._directory, location.ring, header.shape)
+            self._rings[header.source] = location.ring, ring
+        if ring.shape != header.shape:
+            raise ProtocolError(f"{location.ring} does not hold frames of shape {header.shape}")
+        return ring

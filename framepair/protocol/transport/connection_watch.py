@@ -1,0 +1,66 @@
+"""Whether a socket that connects has found somebody at its address, so that silence can be explained."""
+
+from __future__ import annotations
+import logging
+import time
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+
+PATIENCE_S = 3.0
+EVENTS = (
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_DISCONNECTED
+)
+
+log = logging.getLogger(__name__)
+
+
+class Contact:
+    """Watches ``socket`` and says once what may be wrong if nobody has answered for PATIENCE_S.
+
+    ``address`` is ``what``, in the user's words.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], address: str, what: str) -> None:
+        self._monitor = socket.get_monitor_socket(EVENTS)
+        self._socket = socket
+        self._address = address
+        self._what = what
+        self._began_s = time.monotonic()
+        self._connected = self._over = False
+
+    def look(self) -> None:
+        """Take note of what happened; to be called several times a second."""
+        if self._over:
+            return
+        while self._monitor.poll(0):
+            event = recv_monitor_message(self._monitor)["event"]
+            self._connected = self._connected or event == zmq.EVENT_CONNECTED
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.close()
+                return
+        if time.monotonic() > self._began_s + PATIENCE_S:
+            log.warning("%s Still trying.", self._suspicion())
+            self.close()
+
+    def close(self) -> None:
+        """Watch no longer."""
+        if not self._over:
+            self._over = True
+            self._socket.disable_monitor()
+            self._monitor.close(linger=0)
+
+    def _suspicion(self) -> str:
+        if self._connected:
+            return (
+                f"{self._address} is there and does not let us in: are the keys (--keys) those of its combiner,"
+                " and ours in its clients/?"
+            )
+        return (
+            f"nobody answers at {self._address}: is the combiner running, and is that {self._what}?"
+        )

@@ -1,0 +1,181 @@
+"""Where nodes meet: names to ipc and tcp addresses, the run directory, and locks on bound addresses."""
+
+from __future__ import annotations
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+# Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
+MAX_IPC_PATH_BYTES = 103
+MAX_PORT = 65535
+# Where consumers that were told nothing find the pairs; the launcher tells those that it starts.
+SUB_VARIABLE = "FRAMEPAIR_SUB"
+# Where they find the combiner's clock, if it isn't their own.
+SYNC_VARIABLE = "FRAMEPAIR_SYNC"
+
+
+class EndpointError(RuntimeError):
+    """An address that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The addresses of one pipeline: one for each source's frames, one for pairs, over tcp one for the time."""
+
+    pull: dict[str, str]
+    pub: str
+    sync: str | None = None
+
+    def listening(self) -> list[str]:
+        """Return all addresses, each of which the combiner listens at."""
+        return [*self.pull.values(), self.pub, *([self.sync] if self.sync else [])]
+
+
+def default_run_dir() -> Path:
+    """Return the directory for this user's sockets: below XDG_RUNTIME_DIR, else below /tmp."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.access(runtime, os.W_OK):
+        return Path(runtime) / "framepair"
+    return Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
+
+
+def default_sub() -> str:
+    """Return where to find pairs: what FRAMEPAIR_SUB says, else in the default run directory."""
+    return os.environ.get(SUB_VARIABLE) or ipc_endpoints(default_run_dir(), []).pub
+
+
+def default_sync(address: str) -> str | None:
+    """Return where a combiner that publishes at ``address`` tells the time: FRAMEPAIR_SYNC, or nowhere."""
+    named = os.environ.get(SYNC_VARIABLE)
+    return named if named and not is_on_this_machine(address) else None
+
+
+def make_run_dir(path: Path, what: str = "run directory") -> Path:
+    """Make ``path`` (mode 0700) if need be and return it; raises EndpointError if it isn't ours alone."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.stat()
+    except OSError as error:
+        raise EndpointError(f"cannot make the {what} {path}: {error.strerror}") from None
+    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+        raise EndpointError(
+            f"the {what} {path} is open to other users: chmod 700 it, or name another one"
+        )
+    if not os.access(path, os.W_OK):
+        raise EndpointError(f"cannot write to the {what} {path}: name another one")
+    return path
+
+
+def ipc_endpoints(run_dir: Path, sources: list[str]) -> Endpoints:
+    """Return ipc addresses for ``sources`` below ``run_dir``."""
+    pull = {name: f"ipc://{run_dir}/{name}.frames" for name in sources}
+    return Endpoints(pull=pull, pub=f"ipc://{run_dir}/pairs")
+
+
+def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
+    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the sources after it, last the time."""
+    host, _, port = base.removeprefix("tcp://").rpartition(":")
+    if not base.startswith("tcp://") or not host or not port.isdecimal():
+        raise EndpointError(f"{base!r} is not tcp://HOST:PORT")
+    if not 1 <= int(port) < MAX_PORT - len(sources):
+        raise EndpointError(
+            f"{base!r} leaves no room for {len(sources) + 1} more ports up to {MAX_PORT}"
+        )
+    pull = {name: f"tcp://{host}:{int(port) + 1 + i}" for i, name in enumerate(sources)}
+    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1 + len(sources)}")
+
+
+def is_on_this_machine(address: str) -> bool:
+    """Tell whether what connects to ``address`` is sure to be on this machine."""
+    return address.startswith(("ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"))
+
+
+def ipc_path(address: str) -> Path | None:
+    """Return the file of an ipc address, None for tcp; raises EndpointError if it can't be one."""
+    if address.startswith("tcp://"):
+        return None
+    path = Path(address.removeprefix("ipc://"))
+    if not address.startswith("ipc://") or not path.is_absolute():
+        raise EndpointError(f"{address!r} is neither ipc:///ABSOLUTE/PATH nor tcp://HOST:PORT")
+    length = len(os.fsencode(path))
+    if length > MAX_IPC_PATH_BYTES:
+        raise EndpointError(
+            f"{path} has {length} bytes, more than the {MAX_IPC_PATH_BYTES} that a socket's path may have:"
+            " choose a shorter run directory"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def reserved(address: str) -> Iterator[None]:
+    """Hold the lock on ``address`` while it is bound, and remove its files afterwards; its directory stays.
+
+    libzmq unlinks whatever stands at an ipc path before it binds, a video as well as a live socket
+    (ipc_listener.cpp; libzmq #2059), so this looks first. Raises EndpointError naming the holder's pid if
+    another process has the address, or if the path is something other than a socket.
+    """
+    path = ipc_path(address)
+    if path is None:
+        yield
+        return
+    if not path.parent.exists():
+        make_run_dir(path.parent)
+    lock_path = path.with_name(path.name + ".lock")
+    lock = _lock(lock_path, address)
+    try:
+        if path.exists() and not path.is_socket():
+            raise EndpointError(
+                f"{path} is there and is not a socket: it stays, name another address"
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        lock_path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock(path: Path, address: str) -> int:
+    """Return a descriptor that holds ``path`` locked, with our pid in it."""
+    while True:
+        lock = _try_lock(path, address)
+        # The former holder may have removed the file between our open and our lock.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                _write_pid(lock, path)
+                return lock
+        os.close(lock)
+
+
+def _write_pid(lock: int, path: Path) -> None:
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        os.close(lock)
+        path.unlink(missing_ok=True)
+        raise EndpointError(f"cannot write to {path}: {error.strerror}") from None
+
+
+def _try_lock(path: Path, address: str) -> int:
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise EndpointError(f"cannot make {path}: {error.strerror}") from None
+    said = os.pread(lock, 32, 0).decode(errors="replace").strip()
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise EndpointError(f"{address} is in use by process {said or '?'}") from None
+    if said and not said.isdecimal():
+        os.close(lock)
+        raise EndpointError(f"{path} is there and is not a lock: it stays, name another address")
+    return lock

@@ -1,0 +1,32 @@
+"""Why a frame that was captured is in no pair that a consumer got: the names, and what each means."""
+
+from __future__ import annotations
+
+
+PRODUCER_BACKPRESSURE = "producer_backpressure"
+BEFORE_COMBINER = "before_combiner"
+TRANSPORT = "transport"
+CORRUPT = "corrupt"
+COMBINER_OVERFLOW = "combiner_overflow"
+FUTURE = "future"
+STARTUP = "startup"
+FRAGMENTED = "fragmented"
+COMBINER_LOST = "combiner_lost"
+PUBLISHER_OVERFLOW = "publisher_overflow"
+SUBSCRIBER_SLOW = "subscriber_slow"
+NO_SUBSCRIBER = "no_subscriber"
+
+MEANINGS = {
+    PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
+    BEFORE_COMBINER: "sent when no combiner was there to take it",
+    TRANSPORT: "lost between producer and combiner",
+    CORRUPT: "not what its header says",
+    COMBINER_OVERFLOW: "the combiner was too busy to take it",
+    FUTURE: "stamped later than it can have been captured",
+    STARTUP: "captured before the first pair",
+    FRAGMENTED: "the header of its pair had no room for it",
+    COMBINER_LOST: "the combiner ended before it announced its pair, or had just been started again",
+    PUBLISHER_OVERFLOW: "lost on its way to this consumer, which did not receive",
+    SUBSCRIBER_SLOW: "this consumer was busy with an earlier pair",
+    NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",
+}

@@ -1,1 +1,0 @@
-"""What `launch.py` is made of: options, the process table, the run directory."""

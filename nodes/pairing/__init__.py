@@ -1,1 +1,0 @@
-"""What `nodes.window` is made of: pure logic, without sockets, threads or a clock."""

@@ -1,1 +1,0 @@
-"""What a pipeline will take, said before it runs."""

@@ -1,1 +1,0 @@
-"""Files, cameras, streams and synthetic pictures: what `nodes.capture` opens."""

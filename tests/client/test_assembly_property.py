@@ -1,0 +1,165 @@
+"""Whatever is lost on the way or taken late: every announced frame is delivered once, or counted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from framepair.protocol.client.assembly import Assembly
+from framepair.protocol.client.clip import Pair
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import PairHeader
+from tests.lib.stream import Stream, feed, pixels, spans
+
+SOURCES = ("a", "b", "c")
+STEP = st.tuples(
+    st.sampled_from(
+        ["frame"] * 12
+        + ["announce"] * 5
+        + ["take"] * 3
+        + ["release", "producer", "combiner", "end"]
+    ),
+    st.integers(0, 2),  # which source
+    st.integers(0, 1),  # how far ahead it is
+    st.sampled_from([True] * 19 + [False]),  # whether the message arrives
+)
+# Short ones are easy to understand when they fail, long ones are more likely to.
+STEPS = st.lists(STEP, max_size=20) | st.lists(STEP, min_size=50, max_size=300)
+
+
+class World:
+    """A combiner whose messages partly arrive, a consumer, and what the two of them know."""
+
+    def __init__(self, keep: int) -> None:
+        self.assembly = Assembly(keep, max_bytes=10**7)
+        self.combiners = 0
+        self.producer_runs = dict.fromkeys(SOURCES, 1)
+        self.announced: Counter[str] = Counter()
+        self.delivered: Counter[str] = Counter()
+        self.seen: set[tuple[str, int, int]] = set()
+        self.lost_told = 0
+        self.held: Pair | None = None
+        self.window = 0
+        self.combiner(0, 0, True)
+
+    def combiner(self, _source: int, _ahead: int, _arrives: bool) -> None:
+        """Start a new combiner; what the former had announced last is all that we will ever know of it."""
+        self.combiners += 1
+        self.stream = Stream(SOURCES, run=self.combiners, shape=(1, 1, 3))
+        self.known = dict.fromkeys(SOURCES, 0)
+
+    def producer(self, source: int, _ahead: int, _arrives: bool) -> None:
+        self.producer_runs[SOURCES[source]] += 1
+
+    def frame(self, source: int, ahead: int, arrives: bool) -> None:
+        name = SOURCES[source]
+        run = 100 * self.combiners + self.producer_runs[name]
+        header = self.stream.frame(name, self.window + ahead, run=run)
+        if arrives:
+            feed(self.assembly, header)
+
+    def announce(self, _source: int, _ahead: int, arrives: bool) -> None:
+        header = self.stream.pair(self.window)
+        self.window += 1
+        if arrives:
+            feed(self.assembly, header)
+            self.learn()
+
+    def end(self, _source: int, _ahead: int, arrives: bool) -> None:
+        if arrives:
+            feed(self.assembly, self.stream.end("stopped"))
+            self.learn()
+        self.combiner(0, 0, True)
+
+    def learn(self) -> None:
+        """Take note of the totals that the subscriber has now heard of."""
+        for source, totals in self.stream.totals.items():
+            self.announced[source] += totals.paired - self.known[source]
+            self.known[source] = totals.paired
+
+    def release(self, _source: int, _ahead: int, _arrives: bool) -> None:
+        self.assembly.release()
+        self.held = None
+
+    def take(self, _source: int, _ahead: int, _arrives: bool) -> None:
+        pair = self.assembly.take()
+        if pair is None:
+            return
+        self.held = pair
+        self.lost_told += pair.lost
+        for source, clip in pair.items():
+            assert spans(clip.frames) == clip.header.spans
+            self.delivered[source] += len(clip)
+            for frame in clip.frames:
+                assert (frame.source, frame.pair) == (source, pair.index)
+                assert (source, frame.run, frame.seq) not in self.seen
+                self.seen.add((source, frame.run, frame.seq))
+
+    def check(self) -> None:
+        if self.held is not None:
+            assert self.held.intact
+            for clip in self.held.values():
+                for frame, image in zip(clip.frames, clip.images, strict=True):
+                    assert np.array_equal(image, pixels(frame))
+        stats = self.assembly.stats()
+        waiting = self.assembly._waiting
+        for source in SOURCES:
+            queued = sum(whole.header.clips[source].frames for whole in waiting)
+            lost, missed = stats.lost_frames.get(source, 0), stats.missed_frames.get(source, 0)
+            assert self.announced[source] == self.delivered[source] + lost + missed + queued
+        still_to_tell = sum(whole.lost for whole in waiting) + self.assembly._lost_since
+        assert stats.lost_pairs == self.lost_told + still_to_tell
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=STEPS, keep=st.integers(1, 3))
+def test_every_announced_frame_is_delivered_once_or_counted(
+    steps: list[tuple[str, int, int, bool]], keep: int
+) -> None:
+    world = World(keep)
+    for step, source, ahead, arrives in steps:
+        getattr(world, step)(source, ahead, arrives)
+        world.check()
+    while world.assembly.queued:
+        world.take(0, 0, True)
+        world.check()
+    world.release(0, 0, True)
+    assert_nothing_is_kept(world)
+
+
+def assert_nothing_is_kept(world: World) -> None:
+    """Announce a window far ahead: not a slot may be in use after it."""
+    world.window += 1000
+    feed(world.assembly, world.stream.pair(world.window))
+    world.take(0, 0, True)
+    world.assembly.release()
+    for arrivals in world.assembly._arrivals.values():
+        blocks = arrivals._storage._blocks
+        assert len(arrivals) == 0
+        assert blocks is None or len(blocks.free) == blocks.count
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    steps=STEPS,
+    order=st.permutations(range(8)),
+    numbers=st.lists(st.integers(0, 2**63 - 1), min_size=4, max_size=4),
+)
+def test_announcements_that_make_no_sense_never_break_it(
+    steps: list[tuple[str, int, int, bool]], order: list[int], numbers: list[int]
+) -> None:
+    world = World(keep=2)
+    for step, source, ahead, arrives in steps[:60]:
+        getattr(world, step)(source, ahead, arrives)
+    headers: list[PairHeader] = [world.stream.pair(n) for n in (world.window, *numbers)]
+    for index in order:
+        with contextlib.suppress(ProtocolError):
+            feed(world.assembly, headers[index % len(headers)])
+        world.assembly.take()
+    stats = world.assembly.stats()
+    assert all(count >= 0 for count in stats.lost_frames.values())
+    assert all(count >= 0 for count in stats.missed_frames.values())

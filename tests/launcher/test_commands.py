@@ -1,0 +1,320 @@
+"""Names of sources, and the commands of the nodes."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import commands
+from framepair.nodes.launcher.commands import Node
+from framepair.nodes.launcher.names import name_sources
+from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.topology import plan
+from framepair.protocol.transport.endpoints import EndpointError
+from tests.lib.processes import ROOT, Running, python
+
+SECRET_URL = "rtsp://admin:secret@10.0.0.7/live?a=b"
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def nodes_of(options: Options, until_ns: int | None = None) -> list[Node]:
+    return commands.table(options, plan(options), until_ns)
+
+
+def flag(node: Node, name: str) -> str | None:
+    """Return what follows a flag in a node's command, None if it hasn't that flag."""
+    return node.command[node.command.index(name) + 1] if name in node.command else None
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "uri"),
+    [
+        ("left.mp4", "left", "left.mp4"),
+        ("/videos/cam 1 (front).avi", "cam-1-front", "/videos/cam 1 (front).avi"),
+        ("видео.mp4", "source", "видео.mp4"),
+        ("-x.mp4", "x", "-x.mp4"),
+        ("x" * 100 + ".mp4", "x" * 64, "x" * 100 + ".mp4"),
+        ("0", "camera0", "0"),
+        ("/dev/video0", "video0", "/dev/video0"),
+        ("synthetic://1280x720@30", "synthetic", "synthetic://1280x720@30"),
+        ("SYNTHETIC://", "synthetic", "SYNTHETIC://"),
+        ("rtsp://10.0.0.7:554/live", "live", "rtsp://10.0.0.7:554/live"),
+        ("rtsp://cam.example.org", "cam-example-org", "rtsp://cam.example.org"),
+        ("rtsp://cam:554/", "cam", "rtsp://cam:554/"),
+        ("http://h/video.mjpg?a=b", "video", "http://h/video.mjpg?a=b"),
+        (SECRET_URL, "live", SECRET_URL),
+        ("rtsp://u:p/w@h", "h", "rtsp://u:p/w@h"),
+        ("rtsp://h/user=u&password=p", "h", "rtsp://h/user=u&password=p"),
+        ("rtsp://", "source", "rtsp://"),
+        ("left=a.mp4", "left", "a.mp4"),
+        ("left=rtsp://h/x?a=b", "left", "rtsp://h/x?a=b"),
+        ("left=a=b.mp4", "left", "a=b.mp4"),
+        ("./a=b.mp4", "a-b", "./a=b.mp4"),
+        ("rtsp://h/x?a=b", "x", "rtsp://h/x?a=b"),
+        ("-x=a.mp4", "x-a", "-x=a.mp4"),
+        ("a b=c.mp4", "a-b-c", "a b=c.mp4"),
+    ],
+)
+def test_a_source_is_named_by_the_user_or_after_itself(argument: str, name: str, uri: str) -> None:
+    assert name_sources([argument]) == {name: uri}
+
+
+def test_equal_names_are_numbered() -> None:
+    names = list(name_sources(["a/cam.mp4", "b/cam.mp4", "c/cam.mp4", "x/" + "y" * 70, "y" * 70]))
+    assert names == ["cam", "cam-2", "cam-3", "y" * 64, "y" * 59 + "-2"]
+
+
+def test_a_given_name_is_never_changed() -> None:
+    sources = name_sources(["cam.mp4", "cam=a.mp4", "cam-2=b.mp4"])
+    assert sources == {"cam-3": "cam.mp4", "cam": "a.mp4", "cam-2": "b.mp4"}
+
+
+def test_two_sources_with_the_same_given_name_are_refused() -> None:
+    with pytest.raises(Refused, match="more than one source is called cam:"):
+        name_sources(["cam=a.mp4", "cam=b.mp4"])
+
+
+@pytest.mark.parametrize("argument", ["", "left=", "a\0.mp4"])
+def test_a_source_without_an_address_is_refused(argument: str) -> None:
+    with pytest.raises(Refused, match="names no video"):
+        name_sources([argument])
+
+
+def test_the_nodes_meet_at_the_same_addresses() -> None:
+    left, right, combiner, sink = nodes_of(Options(run_dir=Path("/run/x")))
+    assert [node.name for node in (left, right)] == ["producer left", "producer right"]
+    assert flag(left, "--push") == "ipc:///run/x/left.frames"
+    assert f"left={flag(left, '--push')}" in combiner.command
+    assert f"right={flag(right, '--push')}" in combiner.command
+    assert flag(combiner, "--pub") == flag(sink, "--sub") == "ipc:///run/x/pairs"
+
+
+@pytest.mark.parametrize("count", [1, 16])
+def test_any_number_of_sources_will_do(count: int) -> None:
+    nodes = nodes_of(Options(("synthetic://",) * count))
+    assert [node.kind for node in nodes] == ["producer"] * count + ["combiner", "sink"]
+    assert nodes[-2].command.count("--pull") == count
+
+
+def test_what_is_not_said_is_left_to_the_nodes() -> None:
+    flags = {word for node in nodes_of(Options()) for word in node.command if word[:2] == "--"}
+    assert flags == {"--name", "--source", "--push", "--pull", "--pub", "--sub", "--window"}
+
+
+def test_what_is_said_reaches_the_nodes_that_it_is_for() -> None:
+    options = Options(
+        ("a.mp4",),
+        pace="max",
+        window=0.5,
+        loop=True,
+        wait=True,
+        open_timeout=1.0,
+        read_timeout=2.0,
+        max_wait=0.25,
+        idle_timeout=3.0,
+        start_timeout=0.0,
+        max_bytes=7,
+        keep=4,
+        json=Path("report.json"),
+    )
+    producer, combiner, sink = nodes_of(options, until_ns=2_500_000_000)
+    expected = "--pace max --window 0.5 --loop --wait --until 2.5 --max-bytes 7"
+    assert f"{expected} --open-timeout 1 --read-timeout 2" in producer.shell_line()
+    expected = "--window 0.5 --pace max --max-wait 0.25 --idle-timeout 3 --start-timeout 0"
+    assert f"{expected} --max-bytes 7" in combiner.shell_line()
+    assert f"--keep 4 --json {Path.cwd()}/report.json" in sink.shell_line()
+
+
+def test_a_consumer_of_ones_own_takes_the_place_of_the_sink() -> None:
+    assert [node.kind for node in nodes_of(Options(("0",), no_sink=True))] == [
+        "producer",
+        "combiner",
+    ]
+
+
+def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
+    command = "python 'my model.py' --from {sub}"
+    options = Options(("0",), sink=command, listen="tcp://127.0.0.1:5555")
+    sink = nodes_of(options)[-1]
+    # Found where the launcher's own interpreter is, whether that is in PATH or not.
+    python = str(Path(sys.executable).parent / "python")
+    assert sink.command == (python, "my model.py", "--from", "tcp://127.0.0.1:5555")
+    assert dict(sink.environment) == {
+        "FRAMEPAIR_SUB": "tcp://127.0.0.1:5555",
+        "FRAMEPAIR_SYNC": "tcp://127.0.0.1:5557",
+    }
+    assert not sink.is_ours
+
+
+def test_a_consumer_whose_command_is_not_there_is_refused() -> None:
+    with pytest.raises(Refused, match="there is no command pyhton"):
+        nodes_of(Options(sink="pyhton model.py"))
+
+
+@pytest.mark.parametrize("command", ["", "  ", "python 'model.py"])
+def test_a_consumer_that_is_no_command_is_refused(command: str) -> None:
+    if command:
+        with pytest.raises(Refused, match="--sink"):
+            nodes_of(Options(sink=command))
+
+
+def test_each_node_has_its_policy() -> None:
+    def policies(**asked: Any) -> list[str]:
+        return [node.restart for node in nodes_of(Options(("a=0", "b=1"), **asked))]
+
+    assert policies() == ["on-failure"] * 4
+    assert policies(restart=("always", "b=never", "sink=on-failure")) == [
+        "always", "never", "always", "on-failure",
+    ]  # fmt: skip
+    # A new producer would begin its video again, and an offline run would have it twice.
+    assert policies(pace="max") == ["never"] * 4
+
+
+@pytest.mark.parametrize("word", ["sometimes", "c=never", "a=", "=never"])
+def test_a_policy_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(Refused, match="on-failure, never, or NODE="):
+        nodes_of(Options(("a=0",), restart=(word,)))
+
+
+def test_a_value_that_looks_like_a_flag_stays_a_value() -> None:
+    assert "--source=-x.mp4" in nodes_of(Options(("-x.mp4",)))[0].command
+
+
+def test_over_tcp_every_source_has_a_port() -> None:
+    left, right, combiner, sink = nodes_of(Options(listen="tcp://10.0.0.1:5555", insecure=True))
+    assert flag(left, "--push") == "tcp://10.0.0.1:5556"
+    assert flag(right, "--push") == "tcp://10.0.0.1:5557"
+    assert flag(combiner, "--pub") == flag(sink, "--sub") == "tcp://10.0.0.1:5555"
+
+
+@pytest.mark.parametrize("host", ["*", "0.0.0.0"])
+def test_one_listens_on_all_interfaces_but_connects_to_one(host: str) -> None:
+    left, _, combiner, sink = nodes_of(Options(listen=f"tcp://{host}:5555", insecure=True))
+    assert flag(left, "--push") == "tcp://127.0.0.1:5556"
+    assert flag(combiner, "--pub") == f"tcp://{host}:5555"
+    assert flag(sink, "--sub") == "tcp://127.0.0.1:5555"
+
+
+def test_a_run_directory_too_deep_for_sockets_is_refused() -> None:
+    with pytest.raises(EndpointError, match="shorter run directory"):
+        nodes_of(Options(run_dir=Path("/" + "x" * 100)))
+
+
+@pytest.mark.parametrize(
+    "uri", [SECRET_URL, "rtsp://user@h/x", "http://h/x?token=t", "rtsp://h/password=p"]
+)
+def test_a_password_is_not_in_a_command_that_others_can_see(uri: str) -> None:
+    producer, *others = nodes_of(Options((f"left={uri}",)))
+    assert uri not in " ".join(producer.command)
+    assert producer.environment == (("FRAMEPAIR_SOURCE", uri),)
+    assert all(node.environment == () for node in others)
+    assert shlex.split(producer.shell_line())[:2] == [f"FRAMEPAIR_SOURCE={uri}", "python"]
+
+
+@pytest.mark.parametrize("uri", ["synthetic://1280x720@30", "rtsp://h/x", "a@b?c=d.mp4", "0"])
+def test_other_addresses_are_in_the_command(uri: str) -> None:
+    producer = nodes_of(Options((f"left={uri}",)))[0]
+    assert flag(producer, "--source") == uri
+    assert producer.environment == ()
+
+
+@pytest.mark.parametrize(
+    ("duration", "window", "now_ns", "until_ns"),
+    [
+        (10.0, 1.0, 5_000_000_000, 15_000_000_000),
+        (10.0, 1.0, 5_000_000_001, 16_000_000_000),
+        (0.1, 0.5, 5_000_000_000, 5_500_000_000),
+        (10.0, 3.0, 1_700_000_000_123_456_789, 1_700_000_013_000_000_000),
+    ],
+)
+def test_a_duration_counts_from_when_all_works_and_is_rounded_up_to_the_end_of_a_window(
+    duration: float, window: float, now_ns: int, until_ns: int
+) -> None:
+    options = Options(duration=duration, window=window)
+    started_ns = now_ns - commands.STARTUP_S * 10**9
+    assert commands.until_ns(options, started_ns) == until_ns
+    assert until_ns % round(window * 1e9) == 0
+
+
+def test_offline_a_duration_is_media_time() -> None:
+    assert commands.until_ns(Options(duration=2.5, pace="max"), 10**18) == 2_500_000_000
+    assert commands.until_ns(Options(), 10**18) is None
+
+
+def test_times_reach_the_producer_to_the_nanosecond() -> None:
+    producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_001)[0]
+    assert flag(producer, "--until") == "1700000000.000000001"
+    producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_000)[0]
+    assert flag(producer, "--until") == "1700000000"
+
+
+def show(directory: Path, *arguments: str | Path) -> Running:
+    return Running(python(ROOT / "launch.py", "--print", *arguments), cwd=directory)
+
+
+def test_printed_commands_mean_the_same_in_any_directory(directory: Path) -> None:
+    (directory / "my cam.mp4").touch()
+    with show(directory, "my cam.mp4", "missing.mp4", "--json", "r.json", "--run-dir", "run") as it:
+        assert it.wait() == 0
+        commands = [shlex.split(line) for line in it.stdout]
+    assert [command[:3] for command in commands] == [
+        ["python", "-m", f"framepair.nodes.{node}"]
+        for node in ("producer", "producer", "combiner", "sink")
+    ]
+    assert str(directory / "my cam.mp4") in commands[0]
+    assert "missing.mp4" in commands[1]
+    assert f"ipc://{directory}/run/pairs" in commands[2]
+    assert str(directory / "r.json") in commands[3]
+    assert [path.name for path in directory.iterdir()] == ["my cam.mp4"]
+
+
+def test_a_printed_password_is_runnable_and_warned_of(directory: Path) -> None:
+    with show(directory, f"left={SECRET_URL}") as it:
+        assert it.wait() == 0
+        assert f"FRAMEPAIR_SOURCE='{SECRET_URL}' python -m framepair.nodes.producer" in it.stdout[0]
+        assert it.stderr == ["launch: an address below may hold a password"]
+
+
+def test_a_printed_duration_has_no_time_to_count_from(directory: Path) -> None:
+    with show(directory, "--duration", "10") as it:
+        assert it.wait() == 0
+        assert "--until" not in " ".join(it.stdout)
+        assert "--until" in it.stderr[0]
+    with show(directory, "--duration", "10", "--pace", "max") as it:
+        assert it.wait() == 0
+        assert "--until 10" in it.stdout[0]
+        assert it.stderr == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--foo",
+        "a=1.mp4 a=2.mp4",
+        "left=",
+        "--listen 127.0.0.1:5",
+        "--config missing.toml",
+        "--window 0",
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_code_2(directory: Path, arguments: str) -> None:
+    with show(directory, *arguments.split()) as it:
+        assert it.wait() == 2
+        assert it.stdout == []
+        assert len(it.stderr) == 1
+        assert it.stderr[0].startswith("launch: ")
+    assert list(directory.iterdir()) == []

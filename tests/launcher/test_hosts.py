@@ -1,0 +1,165 @@
+"""What runs where: each host's share of a pipeline, and launchers that make one pipeline together."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import commands, options
+from framepair.nodes.launcher.commands import Node
+from framepair.nodes.launcher.topology import Placement, place, plan
+from tests.lib.pipeline import free_ports
+from tests.lib.processes import ROOT, Running, python
+
+LISTEN = "tcp://10.0.0.5:7400"
+ASKED = ("left=cam-pi", "combiner=nuc", "sink=desk")
+
+
+def placed(
+    asked: tuple[str, ...] = ASKED,
+    *,
+    sources: tuple[str, ...] = ("left", "right"),
+    host: str | None = "nuc",
+    this_machine: str = "laptop",
+    listen: str | None = LISTEN,
+) -> Placement:
+    placement = place(asked, sources, host=host, this_machine=this_machine, listen=listen)
+    assert placement is not None
+    return placement
+
+
+def test_a_node_that_is_not_named_runs_beside_the_combiner() -> None:
+    placement = placed()
+    assert placement.of == {"left": "cam-pi", "right": "nuc", "combiner": "nuc", "sink": "desk"}
+    assert [node for node in placement.of if placement.here(node)] == ["right", "combiner"]
+    assert placement.beside_combiner("right")
+    assert not placement.beside_combiner("left")
+
+
+def test_without_hosts_there_is_no_placement() -> None:
+    assert place((), ["left"], host=None, this_machine="nuc", listen=None) is None
+
+
+@pytest.mark.parametrize("this_machine", ["cam-pi", "cam-pi.local"])
+def test_this_machine_is_the_host_unless_another_is_asked_for(this_machine: str) -> None:
+    assert placed(host=None, this_machine=this_machine).host == "cam-pi"
+    assert placed(host="desk", this_machine=this_machine).host == "desk"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"asked": ("left=cam-pi",)}, "does not say where the combiner runs"),
+        ({"asked": (*ASKED, "top=nuc")}, "names top, which is no node: they are left, right"),
+        ({"asked": (*ASKED, "left=nuc")}, "one host for left"),
+        ({"asked": ("combiner=",)}, "one host for combiner"),
+        ({"host": "pi"}, "--host pi runs nothing: the hosts are cam-pi, nuc, desk"),
+        ({"host": None}, "say which host this is with --host: cam-pi, nuc, desk"),
+        ({"listen": None}, "the others reach nuc at"),
+        ({"listen": "tcp://*:7400"}, "the others reach nuc at"),
+        ({"listen": "tcp://0.0.0.0:7400"}, "the others reach nuc at"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(changes: dict[str, object], sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence.replace("(", "\\(")):
+        placed(**changes)  # type: ignore[arg-type]
+
+
+def test_a_host_without_hosts_is_refused() -> None:
+    with pytest.raises(Refused, match=r"has no \[hosts\]"):
+        place((), ["left"], host="nuc", this_machine="nuc", listen=None)
+
+
+def planned(text: str, tmp_path: Path, host: str, *arguments: str) -> list[Node]:
+    """Return the nodes that ``host`` starts, as a configuration file has them."""
+    file = tmp_path / "pipeline.toml"
+    file.write_text(text)
+    asked = options.parse(["--config", str(file), "--host", host, *arguments])
+    assert asked is not None
+    return commands.table(asked, plan(asked), None)
+
+
+FILE = """
+listen = "tcp://10.0.0.5:7400"
+insecure = true
+
+[sources]
+left = "synthetic://"
+right = "synthetic://"
+
+[hosts]
+left = "cam-pi"
+combiner = "nuc"
+sink = "desk"
+"""
+
+
+def test_each_host_starts_its_share(tmp_path: Path) -> None:
+    shares = {host: planned(FILE, tmp_path, host) for host in ("cam-pi", "nuc", "desk")}
+    names = {host: [node.name for node in nodes] for host, nodes in shares.items()}
+    assert names == {
+        "cam-pi": ["producer left"],
+        "nuc": ["producer right", "combiner"],
+        "desk": ["sink"],
+    }
+    (left,), (right, combiner), (sink,) = shares.values()
+    assert "tcp://10.0.0.5:7401" in left.command
+    assert "left=tcp://10.0.0.5:7401" in combiner.command
+    assert "tcp://10.0.0.5:7400" in sink.command
+    # Beside the combiner no frame goes over the network.
+    (local,) = [word for word in right.command if word.startswith("ipc://")]
+    assert f"right={local}" in combiner.command
+
+
+def test_memory_is_shared_beside_the_combiner_only(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="sink runs on another host"):
+        planned(FILE, tmp_path, "nuc", "--payload", "right=shm")
+    nodes = planned(FILE, tmp_path, "nuc", "--payload", "right=shm", "--no-sink")
+    assert "shm" in nodes[0].command
+    with pytest.raises(Refused, match="may be another machine"):
+        planned(FILE, tmp_path, "nuc", "--payload", "left=shm", "--no-sink")
+
+
+HERE = """
+listen = "tcp://127.0.0.1:{port}"
+window = 0.2
+
+[sources]
+left = "synthetic://160x120@25"
+right = "synthetic://160x120@25"
+
+[hosts]
+left = "cam-pi"
+combiner = "nuc"
+sink = "desk"
+"""
+
+
+@pytest.mark.parametrize("order", [("cam-pi", "nuc", "desk"), ("desk", "cam-pi", "nuc")])
+def test_launchers_of_several_hosts_make_one_pipeline(
+    tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
+    file.write_text(HERE.format(port=free_ports(4)))
+    command = python(ROOT / "launch.py", "--config", file, "--run-dir", run_dir, "--verbose")
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, run_dir)
+        hosts = {host: stack.enter_context(Running([*command, "--host", host])) for host in order}
+        hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3)
+        # One of them stops and comes back; the others go on meanwhile.
+        assert hosts["cam-pi"].stop() == 0
+        hosts["desk"].wait_for("left is (over|offline)|left (ended|offline)")
+        again = stack.enter_context(Running([*command, "--host", "cam-pi"]))
+        hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3 + len(hosts["desk"].stdout))
+        assert again.stop() == 0
+        assert hosts["nuc"].stop() == 0
+        assert hosts["desk"].stop() == 0
+        assert "The ledger balances" in hosts["desk"].stdout[-1]
+        for running in (*hosts.values(), again):
+            assert running.processes() == []
+            assert not any("ended with" in line for line in running.stderr)

@@ -1,0 +1,246 @@
+"""Flags and the configuration file."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cyclopts import CycloptsError
+
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import options
+from framepair.nodes.launcher.options import Options
+
+
+@pytest.fixture
+def file() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield directory / "pipeline.toml"
+    shutil.rmtree(directory)
+
+
+def parse(*arguments: str) -> Options:
+    parsed = options.parse(arguments)
+    assert parsed is not None
+    return parsed
+
+
+def test_without_arguments_there_are_two_synthetic_sources() -> None:
+    assert parse() == Options()
+    assert Options().sources == ("left=synthetic://", "right=synthetic://")
+
+
+def test_sources_and_flags_mix_freely() -> None:
+    parsed = parse("a.mp4", "--duration", "2.5", "b=0", "--pace=max", "--no-sink", "--loop")
+    assert parsed == Options(
+        ("a.mp4", "b=0"), duration=2.5, pace="max", no_sink=True, loop=True, window=1.0
+    )
+
+
+def test_a_url_with_parameters_is_taken_as_it_is() -> None:
+    assert parse("rtsp://h/x?a=b&c=%20d").sources == ("rtsp://h/x?a=b&c=%20d",)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--window 0",
+        "--window -1",
+        "--window nan",
+        "--window inf",
+        "--window 1e-10",
+        "--window 1e300",
+        "--window one",
+        "--duration 0",
+        "--duration -1",
+        "--duration nan",
+        "--max-wait -1",
+        "--max-wait nan",
+        "--idle-timeout 0",
+        "--start-timeout -0.1",
+        "--open-timeout 0",
+        "--read-timeout 0",
+        "--max-bytes 0",
+        "--keep 0",
+        "--pace slow",
+        "--nonsense 1",
+        "--window",
+    ],
+)
+def test_a_flag_that_cannot_be_used_is_one_sentence_that_names_it(flags: str) -> None:
+    with pytest.raises(CycloptsError) as caught:
+        parse(*flags.split())
+    assert flags.split()[0] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_limits_themselves_can_be_used() -> None:
+    parsed = parse("--max-wait", "0", "--start-timeout", "0", "--keep", "1", "--max-bytes", "1")
+    assert (parsed.max_wait, parsed.start_timeout, parsed.keep, parsed.max_bytes) == (0, 0, 1, 1)
+
+
+def test_help_is_printed_and_nothing_else_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert options.parse(["--help"]) is None
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(Options):
+        assert f"--{field.name.replace('_', '-')}" in text
+
+
+def test_a_file_says_all_that_flags_say(file: Path) -> None:
+    file.write_text(
+        """
+        sources = ["left=a.mp4", "b.avi", 0]
+        loop = true
+        wait = true
+        open_timeout = 3
+        read-timeout = 1.5
+        window = 0.5
+        pace = "max"
+        duration = 10
+        max_wait = 0.1
+        idle_timeout = 1
+        start_timeout = 0
+        clock = "stamped"
+        strict = true
+        json = "report.json"
+        keep = 3
+        sink = "python model.py"
+        no_sink = true
+        restart = ["never"]
+        health_timeout = 20
+        fault = ["b:crash@5s"]
+        print = true
+        plan = true
+        verbose = true
+        listen = "tcp://127.0.0.1:5555"
+        keygen = "made"
+        keys = "keys"
+        insecure = true
+        hosts = ["combiner=nuc"]
+        host = "nuc"
+        run_dir = "/run/x"
+        payload = ["shm", "b=raw"]
+        history = 8
+        shm_dir = "/dev/shm/x"
+        max_bytes = 1_000_000
+        """
+    )
+    parsed = parse("--config", str(file))
+    assert parsed == Options(
+        sources=("left=a.mp4", "b.avi", "0"),
+        loop=True,
+        wait=True,
+        open_timeout=3.0,
+        read_timeout=1.5,
+        window=0.5,
+        pace="max",
+        duration=10.0,
+        max_wait=0.1,
+        idle_timeout=1.0,
+        start_timeout=0.0,
+        clock="stamped",
+        strict=True,
+        json=Path("report.json"),
+        keep=3,
+        sink="python model.py",
+        no_sink=True,
+        restart=("never",),
+        health_timeout=20.0,
+        fault=("b:crash@5s",),
+        config=file,
+        print=True,
+        plan=True,
+        verbose=True,
+        listen="tcp://127.0.0.1:5555",
+        keygen=Path("made"),
+        keys=Path("keys"),
+        insecure=True,
+        hosts=("combiner=nuc",),
+        host="nuc",
+        run_dir=Path("/run/x"),
+        payload=("shm", "b=raw"),
+        history=8.0,
+        shm_dir=Path("/dev/shm/x"),
+        max_bytes=1_000_000,
+    )
+    unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
+    assert unset == []
+
+
+def test_flags_win_over_the_file(file: Path) -> None:
+    file.write_text('sources = ["a.mp4", "b.mp4"]\nloop = true\nwindow = 2\nkeep = 5\n')
+    parsed = parse("c.mp4", "--no-loop", "--window", "3", "--config", str(file))
+    assert parsed == Options(("c.mp4",), loop=False, window=3.0, keep=5, config=file)
+
+
+def test_sources_may_be_a_table(file: Path) -> None:
+    file.write_text('window = 2\n[sources]\nleft = "rtsp://u:p@h/x?a=b"\nright = 0\n')
+    parsed = parse("--config", str(file))
+    assert parsed.sources == ("left=rtsp://u:p@h/x?a=b", "right=0")
+
+
+def test_restarts_may_be_a_word_or_a_table(file: Path) -> None:
+    file.write_text('restart = "never"')
+    assert parse("--config", str(file)).restart == ("never",)
+    file.write_text('[restart]\nleft = "never"\nsink = "always"')
+    assert parse("--config", str(file)).restart == ("left=never", "sink=always")
+
+
+def test_an_empty_file_changes_nothing(file: Path) -> None:
+    file.touch()
+    assert parse("--config", str(file)) == Options(config=file)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("durration = 10", "durration"),
+        ('duration = "10"', "duration"),
+        ("duration = true", "duration"),
+        ("duration = [10]", "duration"),
+        ("duration = -1", "duration"),
+        ("window = 0", "window"),
+        ("window = nan", "window"),
+        ("window = 1979-05-27", "window"),
+        ("keep = 1.5", "keep"),
+        ("keep = 0", "keep"),
+        ("max_bytes = true", "max_bytes"),
+        ("loop = 1", "loop"),
+        ('loop = "yes"', "loop"),
+        ("pace = 1", "pace"),
+        ('pace = "fast"', "pace"),
+        ("json = 1", "json"),
+        ('sources = "a.mp4"', "sources"),
+        ("sources = 1", "sources"),
+        ('[sources]\n"my cam" = "a.mp4"', "sources.my cam"),
+        ("[sources]\nleft = 1.5", "sources.left"),
+        ("[sources]\nleft.uri = 1", "sources.left"),
+        ("[duration]\nseconds = 1", "duration"),
+        ('config = "other.toml"', "config"),
+        ("window = ", "TOML"),
+        ("window = 1\nwindow = 2", "TOML"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_sentence_that_names_it_and_the_key(
+    file: Path, text: str, key: str
+) -> None:
+    file.write_text(text)
+    with pytest.raises((CycloptsError, Refused)) as caught:
+        parse("--config", str(file))
+    assert str(file) in str(caught.value)
+    assert key in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_isnt_there_or_isnt_text_is_one_sentence(file: Path) -> None:
+    with pytest.raises(Refused, match=f"cannot read {file}"):
+        parse("--config", str(file))
+    file.write_bytes(b"\xff\xfe")
+    with pytest.raises(Refused, match=f"{file} is not TOML"):
+        parse("--config", str(file))
+    with pytest.raises(Refused, match="cannot read"):
+        parse("--config", str(file.parent))

@@ -1,0 +1,109 @@
+"""A pipeline of real processes for tests, and a look at the pixels that come out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from framepair import Pair
+from framepair.nodes.producer.sources import pattern
+from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints, tcp_endpoints
+from tests.lib.processes import Running, python
+
+# Short windows make short tests; the rules are the same.
+WINDOW_S = 0.2
+WINDOW_NS = 200_000_000
+
+
+class Pipeline(contextlib.ExitStack):
+    """Starts nodes by hand, on addresses of its own; kills what is left of them at the end."""
+
+    def __init__(
+        self, sources: list[str], transport: str = "ipc", window_s: float = WINDOW_S
+    ) -> None:
+        super().__init__()
+        self.run_dir = Path(tempfile.mkdtemp(prefix="fp-"))
+        self.callback(shutil.rmtree, self.run_dir, ignore_errors=True)
+        self.sources = sources
+        self.window_s = window_s
+        self.endpoints = self._endpoints(transport)
+
+    @property
+    def pub(self) -> str:
+        """Where pairs are published."""
+        return self.endpoints.pub
+
+    def producer(self, name: str, uri: str, *flags: str) -> Running:
+        """Start a producer and wait until it is ready."""
+        node = self.start(
+            "producer", "--name", name, "--source", uri, "--push", self.endpoints.pull[name],
+            "--window", str(self.window_s), *flags,
+        )  # fmt: skip
+        node.wait_for("READY")
+        return node
+
+    def combiner(self, *flags: str) -> Running:
+        """Start a combiner of all sources and wait until it is ready."""
+        pulls = [f"--pull={name}={self.endpoints.pull[name]}" for name in self.sources]
+        node = self.start(
+            "combiner", *pulls, "--pub", self.pub, "--window", str(self.window_s), *flags
+        )
+        node.wait_for("READY")
+        return node
+
+    def sink(self, *flags: str) -> Running:
+        """Start a sink and wait until it is ready."""
+        node = self.start("sink", "--sub", self.pub, *flags)
+        node.wait_for("READY")
+        return node
+
+    def start(self, node: str, *flags: str) -> Running:
+        """Start a node."""
+        return self.enter_context(Running(python("-m", f"framepair.nodes.{node}", *flags)))
+
+    def _endpoints(self, transport: str) -> Endpoints:
+        if transport == "ipc":
+            return ipc_endpoints(self.run_dir, self.sources)
+        return tcp_endpoints(f"tcp://127.0.0.1:{free_ports(2 + len(self.sources))}", self.sources)
+
+
+def free_ports(count: int) -> int:
+    """Return the first of ``count`` ports in a row that nobody listens on."""
+    # Tests that run at the same time must not find the same ones.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    begin = 15000 + 2000 * (worker % 8)
+    for first in range(begin, begin + 2000 - count, count + 7):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + count):
+                stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))
+            return first
+    raise AssertionError("no free ports")
+
+
+def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
+    """Read every frame's pixels: right source, right order, right window, and what the header says."""
+    for source in pair:
+        clip = pair[source]
+        last_ns = -1
+        for i, header in enumerate(clip.frames):
+            stamp = pattern.read(clip.images[i])
+            assert stamp is not None, f"{source}: no code in frame {i} of pair {pair.index}"
+            assert stamp == pattern.Stamp(pattern.source_crc(source), header.seq, header.stamped_ns)
+            assert header.source == source
+            assert header.captured_ns // window_ns == pair.index
+            assert header.captured_ns > last_ns
+            last_ns = header.captured_ns
+        if pair.complete and len({image.shape for image in clip.images}) == 1:
+            assert len(clip.array) == len(clip.frames)
+
+
+def checked(pairs: Iterator[Pair], window_ns: int = WINDOW_NS) -> Iterator[Pair]:
+    """Yield pairs, each of them checked."""
+    for pair in pairs:
+        check(pair, window_ns)
+        yield pair

@@ -1,0 +1,127 @@
+"""A combiner's messages for tests, without a combiner: frames, announcements and totals that add up."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepair.protocol.client.assembly import Assembly
+from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace
+from framepair.protocol.wire.pair import ClipHeader, PairHeader, Span, StreamEnd, Totals
+
+WINDOW_NS = 1_000_000_000
+SHAPE = (6, 8, 3)
+
+
+def pixels(header: FrameHeader) -> NDArray[np.uint8]:
+    """Return an image that no other frame has."""
+    code = zlib.crc32(f"{header.source} {header.run} {header.seq}".encode())
+    return np.random.default_rng(code).integers(0, 256, header.shape, np.uint8)
+
+
+def feed(assembly: Assembly, *messages: FrameHeader | PairHeader | StreamEnd) -> None:
+    """Have ``messages`` arrive: a frame 1 ns after its capture, an announcement 5 ns after the window's end."""
+    for message in messages:
+        if isinstance(message, FrameHeader):
+            place = assembly.reserve(message)
+            place.image[:] = pixels(message)
+            assembly.commit(message, place, ready_ns=message.captured_ns + 1)
+        elif isinstance(message, PairHeader):
+            assembly.announce(message, ready_ns=message.end_ns + 5)
+        else:
+            assembly.finish(message)
+
+
+class Stream:
+    """One run of a combiner with a few sources, ``fps`` frames a window each."""
+
+    def __init__(
+        self,
+        sources: Sequence[str] = ("left", "right"),
+        *,
+        run: int = 1,
+        fps: int = 5,
+        pace: Pace = "realtime",
+        shape: tuple[int, int, int] = SHAPE,
+    ) -> None:
+        self.sources = sources
+        self.run = run
+        self.fps = fps
+        self.pace = pace
+        self.shape = shape
+        self.pairs = 0
+        self.totals = dict.fromkeys(sources, Totals())
+        self._seqs: Counter[str] = Counter()
+        self._open: dict[int, list[FrameHeader]] = {}
+
+    def frame(self, source: str, window: int, **changes: object) -> FrameHeader:
+        """Return the next frame of ``source``, in ``window``."""
+        seq = self._seqs[source]
+        self._seqs[source] += 1
+        header = FrameHeader(
+            source=source,
+            run=7,
+            seq=seq,
+            captured_ns=window * WINDOW_NS + seq,
+            next_ns=window * WINDOW_NS + seq + 1,
+            sent_ns=0,
+            shape=self.shape,
+            fps=self.fps,
+            pace=self.pace,
+        ).accepted(window, WINDOW_NS, window * WINDOW_NS)
+        header = replace(header, **changes)  # type: ignore[arg-type]
+        self._open.setdefault(window, []).append(header)
+        return header
+
+    def window(self, window: int) -> list[FrameHeader]:
+        """Return all frames of a window, source by source in turn."""
+        return [self.frame(source, window) for _ in range(self.fps) for source in self.sources]
+
+    def whole(self, window: int) -> list[FrameHeader | PairHeader]:
+        """Return all frames of a window and its announcement."""
+        return [*self.window(window), self.pair(window)]
+
+    def pair(self, window: int) -> PairHeader:
+        """Return the announcement of ``window``, with the frames of it that there were so far."""
+        clips = {source: self._clip(source, window) for source in self.sources}
+        self._open.pop(window, None)
+        self.pairs += 1
+        return PairHeader(
+            run=self.run,
+            seq=self.pairs - 1,
+            pair=window,
+            start_ns=window * WINDOW_NS,
+            end_ns=(window + 1) * WINDOW_NS,
+            closed_ns=(window + 1) * WINDOW_NS,
+            complete=True,
+            partial=False,
+            pace=self.pace,
+            clips=clips,
+        )
+
+    def end(self, reason: EndReason = "finished") -> StreamEnd:
+        """Return the last word of this run."""
+        return StreamEnd(run=self.run, seq=self.pairs, reason=reason, totals=dict(self.totals))
+
+    def _clip(self, source: str, window: int) -> ClipHeader:
+        frames = [frame for frame in self._open.get(window, []) if frame.source == source]
+        paired = self.totals[source].paired + len(frames)
+        self.totals[source] = Totals(captured=paired, paired=paired)
+        return ClipHeader(spans=spans(frames), expected=self.fps, totals=self.totals[source])
+
+
+def spans(frames: Sequence[FrameHeader]) -> tuple[Span, ...]:
+    """Return what names ``frames``, in this order."""
+    found: list[Span] = []
+    for frame in frames:
+        last = found[-1] if found else None
+        if last and last.run == frame.run and last.first + last.count == frame.seq:
+            found[-1] = replace(last, count=last.count + 1)
+        else:
+            found.append(Span(frame.run, frame.seq, 1))
+    return tuple(found)

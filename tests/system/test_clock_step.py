@@ -1,0 +1,86 @@
+"""A wall clock that is set by an hour while a pipeline runs: nothing changes, nor for nodes started later."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from framepair import Pair, subscribe
+from tests.lib.pipeline import checked
+from tests.lib.processes import ROOT, Running, python
+
+HOUR_NS = 3600 * 10**9
+# Every Python process that finds this imports it first: its wall clock is wrong by what the file says.
+WALL_CLOCK = """
+import os, time
+REAL = {name: getattr(time, name) for name in ("time", "time_ns", "clock_gettime", "clock_gettime_ns")}
+def step_ns():
+    try:
+        with open(os.environ["STEP_FILE"]) as file:
+            return int(file.read() or 0)
+    except FileNotFoundError:
+        return 0
+def gettime_ns(which):
+    return REAL["clock_gettime_ns"](which) + (step_ns() if which == time.CLOCK_REALTIME else 0)
+time.time_ns = lambda: REAL["time_ns"]() + step_ns()
+time.time = lambda: REAL["time"]() + step_ns() / 1e9
+time.clock_gettime_ns = gettime_ns
+time.clock_gettime = lambda which: gettime_ns(which) / 1e9
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def wall_clock_ns(environment: dict[str, str]) -> int:
+    with Running(python("-c", "import time; print(time.time_ns())"), env=environment) as running:
+        assert running.wait() == 0
+        return int(running.stdout[0])
+
+
+@pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS], ids=["forward", "back"])
+def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
+    (directory / "sitecustomize.py").write_text(WALL_CLOCK)
+    step = directory / "step"
+    environment = {"PYTHONPATH": f"{directory}:{ROOT}", "STEP_FILE": str(step)}
+    sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
+    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    with (
+        Running([*command, "--verbose", *sources], env=environment) as running,
+        subscribe(f"ipc://{directory}/run/pairs", keep=1000) as pairs,
+    ):
+        stream = checked(pairs)
+        seen = list(itertools.islice(stream, 3))
+        before_ns = wall_clock_ns(environment)
+        step.write_text(str(step_ns))
+        assert abs(wall_clock_ns(environment) - before_ns - step_ns) < HOUR_NS / 2
+        seen += itertools.islice(stream, 5)
+        # One that starts after the step reads the stepped clock, unless it is told better.
+        os.kill(int(running.wait_for("started producer left as process (.*)")[1]), signal.SIGKILL)
+        running.wait_for("started producer left as process", count=2)
+        first_run = seen[0]["left"].frames[0].run
+        seen += itertools.takewhile(lambda pair: not restarted(pair, first_run), stream)
+        seen += itertools.islice(itertools.dropwhile(lambda pair: not pair.complete, stream), 5)
+        pairs.close()
+        assert running.stop() == 0
+    assert all(pair["right"].missing is None and pair["right"].gaps == 0 for pair in seen)
+    assert np.ptp([pair.start_ns for pair in seen]) < HOUR_NS / 10
+    assert seen[-1].complete
+    assert seen[-1]["left"].frames[0].run != first_run
+    assert all(0 < pair.lag_ns < 60 * 10**9 for pair in seen if pair["right"].frames)
+
+
+def restarted(pair: Pair, run: int) -> bool:
+    return any(header.run != run for header in pair["left"].frames)

@@ -1,0 +1,207 @@
+"""kill -9 of the launcher, of its guard, and of programs that have children: nothing of it all is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from framepair.nodes.launcher import guard
+from tests.lib.processes import ROOT, Running, python, wait_for_exit
+from tests.lib.shm import own_directory, rings, until
+
+PAIR = r"left +\d/\d +right +\d/\d"
+# Of the promise: from a kill -9 of the launcher until nothing is left.
+GONE_S = 2.0
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Another test keeps the machine busy meanwhile.
+    GONE_S *= 2
+NODES = 4
+SINK = "sh -c 'echo begun; sleep 1000; true'"
+STUBBORN = """sh -c 'trap "" TERM HUP INT; echo begun; sleep 1000; sleep 1000; true'"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def shm() -> Iterator[Path]:
+    with own_directory() as path:
+        yield path
+
+
+def launch(directory: Path, *arguments: str | Path, shm: Path | None = None) -> Running:
+    """Start the launcher with two small sources, in shared memory if ``shm`` is given."""
+    small = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
+    shared = ("--payload", "shm", "--shm-dir", shm, "--history", "1") if shm else ()
+    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    flags = [*small, *shared, "--verbose", *arguments]
+    return Running([*command, *map(str, flags)], cwd=directory)
+
+
+def pid_of(running: Running, node: str, count: int = 1) -> int:
+    """Return the pid of a node at its ``count``-th start."""
+    return int(running.wait_for(f"^launch: started {node} as process (.*)", count=count)[1])
+
+
+def check_killed(running: Running, directory: Path, shm: Path) -> None:
+    """Kill the launcher and check that all else is gone in time, without anybody's help."""
+    killed_s = time.monotonic()
+    running.process.kill()
+    running.wait_until_gone(GONE_S)
+    assert time.monotonic() - killed_s < GONE_S
+    assert list(directory.iterdir()) == []
+    assert not shm.exists()
+
+
+def works(running: Running) -> None:
+    running.wait_for(PAIR)
+
+
+def has_a_stopped_producer(running: Running) -> None:
+    works(running)
+    os.kill(pid_of(running, "producer left"), signal.SIGSTOP)
+
+
+def has_stopped_nodes(running: Running) -> None:
+    works(running)
+    for pid in running.session():
+        if pid != running.process.pid:
+            os.kill(pid, signal.SIGSTOP)
+
+
+def has_a_frozen_producer(running: Running) -> None:
+    running.wait_for("left offline")
+
+
+def has_begun(running: Running) -> None:
+    running.wait_for("^begun")
+    until(lambda: "READY" in " ".join(running.stderr))
+
+
+CASES: dict[str, tuple[Callable[[Running], None], tuple[str, ...]]] = {
+    "plain": (works, ()),
+    "frozen producer": (has_a_frozen_producer, ("--fault", "left:freeze@0.5s,1000s")),
+    "stopped producer": (has_a_stopped_producer, ()),
+    "stopped nodes": (has_stopped_nodes, ()),
+    "sink with a child": (has_begun, ("--sink", SINK)),
+    "stubborn sink with a child": (has_begun, ("--sink", STUBBORN)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_outlives_a_launcher_that_is_killed(directory: Path, shm: Path, case: str) -> None:
+    moment, arguments = CASES[case]
+    with launch(directory, *arguments, shm=shm) as running:
+        moment(running)
+        check_killed(running, directory, shm)
+
+
+@pytest.mark.parametrize("sink", [None, STUBBORN], ids=["sink", "stubborn sink"])
+@pytest.mark.parametrize("nodes", range(1, NODES + 1))
+def test_nothing_outlives_a_launcher_that_is_killed_while_it_starts(
+    directory: Path, shm: Path, nodes: int, sink: str | None
+) -> None:
+    with launch(directory, *(("--sink", sink) if sink else ()), shm=shm) as running:
+        until(lambda: len(running.session()) > nodes)
+        check_killed(running, directory, shm)
+
+
+def test_who_starts_again_at_once_waits_for_the_guard(directory: Path, shm: Path) -> None:
+    with launch(directory, "--sink", STUBBORN, shm=shm) as killed:
+        has_begun(killed)
+        killed.process.kill()
+        killed.process.wait()
+        with launch(directory, shm=shm) as running:
+            running.wait_for(PAIR)
+            killed.wait_until_gone()
+            assert len(rings(shm)) == 2
+            assert running.stop() == 0
+        assert not shm.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_without_its_guard_the_pipeline_goes_on(directory: Path, number: signal.Signals) -> None:
+    with launch(directory) as running:
+        running.wait_for(PAIR)
+        os.kill(running.guard(), number)
+        os.kill(pid_of(running, "producer left"), signal.SIGKILL)
+        pid_of(running, "producer left", count=2)
+        running.wait_for(PAIR, count=len(running.stdout) + 2)
+        assert running.stop() == 0
+        assert running.processes() == []
+        assert not any("Traceback" in line for line in running.stderr)
+    assert list(directory.iterdir()) == []
+
+
+def test_signals_to_all_do_not_end_the_guard(directory: Path, shm: Path) -> None:
+    with launch(directory, shm=shm) as running:
+        running.wait_for(PAIR)
+        for number in guard.IGNORED:
+            os.kill(running.guard(), number)
+        check_killed(running, directory, shm)
+
+
+def test_the_guard_is_told_who_there_is_and_hands_nothing_on(directory: Path) -> None:
+    with launch(directory) as running:
+        running.wait_for(PAIR)
+        pipe = Path(f"/proc/{running.guard()}/fd/0").readlink()
+        holders = [
+            pid
+            for pid in running.processes()
+            if pipe in [path.readlink() for path in Path(f"/proc/{pid}/fd").iterdir()]
+        ]
+        assert sorted(holders) == sorted([running.process.pid, running.guard()])
+        assert running.stop() == 0
+    assert guard.left_behind(["+7\n", "+8\n", "-7\n"]) == {8}
+    assert guard.left_behind(["+7\n", f"{guard.GOODBYE}\n"]) is None
+    assert guard.left_behind([]) == set()
+
+
+@pytest.mark.parametrize("sink", [SINK, STUBBORN], ids=["sink", "stubborn sink"])
+def test_the_children_of_a_sink_end_with_the_pipeline(directory: Path, sink: str) -> None:
+    with launch(directory, "--sink", sink) as running:
+        has_begun(running)
+        running.stop()
+        assert running.processes() == []
+    assert list(directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("sink", [SINK, STUBBORN], ids=["sink", "stubborn sink"])
+def test_the_children_of_a_sink_that_is_killed_end_before_it_is_back(
+    directory: Path, sink: str
+) -> None:
+    with launch(directory, "--sink", sink) as running:
+        has_begun(running)
+        until(lambda: "sleep" in commands(running))
+        former = running.pid_of("sleep", "1000")
+        os.kill(pid_of(running, "sink"), signal.SIGKILL)
+        pid_of(running, "sink", count=2)
+        assert wait_for_exit(former, 0)
+        running.stop()
+        assert running.processes() == []
+
+
+def commands(running: Running) -> list[str]:
+    return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in running.session()]
+
+
+def test_a_sink_of_ours_below_a_shell_has_its_last_word(directory: Path) -> None:
+    sink = f"sh -c '{sys.executable} -m framepair.nodes.sink --sub {{sub}}; true'"
+    with launch(directory, "--sink", sink) as running:
+        running.wait_for(PAIR)
+        running.stop()
+        assert not any("the launcher is gone" in line for line in running.lines)
+        assert "The ledger balances" in running.stdout[-1]
+        assert running.processes() == []

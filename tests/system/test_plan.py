@@ -1,0 +1,118 @@
+"""What --plan says beforehand: links, memory, shared memory, and what speaks against it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from framepair.nodes.estimate import bounds, main
+from framepair.nodes.estimate.bounds import Limits, Source
+from framepair.nodes.producer.sources.source import Format
+from framepair.protocol.memory.shared_ring import SharedRing
+from tests.lib.processes import ROOT, Running, python
+from tests.lib.shm import own_directory, small_file_system
+
+LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0)
+FRAME = 1920 * 1080 * 3
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def source(payload: str = "raw", address: str = "ipc:///x", **fields: Any) -> Source:
+    form = Format(**{"shape": (1080, 1920, 3), **fields})
+    return Source("left", form, payload, synthetic=True, address=address)
+
+
+def planned(directory: Path, *arguments: str | Path) -> tuple[dict[str, Any], Running]:
+    report = directory / "plan.json"
+    command = python(ROOT / "launch.py", "--plan", "--json", report, *arguments)
+    with Running(command) as running:
+        running.wait()
+    assert not any("Traceback" in line for line in running.lines)
+    return json.loads(report.read_text()) if report.exists() else {}, running
+
+
+def test_a_link_carries_what_is_captured() -> None:
+    assert source().link_bytes_per_s == 25 * FRAME
+    assert source("shm").link_bytes_per_s == 0
+
+
+def test_queues_are_two_windows_unless_told_otherwise() -> None:
+    assert bounds.queue_bytes(source(), LIMITS) == 50 * FRAME
+    few = Limits(window_s=1.0, max_bytes=10 * FRAME + 1, keep=2, history_s=4.0)
+    assert bounds.queue_bytes(source(), few) == 10 * FRAME
+
+
+def test_a_ring_is_as_large_as_said() -> None:
+    small = source("shm", shape=(48, 64, 3))
+    with own_directory() as shm:
+        shm.mkdir(mode=0o700)
+        ring = SharedRing(shm, "left.1.0", 102, (48, 64, 3))
+        assert (shm / ring.name).stat().st_size == bounds.ring_bytes(small, LIMITS)
+        ring.close()
+        shm.rmdir()
+
+
+def test_what_is_more_than_a_network_carries_is_said() -> None:
+    far = "tcp://10.0.0.5:7401"
+    (sentence,) = main.of_links([source(address=far)], "ipc:///x")
+    assert sentence.startswith("left raw 1080p25 = 1.24 Gbit/s: more than 1 GbE carries")
+    assert list(main.of_links([source(address=far, fps=15.0)], "ipc:///x")) == []
+    assert list(main.of_links([source()], "ipc:///x")) == []
+    assert len(list(main.of_links([source()], "tcp://10.0.0.5:7400"))) == 1
+
+
+def test_more_memory_than_there_is_is_said() -> None:
+    (sentence,) = main.of_memory(10**15)
+    assert sentence.startswith("the nodes may take 1000000.0 GB and ")
+    assert list(main.of_memory(1)) == []
+
+
+def test_of_synthetic_sources_and_files_all_is_known(directory: Path) -> None:
+    path = directory / "a.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 20.0, (320, 240))
+    for _ in range(3):
+        writer.write(np.zeros((240, 320, 3), np.uint8))
+    writer.release()
+    plan, running = planned(directory, "left=synthetic://160x120@10", path, "0.mp4")
+    assert running.process.returncode == 0
+    assert plan["links"]["left"][1] == 160 * 120 * 3 * 10
+    assert plan["links"]["a"][1] == 320 * 240 * 3 * 20
+    assert plan["links"]["pairs"][1] == plan["links"]["left"][1] + plan["links"]["a"][1]
+    assert list(plan["processes"]) == [
+        "producer left",
+        "producer a",
+        "producer 0",
+        "combiner",
+        "sink",
+    ]
+    assert plan["verdicts"] == ["0 can't be opened now: what it takes is not known"]
+
+
+def test_a_plan_that_does_not_fit_is_exit_code_2(directory: Path) -> None:
+    with small_file_system(1024 * 1024) as small:
+        shared = ("--payload", "shm", "--shm-dir", small / "rings", "--history", "10")
+        plan, running = planned(directory, "left=synthetic://160x120@25", *shared)
+        assert running.process.returncode == 2
+        (sentence,) = plan["refusals"]
+        assert sentence.startswith(f"{small} has 1 MB, the rings need 15 MB: choose a smaller")
+        assert list(small.iterdir()) == []
+
+
+def test_what_cannot_be_planned_is_one_sentence(directory: Path) -> None:
+    _, running = planned(directory, "--payload", "best")
+    assert running.process.returncode == 2
+    assert len(running.stderr) == 1

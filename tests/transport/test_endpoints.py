@@ -1,0 +1,214 @@
+"""Addresses, the run directory and the locks on bound addresses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from framepair.protocol.transport import endpoints
+from framepair.protocol.transport.endpoints import EndpointError
+from tests.lib.processes import Running, python
+
+HOLD = """
+import signal, sys
+from framepair.protocol.transport import endpoints
+with endpoints.reserved(sys.argv[1]):
+    print("READY", flush=True)
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
+    yield path
+    shutil.rmtree(path)
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+
+
+def test_the_run_directory_is_below_xdg_runtime_dir(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    assert endpoints.default_run_dir() == directory / "framepair"
+
+
+@pytest.mark.parametrize("runtime", ["", "/nowhere/at/all"])
+def test_without_a_usable_xdg_runtime_dir_it_is_the_users_own_below_tmp(
+    runtime: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    expected = Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
+    assert endpoints.default_run_dir() == expected
+
+
+def test_a_run_directory_is_made_for_its_owner_alone(directory: Path) -> None:
+    path = endpoints.make_run_dir(directory / "a" / "b")
+    assert path.stat().st_mode & 0o777 == 0o700
+    assert endpoints.make_run_dir(path) == path
+
+
+def test_a_run_directory_open_to_others_is_refused(directory: Path) -> None:
+    directory.chmod(0o750)
+    with pytest.raises(EndpointError, match="chmod 700"):
+        endpoints.make_run_dir(directory)
+    directory.chmod(0o700)
+
+
+def test_a_file_in_the_place_of_the_run_directory_is_refused(directory: Path) -> None:
+    file = directory / "file"
+    file.touch()
+    with pytest.raises(EndpointError, match="cannot make the run directory"):
+        endpoints.make_run_dir(file)
+    with pytest.raises(EndpointError, match="cannot make the run directory"):
+        endpoints.make_run_dir(file / "below")
+
+
+def test_every_source_has_an_ipc_address_of_its_own() -> None:
+    made = endpoints.ipc_endpoints(Path("/run/x"), ["left", "pairs"])
+    assert made.pub == "ipc:///run/x/pairs"
+    assert made.pull == {
+        "left": "ipc:///run/x/left.frames",
+        "pairs": "ipc:///run/x/pairs.frames",
+    }
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "*", "[::1]", "cam.example.org"])
+def test_tcp_ports_count_up_from_the_given_one(host: str) -> None:
+    made = endpoints.tcp_endpoints(f"tcp://{host}:5555", ["left", "right"])
+    assert made.pub == f"tcp://{host}:5555"
+    assert made.pull == {"left": f"tcp://{host}:5556", "right": f"tcp://{host}:5557"}
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "127.0.0.1:5555",
+        "tcp://127.0.0.1",
+        "tcp://:5555",
+        "tcp://127.0.0.1:http",
+        "tcp://127.0.0.1:-1",
+        "tcp://127.0.0.1:0",
+        "tcp://127.0.0.1:65534",
+        "tcp://127.0.0.1:65536",
+        "udp://127.0.0.1:5555",
+        "",
+    ],
+)
+def test_a_bad_tcp_address_is_one_sentence_that_shows_it(base: str) -> None:
+    with pytest.raises(EndpointError) as caught:
+        endpoints.tcp_endpoints(base, ["left", "right"])
+    assert repr(base) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_clock_may_have_the_last_port() -> None:
+    made = endpoints.tcp_endpoints("tcp://127.0.0.1:65532", ["left", "right"])
+    assert made.pull["right"] == "tcp://127.0.0.1:65534"
+    assert made.sync == "tcp://127.0.0.1:65535"
+    assert made.listening() == [f"tcp://127.0.0.1:{port}" for port in (65533, 65534, 65532, 65535)]
+    with pytest.raises(EndpointError, match="no room for 3 more ports"):
+        endpoints.tcp_endpoints("tcp://127.0.0.1:65533", ["left", "right"])
+
+
+def test_an_ipc_address_is_a_path_and_a_tcp_address_is_none() -> None:
+    assert endpoints.ipc_path("ipc:///run/x") == Path("/run/x")
+    assert endpoints.ipc_path("tcp://127.0.0.1:5555") is None
+
+
+@pytest.mark.parametrize("address", ["ipc://relative", "ipc://@abstract", "ipc://*", "/run/x", ""])
+def test_other_addresses_are_refused(address: str) -> None:
+    with pytest.raises(EndpointError, match="neither"):
+        endpoints.ipc_path(address)
+
+
+def test_a_path_may_have_as_many_bytes_as_a_socket_address_holds() -> None:
+    longest = "/" + "x" * (endpoints.MAX_IPC_PATH_BYTES - 1)
+    assert endpoints.ipc_path(f"ipc://{longest}") == Path(longest)
+    with pytest.raises(EndpointError, match="104 bytes"):
+        endpoints.ipc_path(f"ipc://{longest}x")
+
+
+def test_the_limit_counts_bytes_not_characters() -> None:
+    with pytest.raises(EndpointError, match="121 bytes"):
+        endpoints.ipc_path("ipc:///" + "é" * 60)
+
+
+def test_a_reservation_leaves_nothing_behind(directory: Path) -> None:
+    path = directory / "pairs"
+    with endpoints.reserved(f"ipc://{path}"):
+        make_socket(path)
+        assert (directory / "pairs.lock").read_text() == f"{os.getpid()}\n"
+    assert list(directory.iterdir()) == []
+
+
+def test_a_reservation_that_fails_inside_leaves_nothing_behind(directory: Path) -> None:
+    path = directory / "pairs"
+    with contextlib.suppress(ZeroDivisionError), endpoints.reserved(f"ipc://{path}"):
+        make_socket(path)
+        raise ZeroDivisionError
+    assert list(directory.iterdir()) == []
+
+
+def test_the_directory_of_an_address_is_made_if_need_be(directory: Path) -> None:
+    with endpoints.reserved(f"ipc://{directory}/new/pairs"):
+        assert (directory / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_tcp_addresses_need_no_lock() -> None:
+    with endpoints.reserved("tcp://127.0.0.1:1"), endpoints.reserved("tcp://127.0.0.1:1"):
+        pass
+
+
+def test_a_video_in_the_place_of_a_socket_is_kept(directory: Path) -> None:
+    video = directory / "cam.mp4"
+    video.write_bytes(b"precious")
+    with pytest.raises(EndpointError, match="not a socket"), endpoints.reserved(f"ipc://{video}"):
+        pass
+    assert video.read_bytes() == b"precious"
+    assert list(directory.iterdir()) == [video]
+
+
+def test_what_a_killed_process_left_is_taken_over(directory: Path) -> None:
+    make_socket(directory / "pairs")
+    (directory / "pairs.lock").write_text("12345\n")
+    with endpoints.reserved(f"ipc://{directory}/pairs"):
+        assert (directory / "pairs.lock").read_text() == f"{os.getpid()}\n"
+    assert list(directory.iterdir()) == []
+
+
+def test_an_address_in_use_is_refused_with_its_holders_pid(directory: Path) -> None:
+    address = f"ipc://{directory}/pairs"
+    with Running(python("-c", HOLD, address)) as holder:
+        holder.wait_for("READY")
+        make_socket(directory / "pairs")
+        expected = f"{address} is in use by process {holder.process.pid}$"
+        with pytest.raises(EndpointError, match=expected), endpoints.reserved(address):
+            pass
+        assert sorted(path.name for path in directory.iterdir()) == ["pairs", "pairs.lock"]
+    with endpoints.reserved(address):
+        pass
+    assert list(directory.iterdir()) == []
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(directory: Path) -> None:
+    target = directory / "target"
+    target.write_text("precious")
+    (directory / "pairs.lock").symlink_to(target)
+    with (
+        pytest.raises(EndpointError, match="cannot make"),
+        endpoints.reserved(f"ipc://{directory}/pairs"),
+    ):
+        pass
+    assert target.read_text() == "precious"

@@ -1,0 +1,99 @@
+"""A hundred thousand damaged messages of each kind: only ProtocolError comes out, and none takes long."""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from framepair.protocol.wire import frame, pair, sync
+from framepair.protocol.wire.header import ProtocolError
+from tests.clocks import test_comparison
+from tests.lib.malformed import NO_HEADERS, Decode, mutated
+from tests.wire import test_frame, test_pair
+from tests.wire.test_frame import ACCEPTED, SHARED
+
+CASES = 100_000
+LIMIT_NS = 1_000_000
+# A case that seems slow is tried so many times more: what is slow is slow in most of them, and a machine that
+# has something else to do isn't.
+TRIES = 9
+
+FRAMES = [header.encode() for header in (ACCEPTED, SHARED, test_frame.END)]
+PAIRS = [header.encode() for header in (test_pair.PAIR, test_pair.END)]
+PINGS = [ping.encode() for ping in (test_comparison.PING, sync.Ping(-5))]
+PONGS = [test_comparison.PONG.encode()]
+
+
+@pytest.fixture(autouse=True)
+def _no_collection() -> Iterator[None]:
+    """Keep the collector from looking through all of pytest in the middle of a case."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def cases(good: list[bytes], chance: random.Random) -> Iterator[bytes]:
+    """Yield damaged messages, and every fifth time noise that begins as a header does."""
+    yield from NO_HEADERS.values()
+    for i in range(CASES - len(NO_HEADERS)):
+        if i % 5 == 0:
+            yield bytes([0x80 + chance.randrange(16)]) + chance.randbytes(chance.randrange(200))
+        else:
+            yield mutated(chance.choice(good), chance)
+
+
+def took_ns(decode: Decode, data: bytes) -> tuple[int, bool]:
+    """Return the processor time that one case takes, and whether it was refused."""
+    refused = False
+    began_ns = time.thread_time_ns()
+    try:
+        decode(data)
+    except ProtocolError:
+        refused = True
+    return time.thread_time_ns() - began_ns, refused
+
+
+def is_slow(decode: Decode, data: bytes) -> bool:
+    """Tell whether a case that took too long once does so in most of TRIES."""
+    return statistics.median(took_ns(decode, data)[0] for _ in range(TRIES)) >= LIMIT_NS
+
+
+@pytest.mark.parametrize(
+    ("decode", "good"),
+    [
+        (frame.decode, FRAMES),
+        (pair.decode, PAIRS),
+        (sync.decode_ping, PINGS),
+        (sync.decode_pong, PONGS),
+    ],
+    ids=["frame", "pair", "ping", "pong"],
+)
+def test_whatever_is_decoded_only_protocol_errors_come_out_soon(
+    decode: Decode, good: list[bytes]
+) -> None:
+    for data in good:
+        assert not took_ns(decode, data)[1]
+    count = refused = 0
+    for data in cases(good, random.Random(15)):
+        spent_ns, was_refused = took_ns(decode, data)
+        assert spent_ns < LIMIT_NS or not is_slow(decode, data), data
+        count += 1
+        refused += was_refused
+    assert count == CASES
+    # Damage that leaves a good header is no damage: most of it must be noticed.
+    assert refused > CASES // 2
+
+
+def test_a_decoder_that_takes_long_would_be_noticed() -> None:
+    def slow(data: bytes) -> object:
+        return sum(range(len(data)))
+
+    # No processor adds up a million numbers in a millisecond.
+    data = bytes(1_000_000)
+    assert took_ns(slow, data)[0] >= LIMIT_NS
+    assert is_slow(slow, data)
