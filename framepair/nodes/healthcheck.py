@@ -1,13 +1,14 @@
 """Ask a node in this container whether frames flow: exit 0 if they do, 1 if not, 2 if nobody can know."""
 
 from __future__ import annotations
+
 import argparse
 import os
 import sys
 import time
 from pathlib import Path
-from framepair.nodes.common import status
 
+from framepair.nodes.common import status
 
 # Not cyclopts, as the nodes: containers run this every few seconds, and it takes ten times as long to import.
 parser = argparse.ArgumentParser(prog="python -m framepair.nodes.healthcheck", description=__doc__)

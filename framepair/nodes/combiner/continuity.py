@@ -1,17 +1,14 @@
 """Which frames of a source came, which are missing, and why: bookkeeping by run and seq."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from framepair.protocol.wire.frame import FrameHeader
+
 from collections import Counter
 from dataclasses import dataclass, field
-from framepair.protocol.wire.frame import SourceEnd
+
+from framepair.protocol.wire.frame import FrameHeader, SourceEnd
 from framepair.protocol.wire.header import MAX_INT
 from framepair.protocol.wire.pair import Progress
-from framepair.protocol.wire.reasons import BEFORE_COMBINER
-from framepair.protocol.wire.reasons import PRODUCER_BACKPRESSURE
-from framepair.protocol.wire.reasons import TRANSPORT
-
+from framepair.protocol.wire.reasons import BEFORE_COMBINER, PRODUCER_BACKPRESSURE, TRANSPORT
 
 # So many holes may still be filled by frames that come out of order; of older ones only the time is kept.
 MAX_HOLES = 1024
@@ -134,6 +131,7 @@ def _times_of_start(count: int, after: FrameHeader) -> Times:
         spread_from_ns=after.captured_ns - (count + 1) * after.period_ns,
         spread_to_ns=after.captured_ns,
     )
+
 
 # So many producers' runs are told apart; those silent for longest are summed up and forgotten.
 MAX_RUNS = 64

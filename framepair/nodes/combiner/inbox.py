@@ -1,17 +1,19 @@
 """One source's way into the combiner: a thread that does nothing but receive into a deque."""
 
 from __future__ import annotations
+
 import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
+
 import zmq
+
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.keys import ServerKeys
-
 
 # How long a receiver that stops still waits for what is on its way.
 DRAIN_S = 0.5

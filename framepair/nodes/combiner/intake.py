@@ -1,19 +1,19 @@
 """What the combiner takes out of its deques, in which order, and which messages it refuses."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import SourceEnd
+
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
+
 import zmq
+
 from framepair.nodes.combiner.inbox import Inbox
 from framepair.nodes.common.rate_limited_log import Seldom
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import Pace
+from framepair.protocol.wire.frame import FrameHeader, Pace, SourceEnd
 from framepair.protocol.wire.header import ProtocolError
-
 
 # After so long without a frame of its own, and so many periods, a producer may be replaced by another.
 QUIET_NS, QUIET_PERIODS = 250_000_000, 3
@@ -46,6 +46,7 @@ class Rivals:
         else:
             self._senders[header.source] = _Sender(header.run, received_ns, header.period_ns)
         return False
+
 
 log = logging.getLogger(__name__)
 

@@ -1,34 +1,29 @@
 """The combiner: receives every source in a thread of its own, and publishes pairs."""
 
 from __future__ import annotations
+
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
+
 import cyclopts
 import zmq
 from cyclopts import Parameter
-from framepair.nodes.common import runtime
-from framepair.nodes.combiner.inbox import Inbox
-from framepair.nodes.combiner.inbox import receiving
-from framepair.nodes.combiner.intake import Clock
-from framepair.nodes.combiner.intake import FrameArrival
-from framepair.nodes.combiner.intake import Intake
+
+from framepair.nodes.combiner.inbox import Inbox, receiving
+from framepair.nodes.combiner.intake import Clock, FrameArrival, Intake
 from framepair.nodes.combiner.publisher import Publisher
-from framepair.nodes.combiner.time_server import TimeServer
-from framepair.nodes.combiner.time_server import telling_time
-from framepair.nodes.common.health import Health
-from framepair.nodes.common.health import from_environment
+from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.track import Rules
 from framepair.nodes.combiner.windows import Windows
+from framepair.nodes.common import runtime
+from framepair.nodes.common.health import Health, from_environment
 from framepair.protocol.clocks import clock
-from framepair.protocol.transport import endpoints
+from framepair.protocol.transport import endpoints, keys, sockets
 from framepair.protocol.wire import header
-from framepair.protocol.transport import keys
-from framepair.protocol.transport import sockets
 from framepair.protocol.wire.frame import EndReason
 from framepair.protocol.wire.pair import MAX_SOURCES
-
 
 # How often the clock is looked at while nothing arrives and no window is due.
 TICK_S = 0.2

@@ -1,10 +1,11 @@
 """The windows that are still open: which frames each source has in them."""
 
 from __future__ import annotations
+
 from dataclasses import dataclass, field
+
 from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import MAX_SPAN_FRAMES
-from framepair.protocol.wire.pair import Span
+from framepair.protocol.wire.pair import MAX_SPAN_FRAMES, Span
 
 
 @dataclass(slots=True)

@@ -1,19 +1,18 @@
 """The combiner's way out: accepted frames, announcements of pairs and the end of the stream."""
 
 from __future__ import annotations
+
 from collections.abc import Mapping
+
 import zmq
-from framepair.nodes.common.runtime import Stop
-from framepair.nodes.combiner.windows import Accepted
+
 from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.windows import Accepted
+from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import published
-from framepair.protocol.wire.frame import EndReason
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import StreamEnd
-from framepair.protocol.wire.pair import Totals
-
+from framepair.protocol.wire.frame import EndReason, FrameHeader
+from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
 
 FIRST_SUBSCRIBER_POLL_S = 0.05
 SUBSCRIBED, UNSUBSCRIBED = 1, 0

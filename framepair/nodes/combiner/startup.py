@@ -1,11 +1,11 @@
 """Finding the first window, and holding frames until it is known."""
 
 from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import Pace
 
+from framepair.protocol.wire.frame import FrameHeader, Pace
 
 Pixels = TypeVar("Pixels")
 

@@ -1,20 +1,21 @@
 """The combiner's thread that tells others what time it is, and producers how far their frames have come."""
 
 from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+
 import zmq
+
 from framepair.nodes.common.rate_limited_log import Seldom
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
-from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.transport.keys import ServerKeys
-from framepair.protocol.wire.sync import Pong
-from framepair.protocol.wire.sync import decode_ping
-
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.sync import Pong, decode_ping
 
 log = logging.getLogger(__name__)
 

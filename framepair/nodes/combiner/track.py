@@ -1,18 +1,13 @@
 """How long a window is, how long it is waited for, and which stamps make sense."""
 
 from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass, field
-from framepair.nodes.combiner.continuity import Arrival
-from framepair.nodes.combiner.continuity import Continuity
-from framepair.protocol.wire.frame import EndReason
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import SourceEnd
-from framepair.protocol.wire.pair import Missing
-from framepair.protocol.wire.pair import Totals
-from dataclasses import dataclass
-from framepair.protocol.wire.frame import Pace
 
+from framepair.nodes.combiner.continuity import Arrival, Continuity
+from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
+from framepair.protocol.wire.pair import Missing, Totals
 
 # A camera that slows down in bad light still covers its time; one that says nothing for longer does not.
 MIN_OUTAGE_NS = 250_000_000
@@ -166,6 +161,7 @@ class Track:
             if reason == "offline":
                 self.longest_outage_ns = max(self.longest_outage_ns, until_ns - from_ns)
             self.outages.append(Outage(from_ns, until_ns, reason))
+
 
 # A stamp further ahead than this is wrong: windows that nobody can close would pile up behind it.
 MAX_AHEAD_WINDOWS = 2

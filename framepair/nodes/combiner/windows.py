@@ -5,27 +5,17 @@ watermark of every source that is there has passed its end or, in real time, ``m
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from framepair.nodes.combiner.open_windows import OpenClip
-from framepair.nodes.combiner.track import Track
-from framepair.protocol.wire.pair import ClipHeader
-from framepair.protocol.wire.reasons import FRAGMENTED
-from collections.abc import Mapping
-from framepair.nodes.combiner.open_windows import OpenWindows
-from framepair.nodes.combiner.track import Rules
-from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
-from framepair.nodes.combiner.startup import Held
-from framepair.nodes.combiner.startup import Startup
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import SourceEnd
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import Totals
-from framepair.protocol.wire.pair import max_spans
-from framepair.protocol.wire.reasons import COMBINER_OVERFLOW
-from framepair.protocol.wire.reasons import CORRUPT
-from framepair.protocol.wire.reasons import FUTURE
-from framepair.protocol.wire.reasons import STARTUP
+
+from framepair.nodes.combiner.open_windows import OpenClip, OpenWindows
+from framepair.nodes.combiner.startup import Held, Startup
+from framepair.nodes.combiner.track import Rules, Track
+from framepair.protocol.wire.frame import FrameHeader, SourceEnd
+from framepair.protocol.wire.pair import ClipHeader, PairHeader, Totals, max_spans
+from framepair.protocol.wire.reasons import COMBINER_OVERFLOW, CORRUPT, FRAGMENTED, FUTURE, STARTUP
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +47,7 @@ class ClosedWindow:
             totals=track.totals(),
         )
         return header, missing is None and not may_lack and not left_out
+
 
 # After so many windows in which nobody captured anything, further ones are passed over, not announced: in
 # real time if they all were over before anybody looked at the clock, with pace max in any case.
@@ -125,6 +116,7 @@ class Closing:
         if self._rules.pace == "max":
             return True
         return track.newest is not None and not self.is_idle(track, now_ns)
+
 
 __all__ = ["Accepted", "Rules", "Windows"]
 

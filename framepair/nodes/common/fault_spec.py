@@ -1,11 +1,12 @@
 """How faults are written: NODE:KIND@ARGUMENTS, such as left:freeze@10s,5s."""
 
 from __future__ import annotations
+
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from framepair.nodes.common.runtime import Refused
 
+from framepair.nodes.common.runtime import Refused
 
 RATE = re.compile(r"(-?\d{1,5}(?:\.\d+)?)ppm")
 TIME = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s)")

@@ -1,14 +1,14 @@
 """What a node tells of itself while it works: that it goes on, and how many frames have passed."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import time
 from pathlib import Path
-from framepair.nodes.common.status import STATUS_VARIABLE
-from framepair.nodes.common.status import StatusFile
-from framepair.protocol.transport.heartbeat import BEAT_S
-from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE
+
+from framepair.nodes.common.status import STATUS_VARIABLE, StatusFile
+from framepair.protocol.transport.heartbeat import BEAT_S, DESCRIPTOR_VARIABLE
 
 
 class Health:

@@ -1,11 +1,11 @@
 """Runs a command that isn't ours so that it ends with the launcher: leash COMMAND [ARGUMENT …]."""
 
 from __future__ import annotations
+
 import ctypes
 import os
 import signal
 import sys
-
 
 LAUNCHER_VARIABLE = "FRAMEPAIR_LAUNCHER_PID"
 PR_SET_PDEATHSIG = 1
@@ -21,6 +21,7 @@ def die_with_launcher() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(launcher):
         sys.exit("the launcher is gone")
+
 
 def main() -> None:
     """Become the command; what the kernel was asked for stays."""

@@ -1,9 +1,9 @@
 """Warnings about what others do wrong, at a rate that no peer can choose."""
 
 from __future__ import annotations
+
 import logging
 import time
-
 
 PERIOD_S = 10.0
 

@@ -1,6 +1,7 @@
 """What every node does alike: options, signals, logging, saying READY, dying with the launcher."""
 
 from __future__ import annotations
+
 import ctypes
 import logging
 import math
@@ -12,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
+
 import cyclopts
-from framepair.nodes.common.parent_death import die_with_launcher
+
 from framepair.nodes.common.health import Health
+from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import BEAT_S
-
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
 EXIT_FAILED = 1

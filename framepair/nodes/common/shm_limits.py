@@ -1,6 +1,7 @@
 """What shared memory cannot do, to be said before anything starts."""
 
 from __future__ import annotations
+
 from framepair.nodes.common.runtime import Refused
 from framepair.protocol.transport import endpoints
 

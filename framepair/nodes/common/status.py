@@ -1,11 +1,11 @@
 """A node's status as a small file, for whoever asks after its health without being its parent."""
 
 from __future__ import annotations
+
 import contextlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
 
 # Names the file; nodes that don't have it in their environment write none.
 STATUS_VARIABLE = "FRAMEPAIR_STATUS"

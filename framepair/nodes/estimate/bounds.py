@@ -1,16 +1,16 @@
 """How much a pipeline may take at most, on its links and in memory. Arithmetic only."""
 
 from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
 from framepair.nodes.producer.sources.source import Format
 from framepair.protocol.client import assembly
 from framepair.protocol.memory import payload
+from framepair.protocol.memory.ring import file_bytes, whole_pages
 from framepair.protocol.transport import sockets
-from framepair.protocol.memory.ring import file_bytes
-from framepair.protocol.memory.ring import whole_pages
-
 
 MB = 10**6
 # The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71 and 37 MB),

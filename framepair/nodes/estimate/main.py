@@ -1,43 +1,41 @@
 """launch.py --plan: what the pipeline that the command line asks for will take. Starts nothing."""
 
 from __future__ import annotations
-from contextlib import closing
-import numpy as np
-from framepair.nodes.producer.sources.source import Capture
-from framepair.nodes.producer.sources.source import CaptureLost
-from framepair.nodes.producer.sources.source import FrameLost
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.nodes.producer.sources.opening import open_capture
-from framepair.nodes.producer.sources.uri import parse
-from framepair.nodes.producer.sources.source import Format
-from framepair.protocol.clocks import clock
-from framepair.protocol.memory import jpeg
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from framepair.nodes.estimate.bounds import MB
-from framepair.nodes.estimate.bounds import Limits
-from framepair.nodes.estimate.bounds import Source
-from framepair.nodes.estimate.bounds import ring_bytes
-from framepair.protocol.transport import endpoints
-from framepair.protocol.memory import free_space
+
 import json
+import os
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
 from cyclopts import CycloptsError
 from rich import box
 from rich.console import Console
 from rich.table import Table
+
+from framepair.nodes.common.runtime import EXIT_USAGE, Refused
+from framepair.nodes.estimate import bounds
+from framepair.nodes.estimate.bounds import MB, Limits, Source, ring_bytes
 from framepair.nodes.launcher import options as launching
 from framepair.nodes.launcher import topology as planning
+from framepair.nodes.launcher.commands import OPEN_TIMEOUT_S, READ_TIMEOUT_S
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.topology import Plan
-from framepair.nodes.launcher.commands import OPEN_TIMEOUT_S
-from framepair.nodes.launcher.commands import READ_TIMEOUT_S
-from framepair.nodes.estimate import bounds
-from framepair.nodes.common.runtime import EXIT_USAGE
-from framepair.nodes.common.runtime import Refused
-from framepair.protocol.memory import shared_ring
+from framepair.nodes.producer.sources.opening import open_capture
+from framepair.nodes.producer.sources.source import (
+    Capture,
+    CaptureLost,
+    Format,
+    FrameLost,
+    SourceError,
+)
+from framepair.nodes.producer.sources.uri import parse
+from framepair.protocol.clocks import clock
+from framepair.protocol.memory import free_space, jpeg, shared_ring
+from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 
 
@@ -71,6 +69,7 @@ def _jpeg_bytes(capture: Capture, quality: int) -> int | None:
         return len(jpeg.encode(capture.retrieve(memory, 0, clock.now_ns()), quality))
     except (CaptureLost, FrameLost, SourceError):
         return None
+
 
 # What is left of 1 GbE for what it carries.
 GIGABIT_BYTES_PER_S = 0.94e9 / 8
@@ -135,6 +134,7 @@ def _too_much(what: str, bytes_per_s: float) -> Iterator[str]:
             f"{what} = {rate}: more than 1 GbE carries; use --payload jpeg or smaller pictures, or"
             " --payload shm on one machine"
         )
+
 
 KEEP, HISTORY_S = 2, 4.0
 

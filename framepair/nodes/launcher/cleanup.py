@@ -1,11 +1,13 @@
 """What a pipeline may leave in the file system: sockets and locks, their directory, rings."""
 
 from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 
@@ -26,7 +28,7 @@ class Remains:
         """Return what ``str`` gave the text of; what it takes to clear that is imported by then."""
         remains = cls(**json.loads(text))
         if remains.shared:
-            from framepair.protocol.memory import shared_ring
+            pass
         return remains
 
     def __str__(self) -> str:

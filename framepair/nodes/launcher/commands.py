@@ -1,6 +1,7 @@
 """The process table: from options to the command of each node."""
 
 from __future__ import annotations
+
 import os
 import shlex
 import shutil
@@ -9,19 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from framepair.nodes.common.fault_spec import OF_PRODUCERS
-from framepair.nodes.launcher.names import COMBINER
-from framepair.nodes.launcher.names import SINK
-from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.topology import Plan
-from framepair.nodes.launcher.topology import reachable
-from framepair.nodes.launcher.restarts import Policy
-from framepair.nodes.common.runtime import Refused
-from framepair.protocol.transport.endpoints import SUB_VARIABLE
-from framepair.protocol.transport.endpoints import SYNC_VARIABLE
-from framepair.protocol.transport.keys import INSECURE_VARIABLE
-from framepair.protocol.transport.keys import KEYS_VARIABLE
 
+from framepair.nodes.common.fault_spec import OF_PRODUCERS
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher.names import COMBINER, SINK
+from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.restarts import Policy
+from framepair.nodes.launcher.topology import Plan, reachable
+from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
+from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
 # Seconds until the last node works, on a machine that is busy: --duration means the time after that.
 STARTUP_S = 1

@@ -1,11 +1,11 @@
 """What the launcher tells the user, and what it passes on; never so that it has to wait for a reader."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import select
 import sys
-
 
 # What a pipe that has room takes at once.
 CHUNK_BYTES = 4096

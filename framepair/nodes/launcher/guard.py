@@ -5,17 +5,20 @@ a user's program that doesn't care, or what that started; and who is killed remo
 """
 
 from __future__ import annotations
+
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from framepair.nodes.launcher.python_path import python_path
-from framepair.nodes.launcher.cleanup import Remains
-from framepair.nodes.launcher.console import say
-import signal
 import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
+
+from framepair.nodes.launcher.cleanup import Remains
+from framepair.nodes.launcher.console import say
+from framepair.nodes.launcher.python_path import python_path
+
 if TYPE_CHECKING:
     from framepair.nodes.launcher.cleanup import Remains
 
@@ -90,6 +93,7 @@ class Guard:
             self._popen.wait()
             self._popen = None
 
+
 # It ends when the launcher does, however that is ended, and not before.
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GOODBYE = "goodbye"
@@ -129,8 +133,7 @@ def left_behind(lines: Iterable[str]) -> set[int] | None:
 
 def ask(groups: Collection[int]) -> None:
     """Have all processes of ``groups`` stop by themselves, if they do."""
-    from framepair.nodes.launcher.process_groups import ask_followers
-    from framepair.nodes.launcher.process_groups import send
+    from framepair.nodes.launcher.process_groups import ask_followers, send
 
     # The kernel told the nodes of the launcher's death, but not what they started, nor who is stopped.
     ask_followers(groups)
@@ -139,8 +142,7 @@ def ask(groups: Collection[int]) -> None:
 
 def end(groups: Collection[int], until_s: float) -> None:
     """Wait for the end of all processes of ``groups``, and kill those that are left at ``until_s``."""
-    from framepair.nodes.launcher.process_groups import send
-    from framepair.nodes.launcher.process_groups import still_there
+    from framepair.nodes.launcher.process_groups import send, still_there
 
     stubborn = still_there(groups, until_s - time.monotonic())
     send(signal.SIGKILL, stubborn)

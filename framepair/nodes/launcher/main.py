@@ -1,6 +1,7 @@
 """The launcher: starts the nodes of a pipeline, watches them and stops them. Knows nothing of video."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -9,8 +10,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.signal_queue import SignalQueue
+
 if TYPE_CHECKING:
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.options import Options
@@ -29,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
         from cyclopts import CycloptsError
 
+        from framepair.nodes.common.runtime import Refused
         from framepair.nodes.launcher import options
         from framepair.nodes.launcher import topology as planning
-        from framepair.nodes.common.runtime import Refused
         from framepair.protocol.transport.endpoints import EndpointError
 
         try:
@@ -52,10 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
     from framepair.nodes.launcher import run_dir
-    from framepair.nodes.launcher import run_dir
+    from framepair.nodes.launcher.cleanup import Remains
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.names import COMBINER
-    from framepair.nodes.launcher.cleanup import Remains
 
     if plan.here(COMBINER):
         run_dir.refuse_taken(plan.endpoints.listening())
@@ -77,10 +79,10 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
-    from framepair.nodes.launcher import commands
-    from framepair.nodes.launcher.supervisor import Pipeline
-    from framepair.nodes.launcher.processes import Processes
     from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE
+    from framepair.nodes.launcher import commands
+    from framepair.nodes.launcher.processes import Processes
+    from framepair.nodes.launcher.supervisor import Pipeline
     from framepair.protocol.clocks import clock
 
     environment = {

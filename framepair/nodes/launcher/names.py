@@ -1,12 +1,13 @@
 """Names for sources: those that the user gives, else ones made from the address."""
 
 from __future__ import annotations
+
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
+
 from framepair.nodes.common.runtime import Refused
 from framepair.protocol.wire.header import SOURCE_NAME
-
 
 MAX_NAME = 64
 # Users call those nodes so, in flags and files; a source of that name could not be told from them.

@@ -1,17 +1,18 @@
 """What a user can ask of a pipeline: flags and a TOML file, from one definition."""
 
 from __future__ import annotations
+
 import tomllib
-from pathlib import Path
-from typing import Any
-from framepair.nodes.launcher.names import is_name
-from framepair.nodes.common.runtime import Refused
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal, cast
+
 from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher.names import is_name
 
 # What a key may hold, by the type of its option.
 NUMBER, TEXT = ((int, float), "a number"), ((str,), "text")
@@ -61,6 +62,7 @@ def check_types(fields: dict[str, Any], parsed: object, path: Path) -> None:
         allowed, words = TOML_TYPES.get(type(getattr(parsed, key.replace("-", "_"))), TEXT)
         if type(value) not in allowed:
             raise Refused(f"{key} in {path} must be {words}, not {value!r}")
+
 
 DESCRIPTION = """Pair the frames of several videos by capture time, and print a line per pair.
 

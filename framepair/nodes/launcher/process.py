@@ -1,6 +1,7 @@
 """One node's process: how it was started, what it says, whether it works."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import signal
@@ -9,12 +10,12 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+
 from framepair.nodes.launcher import process_groups
+from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.console import pass_on
 from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.nodes.launcher.commands import Node
 from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE
-
 
 # Other programs don't look after the launcher; this has the kernel do it.
 LEASH = (sys.executable, "-P", "-m", "framepair.nodes.common.parent_death")

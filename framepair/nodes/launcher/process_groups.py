@@ -1,13 +1,13 @@
 """Process groups: who is in them, and their end. A process that only waits to be reaped is in none."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 import signal
 import time
 from collections.abc import Collection
 from pathlib import Path
-
 
 POLL_S = 0.02
 

@@ -1,16 +1,16 @@
 """The processes of all nodes: start them, ask them to stop, kill them, hear which have ended or hang."""
 
 from __future__ import annotations
+
 import os
 import time
 from collections.abc import Collection, Mapping
+
+from framepair.nodes.launcher.commands import Kind, Node
 from framepair.nodes.launcher.guard import Guard
 from framepair.nodes.launcher.process import Process
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.nodes.launcher.commands import Kind
-from framepair.nodes.launcher.commands import Node
-
 
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0

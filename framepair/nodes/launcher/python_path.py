@@ -1,10 +1,10 @@
 """Where the processes that the launcher starts find the project."""
 
 from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path
-
 
 # The directory that holds the package framepair.
 ROOT = Path(__file__).resolve().parents[3]

@@ -1,9 +1,9 @@
 """When a node that ended is started again: growing pauses, and only so often. Pure logic, no clock."""
 
 from __future__ import annotations
+
 from collections import deque
 from typing import Literal, get_args
-
 
 Policy = Literal["always", "on-failure", "never"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)

@@ -1,19 +1,19 @@
 """Whether the tcp addresses of a pipeline are free, before anything connects to somebody else's."""
 
 from __future__ import annotations
+
 import contextlib
+import errno
 import fcntl
 import os
+import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from framepair.nodes.common.runtime import Refused
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
-import errno
-import socket
-from collections.abc import Iterable
-from framepair.nodes.common.runtime import Refused
-
 
 # Of the guard of a pipeline whose launcher was killed: it has the directory until it has tidied up.
 GUARD_PATIENCE_S = 3.0
@@ -72,6 +72,7 @@ def _holder(status: os.stat_result) -> int | None:
             if file in fields and "FLOCK" in fields:
                 return int(fields[fields.index(file) - 1])
     return None
+
 
 LISTEN = "0A"
 

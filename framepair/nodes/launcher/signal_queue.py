@@ -1,6 +1,7 @@
 """The signals of a process as a queue that can be waited for with a deadline, and what nodes say meanwhile."""
 
 from __future__ import annotations
+
 import math
 import os
 import select

@@ -1,24 +1,23 @@
 """What becomes of a pipeline when a node ends or hangs, a signal comes or time is up."""
 
 from __future__ import annotations
+
 import contextlib
 import math
 import os
-import signal
-from collections.abc import Iterable
-from framepair.nodes.common.fault_spec import Fault
 import select
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from framepair.nodes.common.fault_spec import Fault
+from framepair.nodes.launcher.commands import Kind, Node
+from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.process import Process
 from framepair.nodes.launcher.processes import Processes
-from framepair.nodes.launcher.restarts import MAX_A_MINUTE
-from framepair.nodes.launcher.restarts import Restarts
-from framepair.nodes.launcher.console import say
+from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
 from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.nodes.launcher.commands import Kind
-from framepair.nodes.launcher.commands import Node
 
 
 class Inflicted:
@@ -56,6 +55,7 @@ class Inflicted:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
         return [(pid, number) for _, pid, number in due]
+
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.

@@ -1,26 +1,21 @@
 """Where the nodes of a pipeline meet, and how pixels travel: decided before anything starts."""
 
 from __future__ import annotations
+
+import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from framepair.nodes.launcher.names import COMBINER
-from framepair.nodes.launcher.names import SINK
-from framepair.nodes.common.runtime import Refused
-import platform
 from pathlib import Path
-from framepair.nodes.common import shm_limits
-from framepair.nodes.common import fault_spec
-from framepair.nodes.common.fault_spec import Fault
-from framepair.nodes.launcher.names import name_sources
-from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.restarts import POLICIES
-from framepair.nodes.launcher.restarts import Policy
-from framepair.protocol.transport import endpoints
-from framepair.protocol.transport import keys
-from framepair.protocol.transport.endpoints import Endpoints
-from framepair.protocol.memory.payload import WORDS
-from framepair.protocol.memory.payload import Spec
 
+from framepair.nodes.common import fault_spec, shm_limits
+from framepair.nodes.common.fault_spec import Fault
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher.names import COMBINER, SINK, name_sources
+from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.restarts import POLICIES, Policy
+from framepair.protocol.memory.payload import WORDS, Spec
+from framepair.protocol.transport import endpoints, keys
+from framepair.protocol.transport.endpoints import Endpoints
 
 EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 
@@ -96,6 +91,7 @@ def _chosen(host: str | None, this_machine: str, of: dict[str, str]) -> str:
     if host not in known:
         raise Refused(f"--host {host} runs nothing: the hosts are {', '.join(known)}")
     return host
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

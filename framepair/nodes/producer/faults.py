@@ -1,24 +1,23 @@
 """The faults that a producer commits itself: wrapped around its source, its stamps and its outbox."""
 
 from __future__ import annotations
+
 import os
 import random
 import time
 from collections.abc import Sequence
+
 import numpy as np
 import zmq
 from numpy.typing import NDArray
-from framepair.nodes.producer.sources.source import Capture
+
 from framepair.nodes.common.fault_spec import Fault
+from framepair.nodes.common.runtime import Stop, log
 from framepair.nodes.producer.outbox import Outbox
-from framepair.nodes.producer.stamps import Stamp
-from framepair.nodes.producer.stamps import Stamps
-from framepair.nodes.common.runtime import Stop
-from framepair.nodes.common.runtime import log
-from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.source import Capture, Format
+from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
-
 
 CRASH_STATUS = 70
 GARBAGE: tuple[list[bytes], ...] = (

@@ -1,18 +1,18 @@
 """What a producer knows of its link to a combiner elsewhere: the clock there, and what gets through."""
 
 from __future__ import annotations
-from collections import deque
-from dataclasses import dataclass, field
-from framepair.protocol.clocks.sync_client import Answer
+
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterator
-import zmq
-from framepair.protocol.transport.keys import ClientKeys
-from framepair.protocol.clocks.comparison import Offset
-from framepair.protocol.clocks.comparison import Steering
-from framepair.protocol.clocks.sync_client import SyncClient
+from dataclasses import dataclass, field
 
+import zmq
+
+from framepair.protocol.clocks.comparison import Offset, Steering
+from framepair.protocol.clocks.sync_client import Answer, SyncClient
+from framepair.protocol.transport.keys import ClientKeys
 
 # No frame is sent if frames would be on their way for longer than this, beside what the way takes anyway: less
 # than the combiner waits for a source (max_wait). Before anything got through, more caution is in place.
@@ -89,6 +89,7 @@ class InFlight:
         # Nothing can be known to be through before the first of these.
         began_s = max(self._busy_s + least_delay_s, min(newest.came_s - RATE_S, self._through[0]))
         return max(0.0, newest.came_s - began_s) / counted
+
 
 # How often the combiner is asked: about once a frame, since it also says which frames it has.
 INTERVAL_S = 0.05

@@ -1,6 +1,7 @@
 """The producer: captures one source and pushes its frames. Open, grab, stamp, push."""
 
 from __future__ import annotations
+
 import contextlib
 import math
 import os
@@ -8,46 +9,28 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
+
 import cyclopts
 import zmq
 from cyclopts import Parameter
-from framepair.nodes.common import runtime
-from framepair.nodes.common import shm_limits
-from framepair.nodes.producer.sources.source import Capture
-from framepair.nodes.producer.sources.uri import parse
-from framepair.nodes.common.fault_spec import of_source
-from framepair.nodes.producer.faults import FaultyCapture
-from framepair.nodes.producer.faults import FaultyOutbox
-from framepair.nodes.producer.faults import distort
-from framepair.nodes.producer.faults import spoil
-from framepair.nodes.producer.faults import stamps_with
-from framepair.nodes.common.health import Health
-from framepair.nodes.common.health import from_environment
-from framepair.nodes.producer.flow import Link
-from framepair.nodes.producer.flow import linked
-from framepair.nodes.producer.outbox import Outbox
-from framepair.nodes.producer.stamps import Playback
-from framepair.nodes.producer.stamps import Stamp
-from framepair.nodes.producer.stamps import Stamps
-from framepair.nodes.producer.stamps import stamps_for
-from framepair.nodes.producer.sources.opening import open_source
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import FrameLost
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.protocol.clocks import clock
-from framepair.protocol.wire import header
-from framepair.protocol.transport import keys
-from framepair.protocol.memory import payload
-from framepair.protocol.memory import shared_ring
-from framepair.protocol.transport import sockets
-from framepair.protocol.wire.frame import EndReason
-from framepair.protocol.memory.payload import Jpeg
-from framepair.protocol.memory.payload import Payload
-from framepair.protocol.memory.payload import Raw
-from framepair.protocol.memory.payload import Shared
-from framepair.protocol.memory.payload import Spec
-from framepair.protocol.memory.free_space import NoRoom
 
+from framepair.nodes.common import runtime, shm_limits
+from framepair.nodes.common.fault_spec import of_source
+from framepair.nodes.common.health import Health, from_environment
+from framepair.nodes.producer.faults import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
+from framepair.nodes.producer.flow import Link, linked
+from framepair.nodes.producer.outbox import Outbox
+from framepair.nodes.producer.sources.opening import open_source
+from framepair.nodes.producer.sources.source import Capture, Format, FrameLost, SourceError
+from framepair.nodes.producer.sources.uri import parse
+from framepair.nodes.producer.stamps import Playback, Stamp, Stamps, stamps_for
+from framepair.protocol.clocks import clock
+from framepair.protocol.memory import payload, shared_ring
+from framepair.protocol.memory.free_space import NoRoom
+from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared, Spec
+from framepair.protocol.transport import keys, sockets
+from framepair.protocol.wire import header
+from framepair.protocol.wire.frame import EndReason
 
 SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
 

@@ -1,22 +1,20 @@
 """The producer's way out: frames become messages; what cannot be sent is counted."""
 
 from __future__ import annotations
+
 import logging
 import time
-import zmq
-from framepair.nodes.producer.flow import Link
-from framepair.nodes.producer.stamps import Stamp
-from framepair.nodes.common.runtime import Stop
-from framepair.nodes.common.rate_limited_log import Seldom
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import FrameLost
-from framepair.protocol.clocks import clock
-from framepair.protocol.wire.frame import EndReason
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import Pace
-from framepair.protocol.wire.frame import SourceEnd
-from framepair.protocol.memory.payload import Packed
 
+import zmq
+
+from framepair.nodes.common.rate_limited_log import Seldom
+from framepair.nodes.common.runtime import Stop
+from framepair.nodes.producer.flow import Link
+from framepair.nodes.producer.sources.source import Format, FrameLost
+from framepair.nodes.producer.stamps import Stamp
+from framepair.protocol.clocks import clock
+from framepair.protocol.memory.payload import Packed
+from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
 
 log = logging.getLogger(__name__)
 

@@ -1,13 +1,14 @@
 """When frames are due, and what stamps they bear."""
 
 from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Protocol
+
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.sources.source import Format
 from framepair.protocol.clocks import clock
 from framepair.protocol.wire.frame import Pace
-
 
 # A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
 MAX_BEHIND_NS = 500_000_000

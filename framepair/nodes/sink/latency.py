@@ -1,12 +1,12 @@
 """Statistics of durations in bounded memory, and those that a sink takes of each pair."""
 
 from __future__ import annotations
+
 import math
 from collections import Counter
 from dataclasses import dataclass
-from framepair.protocol.client.clip import Clip
-from framepair.protocol.client.clip import Pair
 
+from framepair.protocol.client.clip import Clip, Pair
 
 # So many buckets between a power of two and the next: the middle of one is within 1/1024 of what it holds.
 BUCKETS_PER_OCTAVE = 512

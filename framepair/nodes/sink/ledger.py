@@ -6,13 +6,15 @@ can differ.
 """
 
 from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 from framepair.nodes.sink.latency import CaptureRate
-from framepair.protocol.wire import reasons
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.wire import reasons
 from framepair.protocol.wire.pair import Totals
 
 

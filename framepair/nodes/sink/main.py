@@ -1,27 +1,25 @@
 """The consumer that only measures: subscribe, take every pair as it comes, report."""
 
 from __future__ import annotations
+
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
+
 import cyclopts
 from cyclopts import Parameter, validators
+
 from framepair.nodes.common import runtime
 from framepair.nodes.common.health import from_environment
 from framepair.nodes.sink.latency import PairTimes
-from framepair.nodes.sink.ledger import Ledger
-from framepair.nodes.sink.ledger import shortfall
-from framepair.nodes.sink.report import Report
-from framepair.nodes.sink.report import refuse_unwritable
+from framepair.nodes.sink.ledger import Ledger, shortfall
+from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.nodes.sink.screen import Screen
-from framepair.protocol.client.clip import Clip
-from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.subscriber import Subscription
-from framepair.protocol.client.subscriber import subscribe
-
+from framepair.protocol.client.clip import Clip, Pair
+from framepair.protocol.client.subscriber import Subscription, subscribe
 
 POLL_S = 0.2
 

@@ -1,21 +1,22 @@
 """The final report: tables for people, JSON for programs."""
 
 from __future__ import annotations
+
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from framepair.nodes.sink.latency import Histogram
-from framepair.nodes.sink.latency import PairTimes
-from framepair.nodes.sink import ledger
-from framepair.nodes.sink.ledger import Account
-from framepair.nodes.common.runtime import Refused
 
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.sink import ledger
+from framepair.nodes.sink.latency import Histogram, PairTimes
+from framepair.nodes.sink.ledger import Account
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")
 ANNOUNCE_NOTE = (

@@ -1,18 +1,19 @@
 """The terminal, pipe or file that a sink shows pairs on."""
 
 from __future__ import annotations
-from collections.abc import Iterator
-from datetime import datetime
-from rich.text import Text
-from framepair.protocol.client.clip import Clip
-from framepair.protocol.client.clip import Pair
+
 import contextlib
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from datetime import datetime
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from framepair.protocol.client.clip import Clip, Pair
 
 # Beyond so many characters, a line sums sources up and names only those with something missing.
 MAX_ITEMISED_WIDTH = 36
@@ -151,6 +152,7 @@ def _names(sources: list[str]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
 
 # Wide enough that no table is squeezed into a pipe or a file as it would be into 80 columns.
 PIPED_WIDTH = 200

@@ -1,22 +1,18 @@
 """From frames and announcements, in the order of their arrival, to whole pairs."""
 
 from __future__ import annotations
+
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from framepair.protocol.client.frame_store import Arrivals
-from framepair.protocol.client.frame_store import Claim
-from framepair.protocol.client.frame_store import Filling
+
 from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.losses import Losses
-from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.client.frame_store import Arrivals, Claim, Filling
+from framepair.protocol.client.losses import Losses, SubscriberStats
+from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import MAX_SOURCES
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import StreamEnd
-from framepair.protocol.memory.ring import Slot
-
+from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader, StreamEnd
 
 # Beside the pairs that wait: the one that the consumer has, the one that is about to be announced, and the
 # one after it, whose first frames come before that announcement.

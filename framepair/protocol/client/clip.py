@@ -1,17 +1,17 @@
 """Pair and Clip: what a consumer gets."""
 
 from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
+
+from framepair.protocol.memory.ring import Pixels, Slot
 from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import ClipHeader
-from framepair.protocol.wire.pair import Missing
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.ring import Slot
+from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader
 
 
 class Overwritten(RuntimeError):  # noqa: N818 - it says what happened

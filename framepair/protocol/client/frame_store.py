@@ -1,23 +1,18 @@
 """One source's frames that have arrived and are not yet in any pair."""
 
 from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-import numpy as np
-from framepair.protocol.client.slots import Place
-from framepair.protocol.client.slots import Run
-from framepair.protocol.client.slots import Storage
-from framepair.protocol.client.clip import Clip
-from framepair.protocol.wire.frame import MAX_HEADER_BYTES
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import ClipHeader
-from framepair.protocol.wire.pair import Span
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.ring import Shape
-from framepair.protocol.memory.ring import Slot
-from framepair.protocol.memory.ring import slot_bytes
 
+import numpy as np
+
+from framepair.protocol.client.clip import Clip
+from framepair.protocol.client.slots import Place, Run, Storage
+from framepair.protocol.memory.ring import Pixels, Shape, Slot, slot_bytes
+from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import ClipHeader, Span
 
 # The combiner has few windows open at a time; frames of more than that are of pairs that will never come.
 MAX_WINDOWS = 256

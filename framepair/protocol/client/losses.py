@@ -1,16 +1,14 @@
 """What a subscriber got, and what was announced that it did not get."""
 
 from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
 from framepair.protocol.wire import reasons
-from framepair.protocol.wire.pair import Progress
-from framepair.protocol.wire.pair import Totals
-from dataclasses import dataclass
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import StreamEnd
+from framepair.protocol.wire.pair import PairHeader, Progress, StreamEnd, Totals
 
 
 class Tally:
@@ -106,6 +104,7 @@ def _closed(totals: Totals, *, ended: bool) -> Totals:
     """Return the last totals of a combiner, with nothing open: one that was killed lost what was."""
     lost = Counter() if ended else Counter({reasons.COMBINER_LOST: totals.open})
     return replace(totals, open=0, dropped=dict(+(Counter(totals.dropped) + lost)))
+
 
 @dataclass(frozen=True, slots=True)
 class SubscriberStats:

@@ -1,30 +1,31 @@
 """Where the thread that receives hands pairs to the consumer: one lock around the assembly."""
 
 from __future__ import annotations
+
+import functools
+import logging
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-import functools
-import logging
-import threading
-import time
 from pathlib import Path
+
 import numpy as np
-from framepair.protocol.memory import jpeg
-from framepair.protocol.client.frame_store import Filling
+
 from framepair.protocol.client.assembly import Assembly
-from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.frame_store import Filling
 from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.clocks.sync_client import SubscriberClock
+from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.ring import Pixels
+from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import StreamEnd
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.clocks.sync_client import SubscriberClock
-
 
 MAX_THREADS = 4
 # Frames that are being decoded, or wait for it, by thread; then whoever receives has to wait.
@@ -58,6 +59,7 @@ class Decoders:
             self._pool.shutdown()
             self._pool = None
         self._under_way.clear()
+
 
 POLL_S = 0.2
 WARNING_INTERVAL_S = 10.0

@@ -1,22 +1,22 @@
 """The thread that drains a consumer's SUB socket."""
 
 from __future__ import annotations
+
 import contextlib
 import logging
 import threading
 import time
 from dataclasses import dataclass
-import zmq
-from framepair.protocol.transport import endpoints
-from framepair.protocol.wire import published
-from framepair.protocol.transport import sockets
-from framepair.protocol.transport.connection_watch import Contact
-from framepair.protocol.client.pair_queue import Handover
-from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.transport.keys import ClientKeys
-from framepair.protocol.clocks.sync_client import SubscriberClock
-from framepair.protocol.clocks.sync_client import SyncClient
 
+import zmq
+
+from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.clocks.sync_client import SubscriberClock, SyncClient
+from framepair.protocol.transport import endpoints, sockets
+from framepair.protocol.transport.connection_watch import Contact
+from framepair.protocol.transport.keys import ClientKeys
+from framepair.protocol.wire import published
+from framepair.protocol.wire.header import ProtocolError
 
 TOPICS = [published.FRAMES, published.PAIR, published.END]
 # After stop(): nothing is on its way any more after such a silence, or after so long in any case.

@@ -1,17 +1,13 @@
 """Which slots of which ring the frames of one source are kept in."""
 
 from __future__ import annotations
+
 import math
 from dataclasses import dataclass, field
+
+from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes, whole_pages
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.ring import Ring
-from framepair.protocol.memory.ring import Shape
-from framepair.protocol.memory.ring import Slot
-from framepair.protocol.memory.ring import slot_bytes
-from framepair.protocol.memory.ring import whole_pages
-
 
 MAX_RUNS_PER_WINDOW = 16
 

@@ -1,20 +1,20 @@
 """subscribe(): what a consumer of pairs uses."""
 
 from __future__ import annotations
+
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from framepair.protocol.transport import endpoints
-from framepair.protocol.memory import shared_ring
+
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.losses import SubscriberStats
 from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.client.receiver import Receiver, TimeSource
+from framepair.protocol.memory import shared_ring
+from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.keys import client as client_keys
-from framepair.protocol.client.receiver import Receiver
-from framepair.protocol.client.receiver import TimeSource
-
 
 __all__ = ["SubscriberStats", "Subscription", "subscribe"]
 

@@ -1,10 +1,10 @@
 """The one clock: UTC in nanoseconds that no step of the wall clock can move."""
 
 from __future__ import annotations
+
 import functools
 import os
 import time
-
 
 OFFSET_VARIABLE = "FRAMEPAIR_UTC_OFFSET_NS"
 

@@ -6,11 +6,12 @@ at t4. If the way there and the way back took equally long, the combiner's clock
 """
 
 from __future__ import annotations
+
 from dataclasses import dataclass, replace
+
 from framepair.protocol.wire.frame import SLEW_PPM
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.sync import Pong
-
 
 # No two clocks drift apart faster than this, in millionths of the time: it is what NTP allows for.
 MAX_DRIFT_PPM = 500

@@ -1,24 +1,22 @@
 """The combiner's time, as far as a consumer knows it."""
 
 from __future__ import annotations
+
 import logging
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass
+
 import zmq
+
 from framepair.protocol.clocks import clock
+from framepair.protocol.clocks.comparison import Comparison, Offset, Steering
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.connection_watch import Contact
-from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.transport.keys import ClientKeys
-from framepair.protocol.clocks.comparison import Comparison
-from framepair.protocol.clocks.comparison import Offset
-from framepair.protocol.wire.sync import Ping
-from framepair.protocol.wire.sync import Pong
-from framepair.protocol.wire.sync import decode_pong
-from framepair.protocol.clocks.comparison import Steering
-
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.sync import Ping, Pong, decode_pong
 
 # At first in quick succession, so that one answer at least was held up by nothing.
 QUICK_PINGS, QUICK_S = 10, 0.02
@@ -161,6 +159,7 @@ class SyncClient:
             return 0
         self._newest = Answer(pong, asked_s, time.monotonic())
         return 1
+
 
 class SubscriberClock:
     """Tells the combiner's time: from ``sync``, or because its clock is the ``same``, or not at all."""

@@ -1,12 +1,12 @@
 """Whether a ring fits: into its file system, and into the memory that this process may have."""
 
 from __future__ import annotations
+
 import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")

@@ -1,11 +1,13 @@
 """JPEG: frames as small files, for links that the pixels don't fit."""
 
 from __future__ import annotations
-import re
-import simplejpeg
-from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.memory.ring import Pixels
 
+import re
+
+import simplejpeg
+
+from framepair.protocol.memory.ring import Pixels
+from framepair.protocol.wire.header import ProtocolError
 
 MARKER, START_OF_SCAN, END_OF_IMAGE = b"\xff", 0xDA, b"\xff\xd9"
 # Beginnings of frames that are not baseline or extended sequential ones: progressive, lossless and others.

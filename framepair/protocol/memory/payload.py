@@ -1,19 +1,18 @@
 """How pixels travel: in the message (``raw``), compressed in it (``jpeg``), or in shared memory (``shm``)."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from typing import Literal, get_args
-import math
-from pathlib import Path
-from typing import Protocol
-import numpy as np
-from framepair.protocol.memory import jpeg
-from framepair.protocol.wire.frame import Location
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.ring import Shape
-from framepair.protocol.memory.shared_ring import SharedRing
-from framepair.protocol.memory.shared_ring import remove_stale
 
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.ring import Pixels, Shape
+from framepair.protocol.memory.shared_ring import SharedRing, remove_stale
+from framepair.protocol.wire.frame import Location
 
 DEFAULT_QUALITY, MAX_QUALITY = 90, 100
 WORDS = "raw, shm, jpeg or jpeg:QUALITY with a quality from 1 to 100"
@@ -42,6 +41,7 @@ class Spec:
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.quality}" if self.kind == "jpeg" else self.kind
+
 
 # Slots beyond the history: the one that is written, and the one that was just sent.
 SPARE_SLOTS = 2

@@ -1,21 +1,22 @@
 """Frame slots in memory, overwritten in turn; a run of them is one array even where it wraps."""
 
 from __future__ import annotations
+
 import contextlib
 import ctypes
 import functools
+import math
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-import math
-import threading
-from dataclasses import dataclass
-
 
 # Not in the mmap module; the same number on Linux, macOS and the BSDs.
 MAP_FIXED = 0x10
@@ -123,6 +124,7 @@ def _libc() -> ctypes.CDLL:
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     return libc
+
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]

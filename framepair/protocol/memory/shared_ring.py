@@ -1,6 +1,7 @@
 """The shared rings that a consumer reads from."""
 
 from __future__ import annotations
+
 import contextlib
 import errno
 import fcntl
@@ -10,19 +11,13 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from framepair.protocol.transport import endpoints
-from framepair.protocol.memory import free_space
-from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.memory.ring import Ring
-from framepair.protocol.memory.ring import Shape
-from framepair.protocol.memory.ring import file_bytes
-from framepair.protocol.memory.ring import whole_pages
-from framepair.protocol.memory.free_space import MEBIBYTE
-from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.frame import Location
-from framepair.protocol.memory.ring import Slot
 
+from framepair.protocol.memory import free_space
+from framepair.protocol.memory.free_space import MEBIBYTE, NoRoom
+from framepair.protocol.memory.ring import Ring, Shape, Slot, file_bytes, whole_pages
+from framepair.protocol.transport import endpoints
+from framepair.protocol.wire.frame import FrameHeader, Location
+from framepair.protocol.wire.header import ProtocolError
 
 DIRECTORY_VARIABLE = "FRAMEPAIR_SHM_DIR"
 # SOURCE.RUN.COUNT.SLOTS.ring: the name says what a reader has to know before it maps the file.
@@ -176,6 +171,7 @@ def _try_lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
 
 class Attached:
     """Maps each ring when its first frame comes; what is taken from it keeps it mapped.

@@ -1,11 +1,12 @@
 """Whether a socket that connects has found somebody at its address, so that silence can be explained."""
 
 from __future__ import annotations
+
 import logging
 import time
+
 import zmq
 from zmq.utils.monitor import recv_monitor_message
-
 
 PATIENCE_S = 3.0
 EVENTS = (

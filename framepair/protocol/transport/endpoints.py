@@ -1,6 +1,7 @@
 """Where nodes meet: names to ipc and tcp addresses, the run directory, and locks on bound addresses."""
 
 from __future__ import annotations
+
 import contextlib
 import fcntl
 import os
@@ -9,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
 
 # Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
 MAX_IPC_PATH_BYTES = 103

@@ -1,9 +1,9 @@
 """Signs of work that a consumer gives to the launcher that started it, so that one that hangs is noticed."""
 
 from __future__ import annotations
+
 import os
 import time
-
 
 # A descriptor that the launcher hands to each node it starts; nodes of our own use it themselves.
 DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"

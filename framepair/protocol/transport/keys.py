@@ -6,13 +6,14 @@ connects needs ``server.key`` and ``client.key_secret``.
 """
 
 from __future__ import annotations
+
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
-
 
 KEYS_VARIABLE = "FRAMEPAIR_KEYS"
 INSECURE_VARIABLE = "FRAMEPAIR_INSECURE"

@@ -5,17 +5,18 @@ flag set by a signal handler is always seen (pyzmq #746).
 """
 
 from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
+
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
-from framepair.protocol.transport import endpoints
-from framepair.protocol.wire import sync
-from framepair.protocol.transport.endpoints import EndpointError
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
-from framepair.protocol.transport.keys import ClientKeys
-from framepair.protocol.transport.keys import ServerKeys
 
+from framepair.protocol.transport import endpoints
+from framepair.protocol.transport.endpoints import EndpointError
+from framepair.protocol.transport.keys import ClientKeys, ServerKeys
+from framepair.protocol.wire import sync
+from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 
 POLL_MS = 200
 # A subscription is the only thing that a publisher receives, an end or a frame what the others do.

@@ -1,14 +1,13 @@
 """The header of a frame: its fields, their limits, encoding and decoding."""
 
 from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 from typing import Literal, cast
-from framepair.protocol.wire import header
-from framepair.protocol.wire.header import MAX_INT
-from framepair.protocol.wire.header import Fields
-from framepair.protocol.wire.header import ProtocolError
 
+from framepair.protocol.wire import header
+from framepair.protocol.wire.header import MAX_INT, Fields, ProtocolError
 
 MAX_HEADER_BYTES = 4096
 MAX_SIDE = 32768

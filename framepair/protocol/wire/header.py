@@ -1,12 +1,15 @@
 """What all headers share: msgpack maps, checked field by field before anything is allocated."""
 
 from __future__ import annotations
+
 import dataclasses
 import functools
 import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, cast
+
 import msgpack
+
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 

@@ -1,18 +1,14 @@
 """The header of a pair and the end of a stream, as the combiner publishes them."""
 
 from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
-from framepair.protocol.wire import header
-from framepair.protocol.wire.frame import END_REASONS
-from framepair.protocol.wire.frame import PACES
-from framepair.protocol.wire.frame import EndReason
-from framepair.protocol.wire.frame import Pace
-from framepair.protocol.wire.header import MAX_INT
-from framepair.protocol.wire.header import Fields
-from framepair.protocol.wire.header import ProtocolError
 
+from framepair.protocol.wire import header
+from framepair.protocol.wire.frame import END_REASONS, PACES, EndReason, Pace
+from framepair.protocol.wire.header import MAX_INT, Fields, ProtocolError
 
 MAX_HEADER_BYTES = 256 * 1024
 MAX_SOURCES = 256

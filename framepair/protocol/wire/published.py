@@ -1,16 +1,16 @@
 """What the combiner publishes: from the parts of a message to a header and its pixels."""
 
 from __future__ import annotations
+
 from collections.abc import Sequence
+
 import numpy as np
-from framepair.protocol.wire import frame
-from framepair.protocol.wire import pair
+
+from framepair.protocol.memory.ring import Pixels
+from framepair.protocol.wire import frame, pair
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import PairHeader
-from framepair.protocol.wire.pair import StreamEnd
-from framepair.protocol.memory.ring import Pixels
-
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
 
 FRAMES = b"frame."
 PAIR = b"pair."
@@ -20,6 +20,7 @@ END = b"end."
 def frame_topic(source: str) -> bytes:
     """Return the topic of ``source``'s frames."""
     return f"frame.{source}.".encode()
+
 
 # "frame.", a source's name of 64 characters, and "."
 MAX_TOPIC_BYTES = 71

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 PRODUCER_BACKPRESSURE = "producer_backpressure"
 BEFORE_COMBINER = "before_combiner"
 TRANSPORT = "transport"

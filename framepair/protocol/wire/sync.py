@@ -1,12 +1,11 @@
 """A node asks the combiner what time it is (ping), and is told (pong)."""
 
 from __future__ import annotations
-from dataclasses import dataclass
-from framepair.protocol.wire import header
-from framepair.protocol.wire.header import MAX_INT
-from framepair.protocol.wire.header import Fields
-from framepair.protocol.wire.header import ProtocolError
 
+from dataclasses import dataclass
+
+from framepair.protocol.wire import header
+from framepair.protocol.wire.header import MAX_INT, Fields
 
 MAX_BYTES = 512
 

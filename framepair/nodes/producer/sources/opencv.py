@@ -1,22 +1,21 @@
 """Opening videos with OpenCV: quietly, within a time limit, and with a sentence for what goes wrong."""
 
 from __future__ import annotations
+
 import logging
-from typing import cast
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.nodes.producer.sources.uri import MAX_FPS
-from framepair.nodes.producer.sources.uri import MIN_FPS
 import math
 import os
 import stat
 import time
 from pathlib import Path
-from framepair.nodes.producer.sources.uri import SourceUri
+from typing import cast
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from framepair.nodes.producer.sources.source import Format, SourceError
+from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, SourceUri
 
 Image = NDArray[np.uint8]
 
@@ -78,6 +77,7 @@ def _fps(name: str, video: cv2.VideoCapture) -> float:
         "source %s: a rate of %g frames a second can't be right, using %g", name, fps, USUAL_FPS
     )
     return USUAL_FPS
+
 
 # FFmpeg prints what it thinks of a video on stderr; what matters is raised or logged by us. FFmpeg's
 # own choice for RTSP is UDP, which loses packets and hangs behind a firewall (opencv/opencv#27091).

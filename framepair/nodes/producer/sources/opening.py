@@ -1,23 +1,25 @@
 """Live sources that come back: opened again, with growing pauses, whenever they are lost."""
 
 from __future__ import annotations
-from typing import Protocol
-import numpy as np
-from numpy.typing import NDArray
-from framepair.nodes.producer.sources.source import CaptureLost
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import FrameLost
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.nodes.producer.sources.source import blaming
-from framepair.nodes.producer.sources.synthetic import Synthetic
-from framepair.nodes.producer.sources.uri import SourceUri
-from framepair.nodes.producer.sources.uri import parse
-from framepair.nodes.producer.sources.uri import redact
+
 import logging
 import time
 from collections.abc import Callable
 from functools import partial
-from framepair.nodes.producer.sources.source import Capture
+
+import numpy as np
+from numpy.typing import NDArray
+
+from framepair.nodes.producer.sources.source import (
+    Capture,
+    CaptureLost,
+    Format,
+    FrameLost,
+    SourceError,
+    blaming,
+)
+from framepair.nodes.producer.sources.synthetic import Synthetic
+from framepair.nodes.producer.sources.uri import parse
 
 
 def open_capture(
@@ -33,12 +35,12 @@ def open_capture(
     if source.synthetic is not None:
         return Synthetic(name, source.synthetic, loop=loop)
     # Not at the top, because it loads OpenCV, which a synthetic source shouldn't have to wait for.
-    from framepair.nodes.producer.sources.video import FileVideo
-    from framepair.nodes.producer.sources.video import LiveVideo
+    from framepair.nodes.producer.sources.video import FileVideo, LiveVideo
 
     if source.live:
         return LiveVideo(name, source, open_timeout_s, read_timeout_s)
     return FileVideo(name, source, loop=loop)
+
 
 # Between two attempts; each pause is twice the one before, and a frame begins them anew.
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0

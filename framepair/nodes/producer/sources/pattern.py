@@ -1,14 +1,15 @@
 """The machine-readable code in a synthetic picture: which source drew it, which frame it is, and when."""
 
 from __future__ import annotations
+
 import binascii
 import functools
 import struct
 import zlib
 from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
-
 
 # Every edge is a fraction of the picture's sides, so that the code is found again in a resized copy:
 # the picture is divided into 64 x 36 squares, and the code fills 16 x 9 of them, one bit each.

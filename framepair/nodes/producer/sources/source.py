@@ -1,10 +1,12 @@
 """What a source's frames look like, and what can go wrong with a source."""
 
 from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 

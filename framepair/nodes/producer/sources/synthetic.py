@@ -1,14 +1,15 @@
 """A source that needs no camera: a picture of its own colour, with its name, a moving marker and a stamp."""
 
 from __future__ import annotations
-import numpy as np
-from numpy.typing import NDArray
+
 import colorsys
 from dataclasses import replace
-from framepair.nodes.producer.sources.pattern import source_crc
-from framepair.nodes.producer.sources.pattern import stamp
-from framepair.nodes.producer.sources.source import Format
 
+import numpy as np
+from numpy.typing import NDArray
+
+from framepair.nodes.producer.sources.pattern import source_crc, stamp
+from framepair.nodes.producer.sources.source import Format
 
 GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
 # One octal digit is one row of three blocks: 0o25755 is .#. / #.# / ### / #.# / #.#
@@ -30,6 +31,7 @@ def lettering(text: str) -> NDArray[np.bool_]:
     for index, letter in enumerate(text.upper()):
         blocks[:, index, :GLYPH_COLUMNS] = GLYPHS.get(letter, 0) >> shifts & 1
     return blocks.reshape(GLYPH_ROWS, -1)
+
 
 Image = NDArray[np.uint8]
 

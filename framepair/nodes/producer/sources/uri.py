@@ -1,18 +1,16 @@
 """What names a source: a path, a camera, the URL of a stream, or a synthetic format."""
 
 from __future__ import annotations
+
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
-from framepair.nodes.producer.sources.pattern import MIN_HEIGHT
-from framepair.nodes.producer.sources.pattern import MIN_WIDTH
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.protocol.wire.frame import CHANNELS
-from framepair.protocol.wire.frame import MAX_SIDE
 
+from framepair.nodes.producer.sources.pattern import MIN_HEIGHT, MIN_WIDTH
+from framepair.nodes.producer.sources.source import Format, SourceError
+from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE
 
 Kind = Literal["file", "camera", "stream", "synthetic"]
 

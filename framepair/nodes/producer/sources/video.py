@@ -1,25 +1,31 @@
 """Videos as captures: files, which can be had at any pace, and live sources, which can be lost."""
 
 from __future__ import annotations
+
 import logging
 import time
 from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from framepair.nodes.producer.sources.opencv import decode
-from framepair.nodes.producer.sources.opencv import first_format
-from framepair.nodes.producer.sources.opencv import reshaped
-from framepair.nodes.producer.sources.opencv import open_camera
-from framepair.nodes.producer.sources.opencv import open_file
-from framepair.nodes.producer.sources.opencv import open_stream
-from framepair.nodes.producer.sources.source import CaptureLost
-from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.source import FrameLost
-from framepair.nodes.producer.sources.source import SourceError
-from framepair.nodes.producer.sources.source import blaming
-from framepair.nodes.producer.sources.uri import SourceUri
 
+from framepair.nodes.producer.sources.opencv import (
+    decode,
+    first_format,
+    open_camera,
+    open_file,
+    open_stream,
+    reshaped,
+)
+from framepair.nodes.producer.sources.source import (
+    CaptureLost,
+    Format,
+    FrameLost,
+    SourceError,
+    blaming,
+)
+from framepair.nodes.producer.sources.uri import SourceUri
 
 Image = NDArray[np.uint8]
 
