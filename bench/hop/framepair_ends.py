@@ -16,6 +16,7 @@ from framepair.nodes.producer.stamps import Stamp
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
 from framepair.protocol.transport import sockets
+from framepair.protocol.transport.heartbeat import Heartbeat
 
 SOURCE = "bench"
 FPS = 25.0
@@ -42,7 +43,9 @@ def producer(place: Place) -> Iterator[ProducerEnd]:
         sockets.new_context() as context,
         sockets.push(context, place.link, hwm=IN_FLIGHT, lossless=True) as push,
     ):
-        outbox = Outbox(push, SOURCE, run=1, pace="max", total=0, stop=runtime.Stop())
+        outbox = Outbox(
+            push, SOURCE, run=1, pace="max", total=0, stop=runtime.Stop(), heartbeat=Heartbeat()
+        )
         outbox.wait_for_combiner()
         yield ProducerEnd(outbox, place.shape)
 

@@ -92,18 +92,18 @@ def test_frames_flow_stop_and_flow_again(directory: Path) -> None:
 
 def test_a_status_that_cannot_be_written_stops_nothing(directory: Path) -> None:
     file = StatusFile(directory / "nowhere" / "status")
-    file.beat(1.0, 1)
+    file.write(1.0, 1)
     assert not (directory / "nowhere").exists()
 
 
 def test_the_file_is_written_once_a_second_and_dates_the_newest_frame(directory: Path) -> None:
     path = directory / "status"
     file = StatusFile(path)
-    file.beat(10.0, 0)
+    file.write(10.0, 0)
     assert read(path) == Status(frames=0, turn_s=10.0, frame_s=None)
-    file.beat(10.4, 7)
+    file.write(10.4, 7)
     assert read(path).turn_s == 10.0
-    file.beat(11.0, 7)
+    file.write(11.0, 7)
     assert read(path) == Status(frames=7, turn_s=11.0, frame_s=10.4)
 
 

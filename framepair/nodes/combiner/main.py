@@ -18,9 +18,9 @@ from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.track import Rules
 from framepair.nodes.combiner.windows import Windows
 from framepair.nodes.common import runtime
-from framepair.nodes.common.health import Health, from_environment
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import endpoints, keys, sockets
+from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import EndReason
 from framepair.protocol.wire.pair import MAX_SOURCES
@@ -78,8 +78,8 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     rules = _rules(options)
     asked = [*addresses.values(), options.pub, *([options.sync] if options.sync else [])]
     server = keys.server(options.keys, asked, insecure=options.insecure)
-    health = from_environment()
-    stop = runtime.stop_on_signals(health)
+    heartbeat = runtime.heartbeat()
+    stop = runtime.stop_on_signals(heartbeat)
     runtime.keep_buffers()
     bell = threading.Event()
     run = clock.now_ns()
@@ -93,7 +93,12 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
         telling_time(context, options.sync, run, taken, server) as time_server,
     ):
         publisher = Publisher(
-            xpub, sources=len(addresses), rules=rules, max_bytes=options.max_bytes, stop=stop
+            xpub,
+            sources=len(addresses),
+            rules=rules,
+            max_bytes=options.max_bytes,
+            stop=stop,
+            heartbeat=heartbeat,
         )
         intake = Intake(
             list(inboxes.values()),
@@ -102,9 +107,9 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
             overflowed=windows.overflow,
             clocks=_clocks(options, addresses),
         )
-        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, health)
+        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, heartbeat)
         combiner.taken, combiner.time_server = taken, time_server
-        runtime.ready(f"{', '.join(addresses)} -> {options.pub}", health)
+        runtime.ready(f"{', '.join(addresses)} -> {options.pub}", heartbeat)
         reason = combiner.run(bell, stop)
         publisher.end(run, windows.announced, reason, windows.totals())
     runtime.log.info("announced %d pairs", windows.announced)
@@ -120,14 +125,14 @@ class Combiner:
         intake: Intake,
         publisher: Publisher,
         max_bytes: int | None,
-        health: Health,
+        heartbeat: Heartbeat,
     ) -> None:
         self._windows = windows
         self._inboxes = inboxes
         self._intake = intake
         self._publisher = publisher
         self._max_bytes = max_bytes
-        self._health = health
+        self._heartbeat = heartbeat
         self.time_server: TimeServer | None = None
         self.taken: dict[str, tuple[int, int]] = {}
         """How far each source has come; what the time server tells."""
@@ -138,6 +143,9 @@ class Combiner:
     def run(self, bell: threading.Event, stop: runtime.Stop) -> EndReason:
         """Combine until every source is over, or until ``stop``; return which of the two it was."""
         while not self._windows.finished and not stop.is_set():
+            self._heartbeat.beat()
+            if self._windows.end_ns() is not None:
+                self._heartbeat.tell("flowing")
             bell.wait(self._patience_s())
             stop.wait(self._rest_s())
             bell.clear()
@@ -186,7 +194,7 @@ class Combiner:
 
     def _take(self, arrival: FrameArrival) -> None:
         head = arrival.header
-        self._health.frame()
+        self._heartbeat.count_frames()
         self.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)

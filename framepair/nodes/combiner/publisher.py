@@ -10,6 +10,7 @@ from framepair.nodes.combiner.track import Rules
 from framepair.nodes.combiner.windows import Accepted
 from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import sockets
+from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import EndReason, FrameHeader
 from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
@@ -32,6 +33,7 @@ class Publisher:
         rules: Rules,
         max_bytes: int | None,
         stop: Stop,
+        heartbeat: Heartbeat,
     ) -> None:
         self._xpub = xpub
         self._sources = sources
@@ -39,6 +41,7 @@ class Publisher:
         self._window_s = rules.window_ns / 1e9
         self._max_bytes = max_bytes
         self._stop = stop
+        self._heartbeat = heartbeat
         self._prefixes: set[bytes] = set()
         self._bounded = False
         xpub.xpub_nodrop = self._lossless
@@ -52,6 +55,8 @@ class Publisher:
     def pair(self, pair: PairHeader) -> None:
         """Announce a pair, all of whose frames were published before."""
         self._send([published.PAIR, pair.encode()])
+        if any(clip.frames for clip in pair.clips.values()):
+            self._heartbeat.tell("paired")
 
     def end(self, run: int, pairs: int, reason: EndReason, totals: Mapping[str, Totals]) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the pairs."""
@@ -89,6 +94,7 @@ class Publisher:
             try:
                 return self._xpub.send_multipart(message, copy=False, track=track)
             except zmq.Again:
+                self._heartbeat.beat()
                 if not self._lossless or self._stop.is_set():
                     return None
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 
 RATE = re.compile(r"(-?\d{1,5}(?:\.\d+)?)ppm")
 TIME = re.compile(r"(-?\d+(?:\.\d+)?)(ms|s)")
-MAX_SECONDS = 1e9
 
 # What each kind is told, for a producer and for any node, and an example.
 OF_PRODUCERS = {

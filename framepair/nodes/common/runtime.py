@@ -16,14 +16,13 @@ from typing import Any, NoReturn
 
 import cyclopts
 
-from framepair.nodes.common.health import Health
+from framepair.nodes.common import exit_codes
 from framepair.nodes.common.parent_death import die_with_launcher
+from framepair.nodes.common.status import status_file
 from framepair.protocol.transport.endpoints import EndpointError
-from framepair.protocol.transport.heartbeat import BEAT_S
+from framepair.protocol.transport.heartbeat import BEAT_S, Heartbeat
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 # The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself.
 STOP_DEADLINE_S = 5.0
 MAX_SECONDS = 1e9
@@ -54,10 +53,10 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(EXIT_USAGE)
+        sys.exit(exit_codes.USAGE)
     except Exception:
         log.exception("failed")
-        sys.exit(EXIT_FAILED)
+        sys.exit(exit_codes.FAILED)
     sys.exit(0)
 
 
@@ -65,36 +64,36 @@ class Stop:
     """Whether to stop: a flag that a signal handler may set at any moment.
 
     Not a threading.Event: its lock isn't reentrant, and the handler may interrupt the very thread that
-    holds it. Every loop of a node's work asks it whether to go on, which is what ``asked`` hears of.
+    holds it. A wait for it is part of the work, so that ``beat`` is called meanwhile.
     """
 
-    def __init__(self, asked: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, beat: Callable[[], None] = lambda: None) -> None:
         self._is_set = False
-        self._asked = asked
+        self._beat = beat
         self._read, self._write = os.pipe()
 
     def set(self) -> None:
-        """Set the flag and wake whoever waits for it."""
+        """Set the flag and end a wait for it."""
         self._is_set = True
         os.write(self._write, b"\0")
 
     def is_set(self) -> bool:
         """Return whether the flag is set."""
-        self._asked()
         return self._is_set
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until the flag is set, ``timeout_s`` at most; return whether it is set."""
         until_s = time.monotonic() + timeout_s
-        while not self.is_set() and (left_s := until_s - time.monotonic()) > 0:
+        while not self._is_set and (left_s := until_s - time.monotonic()) > 0:
+            self._beat()
             # Not poll(): it counts in milliseconds, and frames are paced with this.
             select.select([self._read], [], [], min(left_s, BEAT_S))
         return self._is_set
 
 
-def stop_on_signals(health: Health) -> Stop:
+def stop_on_signals(heartbeat: Heartbeat) -> Stop:
     """Return a flag that SIGINT or SIGTERM sets; a second Ctrl-C ends the process at once."""
-    stop = Stop(health.beat)
+    stop = Stop(heartbeat.beat)
     began_s = 0.0
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -131,7 +130,12 @@ def nanoseconds(flag: str, seconds: float, *, above: float = -math.ulp(0.0)) -> 
     return max(1, round(seconds * 1e9)) if above == 0 else round(seconds * 1e9)
 
 
-def ready(what: str, health: Health) -> None:
-    """Say that the node works; the line is meant for whoever waits for it."""
-    health.ready()
+def heartbeat() -> Heartbeat:
+    """Return what tells the launcher and the status file, as far as there are any, that the work goes on."""
+    return Heartbeat(status_file())
+
+
+def ready(what: str, heartbeat: Heartbeat) -> None:
+    """Tell the launcher that the work has begun, and log a line READY for scripts and people."""
+    heartbeat.tell("ready")
     log.info("READY %s", what)

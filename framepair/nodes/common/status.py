@@ -1,9 +1,10 @@
-"""A node's status as a small file, for whoever asks after its health without being its parent."""
+"""A node's status as a small file, for health checks of containers, which are not its parent."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,17 +34,23 @@ class StatusFile:
         self._frame_s: float | None = None
         self._next_s = 0.0
 
-    def beat(self, now_s: float, frames: int) -> None:
+    def write(self, now_s: float, frames: int) -> None:
         """Note a turn of the work loop, and that ``frames`` have passed so far."""
         if frames != self._frames:
             self._frames, self._frame_s = frames, now_s
         if now_s >= self._next_s:
             self._next_s = now_s + WRITE_S
             status = Status(frames=frames, turn_s=now_s, frame_s=self._frame_s)
-            # Where it can't be written, whoever asks sees an old one: that is no reason to stop working.
+            # Where it can't be written a health check finds an old one: that is no reason to stop working.
             with contextlib.suppress(OSError):
                 self._new.write_text(json.dumps(asdict(status)))
                 self._new.replace(self._path)
+
+
+def status_file() -> StatusFile | None:
+    """Return the file that the environment names, None if it names none."""
+    path = os.environ.get(STATUS_VARIABLE)
+    return StatusFile(Path(path)) if path else None
 
 
 def read(path: Path) -> Status:

@@ -16,7 +16,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from framepair.nodes.common.runtime import EXIT_USAGE, Refused
+from framepair.nodes.common import exit_codes
+from framepair.nodes.common.runtime import Refused
 from framepair.nodes.estimate import bounds
 from framepair.nodes.estimate.bounds import MB, Limits, Source, ring_bytes
 from framepair.nodes.launcher import options as launching
@@ -160,15 +161,15 @@ def main() -> int:
         needs = find_needs(options, plan, [_source(options, plan, name) for name in plan.uris])
     except (CycloptsError, EndpointError, Refused, SourceError) as error:
         print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     try:
         if options.json:
             options.json.write_text(json.dumps(asdict(needs), indent=2) + "\n")
     except OSError as error:
         print(f"launch: cannot write {options.json}: {error.strerror}", file=sys.stderr)
-        return EXIT_USAGE
+        return exit_codes.USAGE
     _show(needs, Console(highlight=False))
-    return EXIT_USAGE if needs.refusals else 0
+    return exit_codes.USAGE if needs.refusals else 0
 
 
 def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from framepair.nodes.common import exit_codes
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.signal_queue import SignalQueue
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-EXIT_USAGE = 2
 # How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
 SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
 
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return show(asked, plan) if asked.print else run(asked, plan, signals)
         except (CycloptsError, EndpointError, Refused) as error:
             say(" ".join(str(error).split()))
-            return EXIT_USAGE
+            return exit_codes.USAGE
 
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:

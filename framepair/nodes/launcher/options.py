@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 from cyclopts import App, Group, Parameter
 from cyclopts.config import Dict
 
-from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.launcher.names import is_name
 
 # What a key may hold, by the type of its option.
@@ -75,7 +75,6 @@ launch.py a.mp4 b.mp4 --pace max --json r.json  offline, every frame
 
 Ctrl-C stops everything and prints a report.
 """
-MAX_SECONDS = 1_000_000_000
 SOURCES = Parameter(group=Group.create_ordered("Videos"))
 PAIRS = Parameter(group=Group.create_ordered("Pairs"))
 OUTPUT = Parameter(group=Group.create_ordered("Output"))

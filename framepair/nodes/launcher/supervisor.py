@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
+from framepair.nodes.common import exit_codes
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.launcher.commands import Kind, Node
 from framepair.nodes.launcher.console import say
@@ -57,7 +58,6 @@ class Inflicted:
         return [(pid, number) for _, pid, number in due]
 
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
 STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
@@ -113,7 +113,7 @@ class Pipeline:
             process = self._processes.start(node, again=self._restarts[node].count > 0)
         except (OSError, ValueError) as error:
             say(f"cannot start {node.name}: {error}")
-            self._exit_code = EXIT_FAILED
+            self._exit_code = exit_codes.FAILED
             return False
         if self._verbose:
             say(f"started {node.name} as process {process.pid}")
@@ -159,7 +159,7 @@ class Pipeline:
         self._faults.ended(process.pid)
         if self._refused(process, status):
             # It has said why; whatever the others would report now only hides that.
-            self._exit_code = EXIT_USAGE
+            self._exit_code = exit_codes.USAGE
             self._processes.kill()
             return False
         if node.kind == "sink" and nobody_reads(sys.stdout.fileno()):
@@ -178,7 +178,7 @@ class Pipeline:
         """Tell whether a node of ours never worked, as it was asked for what can't be done."""
         first = self._restarts[process.node].count == 0
         ours = process.node.is_ours
-        return status == EXIT_USAGE and ours and first and not process.is_ready
+        return status == exit_codes.USAGE and ours and first and not process.is_ready
 
     def _goes_on_without(self, node: Node, status: int) -> bool:
         """Take note that ``node`` isn't started again, and tell whether the rest goes on."""
@@ -208,7 +208,7 @@ class Pipeline:
         """Stop what runs, kind by kind, in the order in which frames flow."""
         for node in [node for node in self._due if not node.is_ours]:
             say(f"{node.name} was not running at the end")
-            self._exit_code = self._exit_code or EXIT_FAILED
+            self._exit_code = self._exit_code or exit_codes.FAILED
         self._due.clear()
         began_s = deadline_s = time.monotonic()
         for kind in STOP_ORDER:
@@ -218,7 +218,7 @@ class Pipeline:
             while running := self._processes.running(kind):
                 number = self._signals.wait(deadline_s)
                 if number == signal.SIGINT and time.monotonic() > began_s + ECHO_S:
-                    self._exit_code = EXIT_INTERRUPTED
+                    self._exit_code = exit_codes.INTERRUPTED
                     return
                 if number is None and time.monotonic() >= deadline_s:
                     self._give_up(running)
@@ -233,11 +233,11 @@ class Pipeline:
             say(f"{node.name} did not stop in time and was killed")
             # A producer whose camera hangs has nothing more to say; without the others, pairs are lost.
             if node.kind != "producer":
-                self._exit_code = self._exit_code or EXIT_FAILED
+                self._exit_code = self._exit_code or exit_codes.FAILED
 
     def _fail(self, node: Node, status: int, consequence: str = "") -> None:
         say(f"{node.name} ended with {described(status)}{consequence}")
-        self._exit_code = self._exit_code or EXIT_FAILED
+        self._exit_code = self._exit_code or exit_codes.FAILED
 
     def _silence(self, process: Process) -> str:
         return f"{time.monotonic() - process.heard_s:.1f} s"

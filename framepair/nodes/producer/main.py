@@ -16,7 +16,6 @@ from cyclopts import Parameter
 
 from framepair.nodes.common import runtime, shm_limits
 from framepair.nodes.common.fault_spec import of_source
-from framepair.nodes.common.health import Health, from_environment
 from framepair.nodes.producer.faults import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.outbox import Outbox
@@ -29,6 +28,7 @@ from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared, Spec
 from framepair.protocol.transport import keys, sockets
+from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import EndReason
 
@@ -89,16 +89,16 @@ def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Capture one source and push its frames to the combiner."""
     _refuse_impossible(options)
     of_source(options.name, options.fault)
-    health = from_environment()
-    stop = runtime.stop_on_signals(health)
+    heartbeat = runtime.heartbeat()
+    stop = runtime.stop_on_signals(heartbeat)
     runtime.keep_buffers()
-    with closing(_open(options, stop)) as source:
+    with closing(_open(options, stop, heartbeat)) as source:
         # A source that was waited for may not be there yet.
         if not stop.is_set():
-            _produce(source, options, stop, health)
+            _produce(source, options, stop, heartbeat)
 
 
-def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Health) -> None:
+def _produce(source: Capture, options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> None:
     faults = of_source(options.name, options.fault)
     distort(faults)
     run, total = clock.now_ns(), _total(source.format, options)
@@ -108,16 +108,23 @@ def _produce(source: Capture, options: Options, stop: runtime.Stop, health: Heal
         _linked(context, options, run) as link,
     ):
         outbox = FaultyOutbox(
-            push, options.name, run=run, pace=options.pace, total=total, stop=stop, link=link
+            push,
+            options.name,
+            run=run,
+            pace=options.pace,
+            total=total,
+            stop=stop,
+            heartbeat=heartbeat,
+            link=link,
         )
         with closing(_payload(options, source.format, run)) as memory:
-            runtime.ready(f"{options.name} {_describe(source.format)}", health)
+            runtime.ready(f"{options.name} {_describe(source.format)}", heartbeat)
             outbox.wait_for_combiner()
             spoil(outbox, faults)
             video = Playback(options.pace, options.loop, options.window)
             stamps = stamps_with(stamps_for(source.format, video, outbox.offset_ns()), faults)
             faulty = FaultyCapture(source, faults) if faults else source
-            stream = Stream(faulty, memory, stamps, outbox, health)
+            stream = Stream(faulty, memory, stamps, outbox, heartbeat)
             reason = stream.run(options.until, stop)
             outbox.end("stopped" if options.returns else reason)
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
@@ -132,13 +139,13 @@ class Stream:
         payload: Payload,
         stamps: Stamps,
         outbox: Outbox,
-        health: Health,
+        heartbeat: Heartbeat,
     ) -> None:
         self._source = source
         self._payload = payload
         self._stamps = stamps
         self._outbox = outbox
-        self._health = health
+        self._heartbeat = heartbeat
 
     def run(self, until_s: float, stop: runtime.Stop) -> EndReason:
         """Send frames until the video is over; return why it ended."""
@@ -159,11 +166,13 @@ class Stream:
                 self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
             else:
                 self._outbox.drop()
-            self._health.frame()
+            self._heartbeat.count_frames()
+            self._heartbeat.tell("flowing")
         return "stopped" if stop.is_set() else "finished"
 
     def _grab(self, stop: runtime.Stop) -> bool:
         """Take the next frame when it is time; return whether there is one and nobody said stop."""
+        self._heartbeat.beat()
         self._stamps.rest(stop)
         return self._source.grab() and not stop.is_set()
 
@@ -176,7 +185,7 @@ class Stream:
             self._payload.reserve(self._source.format.shape)[:] = frame
 
 
-def _open(options: Options, stop: runtime.Stop) -> Capture:
+def _open(options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> Capture:
     try:
         return open_source(
             header.source_name(options.name),
@@ -185,6 +194,7 @@ def _open(options: Options, stop: runtime.Stop) -> Capture:
             open_timeout_s=options.open_timeout,
             read_timeout_s=options.read_timeout,
             stopped=stop.is_set,
+            beat=heartbeat.beat,
             wait=options.wait,
         )
     except header.ProtocolError as error:

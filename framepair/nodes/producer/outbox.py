@@ -14,6 +14,7 @@ from framepair.nodes.producer.sources.source import Format, FrameLost
 from framepair.nodes.producer.stamps import Stamp
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
+from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Outbox:
         pace: Pace,
         total: int,
         stop: Stop,
+        heartbeat: Heartbeat,
         link: Link | None = None,
     ) -> None:
         self._push = push
@@ -44,6 +46,7 @@ class Outbox:
         self._pace = pace
         self._total = total
         self._stop = stop
+        self._heartbeat = heartbeat
         self._link = link
         self._run = run
         self.seq = 0
@@ -54,6 +57,7 @@ class Outbox:
         """Wait until the combiner is connected, but not for long: it may be started later."""
         until_s = time.monotonic() + CONNECT_TIMEOUT_S
         while time.monotonic() < until_s and not self._stop.is_set():
+            self._heartbeat.beat()
             if self._push.poll(POLL_MS, zmq.POLLOUT) and self._knows_clock():
                 return
 
@@ -118,6 +122,7 @@ class Outbox:
                 self._push.copy_threshold = 0
                 tracker = self._push.send(end.encode(), copy=False, track=True)
             except zmq.Again:
+                self._heartbeat.beat()
                 if self._pace == "realtime" or self._stop.is_set():
                     return
         while self._pace == "max" and not tracker.done and not self._stop.is_set():
@@ -134,6 +139,7 @@ class Outbox:
             try:
                 self._push.send_multipart(message, copy=no_pixels)
             except zmq.Again:
+                self._heartbeat.beat()
                 if self._pace == "realtime" or self._stop.is_set():
                     return False
             else:

@@ -12,14 +12,14 @@ from typing import Annotated, NoReturn
 import cyclopts
 from cyclopts import Parameter, validators
 
-from framepair.nodes.common import runtime
-from framepair.nodes.common.health import from_environment
+from framepair.nodes.common import exit_codes, runtime
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, shortfall
 from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.nodes.sink.screen import Screen
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.subscriber import Subscription, subscribe
+from framepair.protocol.transport.heartbeat import Heartbeat
 
 POLL_S = 0.2
 
@@ -66,8 +66,8 @@ class Options:
 def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Print a line per pair, and a report at the end of the stream or on SIGINT or SIGTERM."""
     runtime.keep_buffers()
-    health = from_environment()
-    stop = runtime.stop_on_signals(health)
+    heartbeat = runtime.heartbeat()
+    stop = runtime.stop_on_signals(heartbeat)
     if options.json:
         refuse_unwritable(options.json)
     times, ledger, screen = PairTimes(), Ledger(), Screen()
@@ -80,15 +80,18 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         sync=options.sync,
     )
     with subscription, screen:
-        runtime.ready(f"waits for pairs at {options.sub}", health)
+        runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
-        for pair in arriving(subscription, stop):
+        for pair in arriving(subscription, stop, heartbeat):
             waits_ms = take(pair)
             ledger.deliver(pair)
-            health.frames += sum(len(clip.frames) for clip in pair.values())
+            count = sum(len(clip.frames) for clip in pair.values())
+            heartbeat.count_frames(count)
+            if count:
+                heartbeat.tell("paired")
             screen.show(pair, times.add(pair), waits_ms)
             stop.wait(options.work_ms / 1e3)
-        health.done()
+        heartbeat.tell("done")
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
     accounts = ledger.accounts(stats)
     report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
@@ -98,7 +101,7 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         _write(report, options.json)
     if options.strict and (fault := shortfall(accounts)):
         print(f"sink: {fault}", file=sys.stderr)
-        sys.exit(runtime.EXIT_FAILED)
+        sys.exit(exit_codes.FAILED)
 
 
 def _write(report: Report, path: Path) -> None:
@@ -107,16 +110,20 @@ def _write(report: Report, path: Path) -> None:
     except OSError as error:
         # The disk has filled since the start.
         print(f"sink: cannot write the report to {path}: {error.strerror}", file=sys.stderr)
-        sys.exit(runtime.EXIT_FAILED)
+        sys.exit(exit_codes.FAILED)
 
 
-def arriving(subscription: Subscription, stop: runtime.Stop) -> Iterator[Pair]:
+def arriving(
+    subscription: Subscription, stop: runtime.Stop, heartbeat: Heartbeat
+) -> Iterator[Pair]:
     """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
     stopping = False
     while not subscription.ended:
         if stop.is_set() and not stopping:
             stopping = True
             subscription.stop()
+        # Asking for a pair is a sign of life to the launcher; the status file hears of it here.
+        heartbeat.beat()
         pair = subscription.get(POLL_S)
         if pair is not None:
             yield pair

@@ -88,6 +88,7 @@ class Subscription(Iterator[Pair]):
 
     def get(self, timeout_s: float | None) -> Pair | None:
         """Return the next whole pair; None if none came in time or none will come (see ``ended``)."""
+        self._heartbeat.tell("ready")
         self._heartbeat.beat()
         pair = self._handover.take(timeout_s, self._heartbeat.beat)
         if pair is None and self.ended:

@@ -1,36 +1,76 @@
-"""Signs of work that a consumer gives to the launcher that started it, so that one that hangs is noticed."""
+"""Signs of life: what a node or a consumer tells the launcher that started it, and a status file."""
 
 from __future__ import annotations
 
 import os
 import time
+from typing import Literal, Protocol
 
-# A descriptor that the launcher hands to each node it starts; nodes of our own use it themselves.
+# A descriptor that the launcher hands to each process it starts: one word a line is written to it.
 DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"
 BEAT_S = 0.5
 
+# ready: the work has begun. flowing: frames come, in a combiner from every source or after --start-timeout.
+# paired: a pair with frames was announced, or received. done: the work is over, whatever the exit status will
+# be, so there is nothing to start again. beat: the work goes on.
+Word = Literal["ready", "flowing", "paired", "done", "beat"]
+
+
+class Status(Protocol):
+    """Where else a heartbeat is noted."""
+
+    def write(self, now_s: float, frames: int) -> None:
+        """Note a turn of the work loop, and that ``frames`` have passed so far."""
+
 
 class Heartbeat:
-    """Tells the launcher, if there is one, whenever the consumer asks for a pair or waits for one."""
+    """Tells the launcher, if there is one, that the work goes on; a process that hangs is silent.
 
-    def __init__(self) -> None:
+    The work loop itself calls ``beat`` at each turn, with or without a frame; at most one beat per BEAT_S is
+    sent, and none ever blocks. ``status`` is told at each turn.
+    """
+
+    def __init__(self, status: Status | None = None) -> None:
         number = os.environ.get(DESCRIPTOR_VARIABLE, "")
         self._descriptor = int(number) if number.isdecimal() else None
+        self._status = status
+        self._frames = 0
+        self._told: set[Word] = set()
+        self._unsent: list[Word] = []
         self._next_s = 0.0
-        self._line = b"ready\n"
 
     def beat(self) -> None:
-        """Say that the work goes on."""
+        """Send that the work goes on."""
         now_s = time.monotonic()
-        if self._descriptor is None or now_s < self._next_s:
+        if self._status is not None:
+            self._status.write(now_s, self._frames)
+        if now_s >= self._next_s:
+            self._next_s = now_s + BEAT_S
+            self._send()
+
+    def count_frames(self, count: int = 1) -> None:
+        """Count frames that have passed, for the status."""
+        self._frames += count
+
+    def tell(self, word: Word) -> None:
+        """Send ``word``, once: later calls with the same word do nothing."""
+        if word not in self._told:
+            self._told.add(word)
+            self._unsent.append(word)
+            self._send()
+
+    def _send(self) -> None:
+        """Send what is unsent, and a beat in any case; what doesn't go now goes with the next beat."""
+        if self._descriptor is None:
             return
-        self._next_s = now_s + BEAT_S
+        lines = "".join(f"{word}\n" for word in (*self._unsent, "beat"))
         try:
             os.set_blocking(self._descriptor, False)
-            os.write(self._descriptor, self._line)
+            # Far below PIPE_BUF: written whole or not at all.
+            os.write(self._descriptor, lines.encode())
         except BlockingIOError:
             # A launcher that is stopped doesn't read.
             return
         except OSError:
             self._descriptor = None
-        self._line = b"beat\n"
+        self._unsent.clear()

@@ -58,6 +58,7 @@ def open_source(
     open_timeout_s: float,
     read_timeout_s: float,
     stopped: Callable[[], bool],
+    beat: Callable[[], None] = lambda: None,
     wait: bool = False,
 ) -> Capture:
     """Open a source of any kind, a live one so that it is opened again when it is lost.
@@ -75,7 +76,7 @@ def open_source(
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
     )
-    return Reopening(name, opened, stopped, wait=wait) if live else opened()
+    return Reopening(name, opened, stopped, beat=beat, wait=wait) if live else opened()
 
 
 class Reopening:
@@ -92,11 +93,13 @@ class Reopening:
         open_again: Callable[[], Capture],
         stopped: Callable[[], bool],
         *,
+        beat: Callable[[], None] = lambda: None,
         wait: bool = False,
     ) -> None:
         """Open the source; raises SourceError if that fails, or with ``wait`` tries again until stopped."""
         self.reopened = 0
         self._name, self._open, self._stopped = name, open_again, stopped
+        self._beat = beat
         self._pause_s = FIRST_PAUSE_S
         self._lost_s: float | None = None
         self._capture: Capture | None = None
@@ -165,6 +168,7 @@ class Reopening:
         until_s = time.monotonic() + self._pause_s
         self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopped():
+            self._beat()
             time.sleep(min(left_s, STEP_S))
         try:
             return None if self._stopped() else self._open()
