@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
@@ -31,7 +30,7 @@ def check(pair: Pair) -> None:
     assert pair.intact
     for source, clip in pair.items():
         for frame, image in zip(clip.frames, clip.images, strict=True):
-            assert (frame.source, frame.pair) == (source, pair.index)
+            assert (frame.source, frame.window) == (source, pair.index)
             assert np.array_equal(image, pixels(frame))
 
 
@@ -138,7 +137,7 @@ def test_in_real_time_it_is_never_full() -> None:
 
 def test_a_frame_in_no_window_is_refused() -> None:
     frame = Stream().frame("left", 0)
-    for changed in (replace(frame, pair=None), replace(frame, window_ns=None)):
+    for changed in (replace(frame, window=None), replace(frame, window_ns=None)):
         with pytest.raises(ProtocolError, match="in no window"):
             assembly_of().reserve(changed)
 

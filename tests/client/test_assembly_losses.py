@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.wire.header import ProtocolError

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Clip, Pair

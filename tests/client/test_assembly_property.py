@@ -95,7 +95,7 @@ class World:
             assert spans(clip.frames) == clip.header.spans
             self.delivered[source] += len(clip)
             for frame in clip.frames:
-                assert (frame.source, frame.pair) == (source, pair.index)
+                assert (frame.source, frame.window) == (source, pair.index)
                 assert (source, frame.run, frame.seq) not in self.seen
                 self.seen.add((source, frame.run, frame.seq))
 

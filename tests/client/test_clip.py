@@ -60,7 +60,7 @@ def test_a_clip_has_the_pixels_and_headers_of_its_frames_in_order() -> None:
     assert clip.captured_ns.tolist() == [3 * WINDOW_NS + seq for seq in range(4)]
     assert len(clip) == 4
     assert (clip.missing, clip.expected, clip.gaps) == (None, 4, 0)
-    assert {frame.pair for frame in clip.frames} == {3}
+    assert {frame.window for frame in clip.frames} == {3}
 
 
 def test_the_array_is_a_read_only_view_of_the_ring() -> None:

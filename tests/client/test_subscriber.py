@@ -260,7 +260,7 @@ def test_a_combiner_that_dies_in_the_middle_of_a_window_may_come_back(address: s
         with combiner_at(address) as combiner:
             combiner.wait_for_subscriber()
             for frame in second.window(1) + second.window(2):
-                combiner.send(frame) if frame.pair == 2 else None
+                combiner.send(frame) if frame.window == 2 else None
             second.pair(1)
             combiner.send(second.pair(2))
             assert next_pair(subscription).index == 2

@@ -3,63 +3,22 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from framepair.protocol.clocks.comparison import STEP_NS, Comparison, Offset, Steering
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import SLEW_PPM, FrameHeader
 from framepair.protocol.wire.header import MAX_INT, ProtocolError
-from framepair.protocol.wire.sync import MAX_BYTES, Ping, Pong, decode_ping, decode_pong
-from tests.lib.malformed import (
-    LEFT_OUT,
-    NO_HEADERS,
-    NOT_INTEGERS,
-    edited,
-    moderate,
-    refuse,
-    unpacked,
-)
+from framepair.protocol.wire.sync import Pong
+from tests.lib.malformed import moderate
+from tests.lib.pipeline import stamped_ns
 
 MS, S = 1_000_000, 1_000_000_000
-PING = Ping(123, "left", 7)
-PONG = Pong(123, 456, 789, combiner=5, taken=10)
-ANY = [value for value in NOT_INTEGERS if value != -1]
-
-
-def test_messages_come_out_as_they_went_in() -> None:
-    assert decode_ping(PING.encode()) == PING
-    assert decode_ping(Ping(-5).encode()) == Ping(-5)
-    assert decode_pong(PONG.encode()) == PONG
-
-
-@pytest.mark.parametrize("name", NO_HEADERS)
-def test_what_is_no_message_is_refused(name: str) -> None:
-    refuse(decode_ping, NO_HEADERS[name])
-    refuse(decode_pong, NO_HEADERS[name])
-
-
-@pytest.mark.parametrize("name", sorted(unpacked(PONG.encode())))
-def test_an_answer_needs_each_of_its_fields(name: str) -> None:
-    refuse(decode_pong, edited(PONG.encode(), name, LEFT_OUT))
-
-
-@pytest.mark.parametrize("value", ANY, ids=repr)
-@pytest.mark.parametrize("name", ["ping_ns", "received_ns", "sent_ns", "combiner", "taken"])
-def test_whole_numbers(name: str, value: object) -> None:
-    refuse(decode_pong, edited(PONG.encode(), name, value))
-
-
-def test_questions_are_checked_too() -> None:
-    refuse(decode_ping, PONG.encode())
-    refuse(decode_pong, PING.encode())
-    refuse(decode_ping, edited(PING.encode(), "source", "../x"))
-    refuse(decode_ping, edited(PING.encode(), "sent_ns", 1.5))
-    refuse(decode_ping, edited(PING.encode(), "filling", bytes(MAX_BYTES)))
 
 
 def exchanged(comparison: Comparison, at_ns: int, there_ns: int, back_ns: int, clock: Clock) -> int:
@@ -233,7 +192,7 @@ def test_a_header_is_corrected_once_and_says_by_how_much() -> None:
     assert (corrected.captured_ns, corrected.sent_ns) == (7 * S, 7 * S)
     assert corrected.next_ns == 8 * S - S * SLEW_PPM // 10**6
     assert (corrected.offset_ns, corrected.uncertainty_ns) == (-3 * S, 5)
-    assert corrected.stamped_ns == header.captured_ns
+    assert stamped_ns(corrected) == header.captured_ns
     assert frame.decode(corrected.encode()) == corrected
     plain = header.as_stamped(None)
     assert plain == replace(header, offset_ns=None, uncertainty_ns=None)
@@ -243,7 +202,7 @@ def test_a_header_is_corrected_once_and_says_by_how_much() -> None:
 
 @pytest.mark.parametrize("offset_ns", [-MAX_INT, -11 * S, MAX_INT])
 def test_an_offset_out_of_all_time_is_refused(offset_ns: int) -> None:
-    with pytest.raises(ProtocolError, match="out of all time"):
+    with pytest.raises(ProtocolError, match="out of range"):
         stamped(10 * S, 11 * S, offset_ns).corrected()
 
 

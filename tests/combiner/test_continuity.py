@@ -19,7 +19,7 @@ def seen(continuity: Continuity, *seqs: int, run: int = 1) -> list[Arrival]:
 
 def ended(continuity: Continuity, seq: int, *, run: int = 1, dropped: int = 0) -> Arrival:
     """Let a run end after ``seq`` frames."""
-    return continuity.end(SourceEnd("left", run, seq, dropped, 0, "finished"))
+    return continuity.end(SourceEnd("left", run, seq, dropped, "finished"))
 
 
 def test_frames_in_a_row() -> None:

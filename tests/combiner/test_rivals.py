@@ -19,7 +19,7 @@ def test_the_first_goes_on_and_the_second_is_refused() -> None:
     for i in range(10):
         assert not rivals.is_one(frame(run=1, seq=i, fps=25.0), i * 40 * MS)
         assert rivals.is_one(frame(run=2, seq=i, fps=25.0), i * 40 * MS + 1)
-        assert rivals.is_one(SourceEnd("left", 2, i, 0, 0, "stopped"), i * 40 * MS + 2)
+        assert rivals.is_one(SourceEnd("left", 2, i, 0, "stopped"), i * 40 * MS + 2)
     # Others have nothing to do with it.
     assert not rivals.is_one(frame("right", run=3), 0)
 
@@ -36,7 +36,7 @@ def test_one_that_is_gone_is_replaced() -> None:
 def test_one_that_says_goodbye_is_replaced_at_once() -> None:
     rivals = Rivals()
     assert not rivals.is_one(frame(run=1), 0)
-    assert not rivals.is_one(SourceEnd("left", 1, 1, 0, 0, "stopped"), 1)
+    assert not rivals.is_one(SourceEnd("left", 1, 1, 0, "stopped"), 1)
     assert not rivals.is_one(frame(run=2), 2)
 
 

@@ -25,7 +25,7 @@ from tests.lib.feed import (
 def test_a_frame_lands_in_the_window_of_its_capture_time() -> None:
     feed = Feed("left")
     feed.send(*frames("left", range(25)))
-    assert [header.pair for header in feed.accepted] == [index_of(seq / 10) for seq in range(25)]
+    assert [header.window for header in feed.accepted] == [index_of(seq / 10) for seq in range(25)]
 
 
 @pytest.mark.parametrize("window_ns", [40 * MS, S // 3, 2 * S])
@@ -36,14 +36,14 @@ def test_a_window_begins_with_its_first_nanosecond_and_ends_before_the_next(wind
     for seq, stamp in enumerate(stamps):
         feed.send(frame(seq=seq, captured_ns=stamp, next_ns=stamp + 1))
     index = begin_ns // window_ns
-    assert [header.pair for header in feed.accepted] == [index, index, index, index + 1]
+    assert [header.window for header in feed.accepted] == [index, index, index, index + 1]
 
 
 def test_an_accepted_frame_says_its_window_and_when_the_combiner_had_it() -> None:
     feed = Feed("left", Rules(window_ns=2 * S))
     (accepted,) = feed.windows.frame(frame(), "pixels", received_ns=17, now_ns=at(0.1))
     assert accepted.pixels == "pixels"
-    assert (accepted.header.pair, accepted.header.window_ns) == (BEGIN_NS // (2 * S), 2 * S)
+    assert (accepted.header.window, accepted.header.window_ns) == (BEGIN_NS // (2 * S), 2 * S)
     assert accepted.header.received_ns == 17
 
 
@@ -54,7 +54,7 @@ def test_the_order_of_arrival_among_sources_does_not_matter(order: tuple[str, ..
         for source in order:
             batch = frames(source, range(second * 10, second * 10 + 10))
             feed.send(*batch, now_ns=at(second + 1))
-    assert [pair.pair for pair in feed.pairs] == [index_of(second) for second in range(3)]
+    assert [pair.window for pair in feed.pairs] == [index_of(second) for second in range(3)]
     for second, pair in enumerate(feed.pairs):
         assert pair.complete
         for clip in pair.clips.values():
@@ -174,7 +174,7 @@ def test_flush_closes_all_windows_that_hold_frames(stop: bool) -> None:
     feed = Feed()
     feed.send(*in_order_of_capture(frames("left", range(14)), frames("right", range(5))))
     pairs = feed.flush(stop=stop)
-    assert [pair.pair for pair in pairs] == [index_of(0), index_of(1)]
+    assert [pair.window for pair in pairs] == [index_of(0), index_of(1)]
     assert [pair.partial for pair in pairs] == [True, True]
     assert [pair.clips["left"].missing for pair in pairs] == [None, "ended"]
     assert [pair.clips["right"].missing for pair in pairs] == ["ended", "ended"]
@@ -202,7 +202,7 @@ def test_a_long_pause_of_the_combiner_does_not_make_a_pair_for_every_second_of_i
     both = in_order_of_capture(frames("left", hour), frames("right", hour))
     pairs = feed.send(*both, now_ns=at(3601.4))
     assert len(pairs) < 20
-    assert feed.pairs[-1].pair == index_of(3600)
+    assert feed.pairs[-1].window == index_of(3600)
     assert feed.totals("left").late == 0
 
 
@@ -214,7 +214,7 @@ def test_the_pause_is_skipped_after_what_was_received_before_it() -> None:
         feed.windows.frame(header, "pixels", 0, at(3601.4))
     pairs = list(feed.windows.closed(at(3601.5)))
     assert len(pairs) < 20
-    assert (pairs[0].pair, pairs[-1].pair) == (index_of(1), index_of(3600))
+    assert (pairs[0].window, pairs[-1].window) == (index_of(1), index_of(3600))
     assert pairs[0].clips["left"].frames == 10
 
 
@@ -223,5 +223,5 @@ def test_a_pause_is_not_skipped_before_its_windows_are_due() -> None:
     feed.send(*frames("left", range(10)))
     feed.tick(at(40))
     feed.send(*frames("left", range(10, 400)), now_ns=at(41))
-    assert [pair.pair for pair in feed.pairs] == [index_of(second) for second in range(40)]
+    assert [pair.window for pair in feed.pairs] == [index_of(second) for second in range(40)]
     assert feed.totals().late == 0

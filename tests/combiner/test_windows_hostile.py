@@ -181,7 +181,7 @@ def test_noise_is_accounted_for(seed: int, pace: Pace) -> None:
         elif event == 1:
             feed.windows.overflow(source, chance.choice([1, 1000]))
         elif event == 2:
-            end = SourceEnd(source, header.run, seq, header.dropped, 0, "finished")
+            end = SourceEnd(source, header.run, seq, header.dropped, "finished")
             feed.windows.end(end)
         else:
             feed.send(header, now_ns=now_ns)
@@ -236,7 +236,7 @@ def test_a_span_never_counts_more_frames_than_a_header_allows(
 def test_a_window_so_short_that_it_is_empty_most_of_the_time() -> None:
     feed = Feed("left", Rules(window_ns=7 * MS))
     feed.send(*frames("left", range(30)))
-    assert [p.pair for p in feed.pairs] == list(
-        itertools.islice(itertools.count(feed.pairs[0].pair), len(feed.pairs))
+    assert [p.window for p in feed.pairs] == list(
+        itertools.islice(itertools.count(feed.pairs[0].window), len(feed.pairs))
     )
     assert all(p.complete for p in feed.pairs)

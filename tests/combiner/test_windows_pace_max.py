@@ -58,7 +58,7 @@ def contents(pair: PairHeader) -> object:
         source: (clip.spans, clip.expected, clip.gaps, clip.missing)
         for source, clip in pair.clips.items()
     }
-    return pair.seq, pair.pair, pair.complete, pair.partial, clips
+    return pair.seq, pair.window, pair.complete, pair.partial, clips
 
 
 VIDEOS = [
@@ -79,11 +79,11 @@ def test_the_same_videos_give_the_same_pairs_whatever_the_clock_says(seed: int) 
 def test_every_frame_is_paired_by_media_time() -> None:
     feed = play(VIDEOS, 1)
     assert feed.windows.finished
-    assert [pair.pair for pair in feed.pairs] == list(range(10))
+    assert [pair.window for pair in feed.pairs] == list(range(10))
     for video in VIDEOS:
         source = video[0].source
         expected = {k: len(list(v)) for k, v in groupby(video, lambda h: h.captured_ns // S)}
-        assert {p.pair: p.clips[source].frames for p in feed.pairs} == {
+        assert {p.window: p.clips[source].frames for p in feed.pairs} == {
             k: expected.get(k, 0) for k in range(10)
         }
         totals = feed.totals(source)
@@ -130,7 +130,7 @@ def test_a_first_frame_in_the_middle_of_a_window_is_no_reason_to_drop_it() -> No
 def test_empty_windows_between_others_are_announced_too() -> None:
     feed = Feed("left", MAX)
     feed.send(*media("left", 10), frame(seq=10, captured_ns=9 * S, next_ns=10 * S), now_ns=0)
-    assert [pair.pair for pair in feed.pairs] == list(range(10))
+    assert [pair.window for pair in feed.pairs] == list(range(10))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -139,7 +139,7 @@ def test_of_an_hour_without_any_frame_only_the_beginning_is_announced(seed: int)
     left = [*media("left", 30), frame(seq=30, captured_ns=late_ns)]
     right = [*media("right", 25), frame("right", seq=25, captured_ns=late_ns + 5 * S)]
     feed = play([left, right], seed)
-    assert [pair.pair for pair in feed.pairs] == [*range(13), *range(3000, 3006)]
+    assert [pair.window for pair in feed.pairs] == [*range(13), *range(3000, 3006)]
 
 
 def test_no_window_is_passed_over_that_a_slower_source_has_not_reached() -> None:
@@ -147,7 +147,7 @@ def test_no_window_is_passed_over_that_a_slower_source_has_not_reached() -> None
     feed.send(frame(captured_ns=0), frame(seq=1, captured_ns=3000 * S), now_ns=0)
     feed.send(frame("right", captured_ns=0, next_ns=20 * S), now_ns=0)
     feed.send(frame("right", seq=1, captured_ns=50 * S, next_ns=3001 * S), now_ns=0)
-    assert [pair.pair for pair in feed.pairs] == [*range(11), *range(50, 61), 3000][
+    assert [pair.window for pair in feed.pairs] == [*range(11), *range(50, 61), 3000][
         : len(feed.pairs)
     ]
     assert feed.totals("right").paired == 2
@@ -179,7 +179,7 @@ def test_flush_closes_what_a_stopped_run_had_read() -> None:
 def test_a_video_in_media_time_may_begin_anywhere_within_an_hour() -> None:
     feed = Feed("left", MAX)
     feed.send(*media("left", 10, begin_ns=3600 * S), now_ns=0)
-    assert [pair.pair for pair in feed.pairs] == [3600]
+    assert [pair.window for pair in feed.pairs] == [3600]
 
 
 def test_frames_of_a_source_are_in_order_in_its_clips() -> None:

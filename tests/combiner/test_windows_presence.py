@@ -84,7 +84,7 @@ def test_with_all_sources_silent_a_pair_a_window_still_comes(max_wait_ns: int) -
     for tenth in range(20, 1000):
         feed.tick(at(tenth / 10))
     last = index_of(99.9 - max_wait_ns / S)
-    assert [pair.pair for pair in feed.pairs] == list(range(index_of(0), last))
+    assert [pair.window for pair in feed.pairs] == list(range(index_of(0), last))
     assert set(missing(feed, "left")[3:]) == {"offline"}
     assert set(missing(feed, "right")[3:]) == {"offline"}
 

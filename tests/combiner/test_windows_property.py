@@ -191,4 +191,4 @@ def check_completeness(feed: Feed, travels: dict[str, Journey]) -> None:
             captured.setdefault(index, set()).add((header.source, header.run, header.seq))
     for pair in feed.pairs:
         if pair.complete:
-            assert set(names(pair)) == captured.get(pair.pair, set())
+            assert set(names(pair)) == captured.get(pair.window, set())

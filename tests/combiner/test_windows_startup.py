@@ -13,7 +13,7 @@ def test_the_first_pair_is_the_first_that_every_source_was_there_for_from_its_st
     right = frames("right", range(30), offset_ns=1300 * MS)
     feed.send(*in_order_of_capture(frames("left", range(40)), right))
     first = feed.pairs[0]
-    assert first.pair == index_of(2)
+    assert first.window == index_of(2)
     assert first.complete
     assert feed.totals("left").dropped == {"startup": 20}
     assert feed.totals("right").dropped == {"startup": 7}
@@ -24,7 +24,7 @@ def test_less_than_a_period_into_a_window_is_its_start(offset_ns: int, first: in
     feed = Feed()
     right = frames("right", range(25), offset_ns=offset_ns)
     feed.send(*in_order_of_capture(frames("left", range(25)), right))
-    assert feed.pairs[0].pair == index_of(first)
+    assert feed.pairs[0].window == index_of(first)
     assert feed.pairs[0].complete
 
 
@@ -58,7 +58,7 @@ def test_after_start_timeout_the_first_pair_comes_without_those_that_are_not_the
     assert feed.pairs == []
     feed.send(*frames("left", range(33, 45)))
     first = feed.pairs[0]
-    assert first.pair == index_of(3)
+    assert first.window == index_of(3)
     assert first.clips["left"].frames == 10
     assert (first.clips["right"].missing, first.clips["right"].expected) == ("not_started", 0)
     assert not first.complete
@@ -111,7 +111,7 @@ def test_frames_of_a_window_that_was_given_up_never_leave_it_looking_complete() 
     feed.send(*frames("right", range(20), offset_ns=S), now_ns=feed.now_ns)
     assert feed.pairs == []
     feed.send(*in_order_of_capture(frames("left", range(21, 30)), frames("right", range(20, 30))))
-    assert feed.pairs[0].pair == index_of(2)
+    assert feed.pairs[0].window == index_of(2)
     assert seqs(feed.pairs[0].clips["left"]) == list(range(20, 30))
 
 
@@ -134,14 +134,14 @@ def test_what_a_source_lost_before_its_first_frame_may_be_in_the_first_pair() ->
     ]
     feed.send(*headers)
     first, second = feed.pairs[:2]
-    assert (first.pair, first.complete) == (index_of(0), False)
+    assert (first.window, first.complete) == (index_of(0), False)
     assert second.complete
 
 
 def test_a_paced_source_that_was_there_before_the_combiner_has_a_complete_first_pair() -> None:
     feed = Feed("left")
     feed.send(*frames("left", range(17, 40), offset_ns=60 * MS - 1700 * MS))
-    assert feed.pairs[0].pair == index_of(0)
+    assert feed.pairs[0].window == index_of(0)
     assert feed.pairs[0].complete
     assert feed.totals().dropped == {"before_combiner": 17}
 
@@ -150,5 +150,5 @@ def test_a_first_stamp_from_long_ago_does_not_hold_the_others_back() -> None:
     feed = Feed()
     feed.send(frame("right", captured_ns=0), now_ns=at(0))
     feed.send(*in_order_of_capture(frames("left", range(25)), frames("right", range(1, 25))))
-    assert feed.pairs[0].pair == index_of(0)
+    assert feed.pairs[0].window == index_of(0)
     assert feed.totals("right").dropped == {"startup": 1}

@@ -117,7 +117,7 @@ class Feed:
         dropped: int = 0,
     ) -> list[PairHeader]:
         """End a run of ``seq`` frames; return the pairs that this closes."""
-        self.windows.end(SourceEnd(source, run, seq, dropped, self.now_ns, reason))
+        self.windows.end(SourceEnd(source, run, seq, dropped, reason))
         return self.tick()
 
     def tick(self, now_ns: int | None = None) -> list[PairHeader]:
@@ -153,24 +153,26 @@ class Feed:
     def _accept(self, accepted: list[Accepted[str]]) -> None:
         for item in accepted:
             header, key = item.header, (item.header.source, item.header.run, item.header.seq)
-            assert header.pair == header.captured_ns // self.rules.window_ns
+            assert header.window == header.captured_ns // self.rules.window_ns
             assert header.window_ns == self.rules.window_ns
             assert header.received_ns is not None
             assert key not in self._seen, f"{key} came out twice"
-            assert not self.pairs or header.pair > self.pairs[-1].pair, f"{key} came out too late"
+            assert not self.pairs or header.window > self.pairs[-1].window, (
+                f"{key} came out too late"
+            )
             self._seen.add(key)
-            self._open[header.pair].add(key)
+            self._open[header.window].add(key)
             self.accepted.append(header)
 
     def _announce(self, header: PairHeader) -> None:
         self.check_totals()
         assert pair.decode(header.encode()) == header
         assert header.seq == len(self.pairs)
-        assert not self.pairs or header.pair > self.pairs[-1].pair
-        assert header.start_ns == header.pair * self.rules.window_ns
+        assert not self.pairs or header.window > self.pairs[-1].window
+        assert header.start_ns == header.window * self.rules.window_ns
         assert header.end_ns == header.start_ns + self.rules.window_ns
         assert all(is_balanced(clip.totals) for clip in header.clips.values())
-        assert names(header) == sorted(self._open.pop(header.pair, ()))
+        assert names(header) == sorted(self._open.pop(header.window, ()))
         self.pairs.append(header)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -95,13 +95,13 @@ def refuse(decode: Decode, data: bytes) -> None:
     assert str(caught.value).isprintable()
 
 
-def edited(data: bytes, path: str, value: object = LEFT_OUT) -> bytes:
-    """Return a good header with ``value`` at ``path``, such as ``clips.left.gaps``, or without it."""
+def edited(data: bytes, path: Sequence[str | int], value: object = LEFT_OUT) -> bytes:
+    """Return a good header with ``value`` at ``path``, such as ("clips", "left", "gaps"), or without it."""
     fields = unpacked(data)
-    *parents, name = path.split(".")
+    *parents, name = path
     inner: Any = fields
     for parent in parents:
-        inner = inner[int(parent)] if isinstance(inner, list) else inner[parent]
+        inner = inner[parent]
     if value is LEFT_OUT:
         del inner[name]
     else:

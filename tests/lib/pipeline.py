@@ -13,6 +13,7 @@ from pathlib import Path
 from framepair import Pair
 from framepair.nodes.producer.sources import pattern
 from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints, tcp_endpoints
+from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.processes import Running, python
 
 # Short windows make short tests; the rules are the same.
@@ -85,6 +86,11 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
+def stamped_ns(header: FrameHeader) -> int:
+    """Return when the frame was captured by the producer's own clock."""
+    return header.captured_ns - (header.offset_ns or 0)
+
+
 def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
     """Read every frame's pixels: right source, right order, right window, and what the header says."""
     for source in pair:
@@ -93,7 +99,9 @@ def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
         for i, header in enumerate(clip.frames):
             stamp = pattern.read(clip.images[i])
             assert stamp is not None, f"{source}: no code in frame {i} of pair {pair.index}"
-            assert stamp == pattern.Stamp(pattern.source_crc(source), header.seq, header.stamped_ns)
+            assert stamp == pattern.Stamp(
+                pattern.source_crc(source), header.seq, stamped_ns(header)
+            )
             assert header.source == source
             assert header.captured_ns // window_ns == pair.index
             assert header.captured_ns > last_ns

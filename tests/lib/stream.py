@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepair.protocol.client.assembly import Assembly
@@ -71,10 +71,11 @@ class Stream:
             next_ns=window * WINDOW_NS + seq + 1,
             sent_ns=0,
             shape=self.shape,
+            encoding="mono8" if self.shape[2] == 1 else "bgr8",
             fps=self.fps,
             pace=self.pace,
         ).accepted(window, WINDOW_NS, window * WINDOW_NS)
-        header = replace(header, **changes)  # type: ignore[arg-type]
+        header = replace(header, **changes)
         self._open.setdefault(window, []).append(header)
         return header
 
@@ -94,7 +95,7 @@ class Stream:
         return PairHeader(
             run=self.run,
             seq=self.pairs - 1,
-            pair=window,
+            window=window,
             start_ns=window * WINDOW_NS,
             end_ns=(window + 1) * WINDOW_NS,
             closed_ns=(window + 1) * WINDOW_NS,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from framepair.protocol.wire.frame import EndReason, FrameHeader, SourceEnd
 from tests.lib.feed import MS, frame
@@ -112,7 +114,7 @@ def _send(
         last = headers[-1]
         reasons: tuple[EndReason, ...] = ("finished", "stopped")
         reason = chance.choice(reasons)
-        end = SourceEnd(last.source, last.run, len(headers), dropped, last.captured_ns, reason)
+        end = SourceEnd(last.source, last.run, len(headers), dropped, reason)
         arrivals.append((_arrival_ns(last.captured_ns, weather, chance), end))
     return arrivals
 

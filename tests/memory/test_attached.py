@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from framepair import Overwritten, Pair, subscribe
 from framepair.protocol.client.assembly import Assembly
@@ -248,9 +248,9 @@ def test_headers_that_lie_are_refused(
         reason = "is not a ring of"
     place = {name: lie.pop(name) for name in ("ring", "slot") if name in (lie := dict(lie))}
     assert header.location is not None
-    changed = replace(header, location=replace(header.location, **place))  # type: ignore[arg-type]
+    changed = replace(header, location=replace(header.location, **place))
     with pytest.raises(ProtocolError, match=reason) as refused:
-        attached.slot(replace(changed, **lie))  # type: ignore[arg-type]
+        attached.slot(replace(changed, **lie))
     assert len(str(refused.value)) < 300
     assert attached.slot(header).intact
 

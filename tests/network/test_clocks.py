@@ -14,7 +14,7 @@ from framepair.nodes.producer.sources import pattern
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire.sync import Ping, decode_pong
-from tests.lib.pipeline import WINDOW_NS, Pipeline, checked
+from tests.lib.pipeline import WINDOW_NS, Pipeline, checked, stamped_ns
 from tests.lib.processes import PATIENCE_S, ROOT, Running, python
 from tests.lib.proxy import Proxy
 
@@ -142,7 +142,7 @@ def test_a_combiner_that_comes_back_is_asked_anew() -> None:
         first = next(pair for pair in others if pair.complete)
         for header in first["left"].frames:
             assert header.uncertainty_ns is not None
-            error_ns = abs(header.captured_ns - truth.captured_ns(header.stamped_ns))
+            error_ns = abs(header.captured_ns - truth.captured_ns(stamped_ns(header)))
             assert error_ns <= header.uncertainty_ns
 
 

@@ -23,7 +23,7 @@ def totals(paired: int, *, open_: int = 0, late: int = 0, **dropped: int) -> Tot
 def pair_with(run: int, frames: int, left: Totals) -> Pair:
     """Return a pair of one source, as a consumer sees it."""
     stamps = tuple(
-        FrameHeader("left", 1, seq, seq * 40_000_000, seq * 40_000_000, 0, (2, 2, 3))
+        FrameHeader("left", 1, max(0, seq), seq * 40_000_000, seq * 40_000_000, 0, (2, 2, 3))
         for seq in range(left.captured - frames, left.captured)
     )
     header = SimpleNamespace(run=run, clips={"left": SimpleNamespace(totals=left)})

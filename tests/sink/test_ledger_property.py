@@ -60,7 +60,7 @@ class World:
         source = self.chance.choice(SOURCES)
         if self.chance.random() < 0.5:
             old = self.producers[source]
-            end = SourceEnd(source, old.run, old.seq, old.dropped, self.now_ns, "stopped")
+            end = SourceEnd(source, old.run, old.seq, old.dropped, "stopped")
             self.windows.end(end)
         self.producers[source] = self.producer()
 
@@ -153,7 +153,7 @@ def test_combiners_that_are_killed_hide_no_frame(seed: int, unsent: float) -> No
         world.frames()
     for source, producer in world.producers.items():
         world.windows.end(
-            SourceEnd(source, producer.run, producer.seq, producer.dropped, world.now_ns, "stopped")
+            SourceEnd(source, producer.run, producer.seq, producer.dropped, "stopped")
         )
     world.end()
     while world.assembly.queued:

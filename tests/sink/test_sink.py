@@ -12,13 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
@@ -84,7 +84,7 @@ class Publisher:
         header = PairHeader(
             run=self.run,
             seq=self._seq,
-            pair=self._first + self._window,
+            window=self._first + self._window,
             start_ns=start_ns,
             end_ns=start_ns + S,
             closed_ns=clock.now_ns(),

@@ -10,23 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from framepair.protocol.wire import frame, pair, sync
 from framepair.protocol.wire.header import ProtocolError
-from tests.clocks import test_comparison
+from tests.lib.headers import DECODERS, KINDS
 from tests.lib.malformed import NO_HEADERS, Decode, mutated
-from tests.wire import test_frame, test_pair
-from tests.wire.test_frame import ACCEPTED, SHARED
 
 CASES = 100_000
 LIMIT_NS = 1_000_000
 # A case that seems slow is tried so many times more: what is slow is slow in most of them, and a machine that
 # has something else to do isn't.
 TRIES = 9
-
-FRAMES = [header.encode() for header in (ACCEPTED, SHARED, test_frame.END)]
-PAIRS = [header.encode() for header in (test_pair.PAIR, test_pair.END)]
-PINGS = [ping.encode() for ping in (test_comparison.PING, sync.Ping(-5))]
-PONGS = [test_comparison.PONG.encode()]
 
 
 @pytest.fixture(autouse=True)
@@ -63,19 +55,9 @@ def is_slow(decode: Decode, data: bytes) -> bool:
     return statistics.median(took_ns(decode, data)[0] for _ in range(TRIES)) >= LIMIT_NS
 
 
-@pytest.mark.parametrize(
-    ("decode", "good"),
-    [
-        (frame.decode, FRAMES),
-        (pair.decode, PAIRS),
-        (sync.decode_ping, PINGS),
-        (sync.decode_pong, PONGS),
-    ],
-    ids=["frame", "pair", "ping", "pong"],
-)
-def test_whatever_is_decoded_only_protocol_errors_come_out_soon(
-    decode: Decode, good: list[bytes]
-) -> None:
+@pytest.mark.parametrize("decode", DECODERS.values(), ids=list(DECODERS))
+def test_whatever_is_decoded_only_protocol_errors_come_out_soon(decode: Decode) -> None:
+    good = [kind.header.encode() for kind in KINDS.values() if kind.decode == decode]
     for data in good:
         assert not took_ns(decode, data)[1]
     count = refused = 0

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import SourceEnd
@@ -24,7 +23,7 @@ GOOD = [
     [published.PAIR, PAIR.encode()],
     [published.END, END.encode()],
 ]
-SOURCE_END = SourceEnd("left", 1, 2, 0, 3, "stopped")
+SOURCE_END = SourceEnd("left", 1, 2, 0, "stopped")
 
 
 def decoded(parts: list[bytes]) -> object:

@@ -12,7 +12,7 @@ import zmq
 from framepair.nodes.combiner.inbox import Inbox
 from framepair.nodes.common.rate_limited_log import Seldom
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import FrameHeader, Pace, SourceEnd
+from framepair.protocol.wire.frame import Alive, FrameHeader, Pace, SourceEnd
 from framepair.protocol.wire.header import ProtocolError
 
 # After so long without a frame of its own, and so many periods, a producer may be replaced by another.
@@ -74,7 +74,7 @@ def parse(
     source: str,
     pace: Pace,
     clock: Clock = "ours",
-) -> Arrival:
+) -> Arrival | Alive:
     """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule.
 
     Whose ``clock`` its times are of decides whether they are corrected by what the producer says of it.
@@ -84,6 +84,8 @@ def parse(
         raise ProtocolError(f"it is from {header.source}")
     if isinstance(header, SourceEnd):
         return header
+    if isinstance(header, Alive):
+        return header.corrected() if clock == "compared" else header
     if len(parts) != 2 or len(parts[1]) != header.message_bytes:
         raise ProtocolError(
             f"its {len(parts)} parts are not a header and {header.message_bytes} bytes"
@@ -170,7 +172,7 @@ class Intake:
                 self._rejected(source)
                 self._seldom.warn(source, f"{source}: refused a message: {error}")
                 continue
-            if self._is_rival(arrival, message.received_ns):
+            if isinstance(arrival, Alive) or self._is_rival(arrival, message.received_ns):
                 continue
             if clock == "compared" and isinstance(arrival, FrameArrival):
                 self._warn_of_unknown(arrival.header, message.received_ns)

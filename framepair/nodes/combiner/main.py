@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import cyclopts
 import zmq
 from cyclopts import Parameter
+from msgspec.structs import replace
 
 from framepair.nodes.combiner.inbox import Inbox, receiving
 from framepair.nodes.combiner.intake import Clock, FrameArrival, Intake

@@ -61,7 +61,7 @@ class Publisher:
     def end(self, run: int, pairs: int, reason: EndReason, totals: Mapping[str, Totals]) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the pairs."""
         self._xpub.copy_threshold = 0
-        end = StreamEnd(run=run, seq=pairs, reason=reason, totals=totals)
+        end = StreamEnd(run=run, seq=pairs, reason=reason, totals=dict(totals))
         tracker = self._send([published.END, end.encode()], track=True)
         while self._lossless and tracker and not tracker.done and not self._stop.is_set():
             self._stop.wait(FIRST_SUBSCRIBER_POLL_S)

@@ -287,7 +287,7 @@ class Windows(Generic[Pixels]):
         return PairHeader(
             run=self._run,
             seq=self.announced - 1,
-            pair=index,
+            window=index,
             start_ns=start_ns,
             end_ns=end_ns,
             closed_ns=now_ns,

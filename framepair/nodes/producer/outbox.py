@@ -111,9 +111,7 @@ class Outbox:
 
     def end(self, reason: EndReason) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
-        end = SourceEnd(
-            self._source, self._run, self.seq, self.dropped, clock.now_ns(), reason=reason
-        )
+        end = SourceEnd(self._source, self._run, self.seq, self.dropped, reason)
         self._push.sndtimeo = round(END_TIMEOUT_S * 1000)
         tracker = None
         while tracker is None:

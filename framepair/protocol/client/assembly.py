@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.frame_store import Arrivals, Claim, Filling
@@ -179,10 +181,10 @@ class Assembly:
         )
 
     def _window_of(self, header: FrameHeader) -> int:
-        if header.pair is None or header.window_ns is None:
+        if header.window is None or header.window_ns is None:
             raise ProtocolError(f"frame {header.seq} of {header.source} is in no window")
         self._admit([header.source])
-        return header.pair
+        return header.window
 
     def _admit(self, sources: Iterable[str]) -> None:
         known = self._known.union(sources)
@@ -199,7 +201,7 @@ class Assembly:
         """Return the frames of every clip, or None if one of them isn't here."""
         self._forget_others(header)
         claims = {
-            source: self._arrivals_of(source).claim(header.pair, clip.spans)
+            source: self._arrivals_of(source).claim(header.window, clip.spans)
             for source, clip in header.clips.items()
         }
         here = {source: claim for source, claim in claims.items() if claim is not None}
@@ -212,7 +214,7 @@ class Assembly:
     def _forget_others(self, header: PairHeader) -> None:
         """Forget the frames of sources that are not in the pair, and their memory if no more came."""
         for source in self._arrivals.keys() - header.clips.keys():
-            self._arrivals[source].forget(header.pair + 1)
+            self._arrivals[source].forget(header.window + 1)
             if not self._arrivals[source]:
                 del self._arrivals[source]
 

@@ -112,7 +112,7 @@ class Pair(Mapping[str, Clip]):
     @property
     def index(self) -> int:
         """The number of the window since the epoch."""
-        return self.header.pair
+        return self.header.window
 
     @property
     def start_ns(self) -> int:

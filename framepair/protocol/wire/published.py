@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from framepair.protocol.memory.ring import Pixels
 from framepair.protocol.wire import frame, pair
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 
-FRAMES = b"frame."
-PAIR = b"pair."
-END = b"end."
+# SUB matches topics by prefix, so each ends in a byte that no source's name contains: "frame.cam1." does not
+# match the frames of cam10.
+FRAMES: Final = b"frame."
+PAIR: Final = b"pair."
+END: Final = b"end."
+# "frame.", a source's name of 64 characters, and "."
+MAX_TOPIC_BYTES: Final = 71
+
+# A frame as it came: its header and an array, a JPEG file, or None if the pixels are in shared memory.
+Frame = tuple[FrameHeader, NDArray[np.uint8] | memoryview | None]
 
 
 def frame_topic(source: str) -> bytes:
     """Return the topic of ``source``'s frames."""
     return f"frame.{source}.".encode()
-
-
-# "frame.", a source's name of 64 characters, and "."
-MAX_TOPIC_BYTES = 71
-
-
-# The pixels as they came: an array, a JPEG file, or None if they are in shared memory.
-Frame = tuple[FrameHeader, Pixels | memoryview | None]
 
 
 def decode(parts: Sequence[memoryview]) -> Frame | PairHeader | StreamEnd:

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.source import Format, SourceError
 from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, SourceUri
+from framepair.protocol.wire.frame import Encoding
 
 Image = NDArray[np.uint8]
 
-ENCODINGS = {1: "mono8", 3: "bgr8"}
+ENCODINGS: dict[int, Encoding] = {1: "mono8", 3: "bgr8"}
 USUAL_FPS = 25.0
 MAX_FRAMES = 2**31
 

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.protocol.wire.frame import Encoding
+
 
 class SourceError(RuntimeError):
     """A source that cannot be used as it is named: the message is one sentence that says what to do."""
@@ -33,7 +35,7 @@ class Format:
     """
 
     shape: tuple[int, int, int]
-    encoding: str = "bgr8"
+    encoding: Encoding = "bgr8"
     fps: float = 25.0
     total: int = 0
     live: bool = False

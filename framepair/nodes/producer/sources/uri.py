@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from framepair.nodes.producer.sources.pattern import MIN_HEIGHT, MIN_WIDTH
 from framepair.nodes.producer.sources.source import Format, SourceError
-from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE
+from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Encoding
 
 Kind = Literal["file", "camera", "stream", "synthetic"]
 
@@ -123,4 +123,4 @@ def _synthetic(uri: str, rest: str) -> Format:
             f"{uri!r} has a bad rate: {MIN_FPS} to {MAX_FPS:.0f} frames a second can be had"
         )
     shape = (int(height), int(width), CHANNELS[options["encoding"]])
-    return Format(shape, options["encoding"], fps, total=int(options["frames"]))
+    return Format(shape, cast(Encoding, options["encoding"]), fps, total=int(options["frames"]))
