@@ -56,7 +56,7 @@ class Source:
     def frame(self, window: int, shape: tuple[int, int, int] = SHAPE) -> FrameHeader:
         header = self.stream.frame("left", window, run=self.run, shape=shape, payload="shm")
         self.payload.reserve(shape)[:] = pixels(header)
-        return replace(header, location=self.payload.pack(header.seq).location)
+        return replace(header, payload="shm", location=self.payload.pack(header.seq).location)
 
     def _payload(self) -> Shared:
         return Shared(self._directory, "left", self.run, FPS, self._history_s)
@@ -277,7 +277,7 @@ def test_a_slot_may_be_named_more_often_than_there_are_slots(
     slots = consumer.attached.slot(headers[0]).ring.slots
     headers += [source.frame(100) for _ in range(slots - 1)]
     again = source.stream.frame("left", 100, run=1, payload="shm", shape=SHAPE)
-    consumer.put(*headers, replace(again, location=headers[0].location))
+    consumer.put(*headers, replace(again, payload="shm", location=headers[0].location))
     consumer.assembly.announce(source.stream.pair(100), ready_ns=9)
     pair = consumer.take()
     assert len(pair["left"].array) == slots + 1

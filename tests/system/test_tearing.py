@@ -153,7 +153,7 @@ def clip(ring: Ring, location: Location, stream: Stream, window: int) -> Iterato
         seq = ring.seq(slot.index)
         header = stream.frame("left", window, run=1, seq=seq, shape=SHAPE, payload="shm")
         place = replace(location, slot=slot.index, generation=slot.generation)
-        yield replace(header, location=place)
+        yield replace(header, payload="shm", location=place)
 
 
 def finished(ring: Ring, count: int) -> Slot:
