@@ -54,7 +54,7 @@ class Source:
         self.payload = self._payload()
 
     def frame(self, window: int, shape: tuple[int, int, int] = SHAPE) -> FrameHeader:
-        header = self.stream.frame("left", window, run=self.run, shape=shape, payload="shm")
+        header = self.stream.frame("left", window, run=self.run, shape=shape)
         self.payload.reserve(shape)[:] = pixels(header)
         return replace(header, payload="shm", location=self.payload.pack(header.seq).location)
 
@@ -221,7 +221,7 @@ def test_frames_with_holes_between_them_are_one_array_that_was_copied(
 
 
 LIES: list[tuple[dict[str, object], str]] = [
-    ({"location": None}, "not in shared memory"),
+    ({"location": None, "payload": "raw"}, "not in shared memory"),
     ({"run": 77}, "not a ring of this run"),
     ({"source": "right"}, "not a ring of this run"),
     ({"shape": OTHER}, "does not hold frames of shape"),
@@ -276,7 +276,7 @@ def test_a_slot_may_be_named_more_often_than_there_are_slots(
     headers = [source.frame(100)]
     slots = consumer.attached.slot(headers[0]).ring.slots
     headers += [source.frame(100) for _ in range(slots - 1)]
-    again = source.stream.frame("left", 100, run=1, payload="shm", shape=SHAPE)
+    again = source.stream.frame("left", 100, run=1, shape=SHAPE)
     consumer.put(*headers, replace(again, payload="shm", location=headers[0].location))
     consumer.assembly.announce(source.stream.pair(100), ready_ns=9)
     pair = consumer.take()

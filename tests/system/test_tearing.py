@@ -151,7 +151,7 @@ def clip(ring: Ring, location: Location, stream: Stream, window: int) -> Iterato
     for index in range(first, first + CLIP_FRAMES):
         slot = finished(ring, index)
         seq = ring.seq(slot.index)
-        header = stream.frame("left", window, run=1, seq=seq, shape=SHAPE, payload="shm")
+        header = stream.frame("left", window, run=1, seq=seq, shape=SHAPE)
         place = replace(location, slot=slot.index, generation=slot.generation)
         yield replace(header, payload="shm", location=place)
 
