@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import inspect
 import shlex
 import shutil
 import sys
@@ -11,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cyclopts import CycloptsError
 
+from framepair import subscribe
+from framepair.nodes.common.options import Combining, Consuming, Producing
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import commands
+from framepair.nodes.launcher import options as options_module
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.names import name_sources
 from framepair.nodes.launcher.options import Options
@@ -112,31 +119,97 @@ def test_any_number_of_sources_will_do(count: int) -> None:
 
 def test_what_is_not_said_is_left_to_the_nodes() -> None:
     flags = {word for node in nodes_of(Options()) for word in node.command if word[:2] == "--"}
-    assert flags == {"--name", "--source", "--push", "--pull", "--pub", "--sub", "--window"}
+    assert flags == {"--name", "--source", "--push", "--pull", "--pub", "--sub"}
 
 
-def test_what_is_said_reaches_the_nodes_that_it_is_for() -> None:
-    options = Options(
-        ("a.mp4",),
-        pace="max",
-        window=0.5,
-        loop=True,
-        wait=True,
-        open_timeout=1.0,
-        read_timeout=2.0,
-        max_wait=0.25,
-        idle_timeout=3.0,
-        start_timeout=0.0,
-        max_bytes=7,
-        keep=4,
-        json=Path("report.json"),
-    )
-    producer, combiner, sink = nodes_of(options, until_ns=2_500_000_000)
-    expected = "--pace max --window 0.5 --loop --wait --until 2.5 --max-bytes 7"
-    assert f"{expected} --open-timeout 1 --read-timeout 2" in producer.shell_line()
-    expected = "--window 0.5 --pace max --max-wait 0.25 --idle-timeout 3 --start-timeout 0"
-    assert f"{expected} --max-bytes 7" in combiner.shell_line()
-    assert f"--keep 4 --json {Path.cwd()}/report.json" in sink.shell_line()
+# Another value than the default for each option that a node knows too, and how a node is told.
+SAID: dict[str, tuple[Any, list[str]]] = {
+    "pace": ("max", ["--pace", "max"]),
+    "window": (0.5, ["--window", "0.5"]),
+    "loop": (True, ["--loop"]),
+    "wait": (True, ["--wait"]),
+    "open_timeout": (1.0, ["--open-timeout", "1"]),
+    "read_timeout": (2.0, ["--read-timeout", "2"]),
+    "max_wait": (0.25, ["--max-wait", "0.25"]),
+    "idle_timeout": (3.0, ["--idle-timeout", "3"]),
+    "start_timeout": (0.0, ["--start-timeout", "0"]),
+    "max_bytes": (7, ["--max-bytes", "7"]),
+    "history": (8.0, ["--history", "8"]),
+    "keep": (4, ["--keep", "4"]),
+    "strict": (True, ["--strict"]),
+    "json": (Path("report.json"), ["--json", f"{Path.cwd()}/report.json"]),
+    "shm_dir": (Path("rings"), ["--shm-dir", f"{Path.cwd()}/rings"]),
+    "keys": (Path("keys"), ["--keys", f"{Path.cwd()}/keys"]),
+    "insecure": (True, ["--insecure"]),
+    "clock": ("stamped", ["--clock", "stamped"]),
+}
+GROUPS = {"producer": Producing, "combiner": Combining, "sink": Consuming}
+KNOWN = [
+    (kind, field.name) for kind, group in GROUPS.items() for field in dataclasses.fields(group)
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), KNOWN)
+def test_what_is_said_reaches_the_nodes_that_it_is_for(kind: str, name: str) -> None:
+    value, words = SAID[name]
+    options = dataclasses.replace(Options(("a.mp4",)), **{name: value})
+    for node in nodes_of(options):
+        told = " ".join(words) in " ".join(node.command)
+        assert told == ((node.kind, name) in KNOWN)
+    # And what a node is told is what it takes that for.
+    main = importlib.import_module(f"framepair.nodes.{kind}.main")
+    node = next(node for node in nodes_of(options) if node.kind == kind)
+    _, bound, _ = main.app.parse_args(node.command[3:], exit_on_error=False, print_error=False)
+    taken = getattr(bound.arguments["options"], name)
+    assert taken == (value.absolute() if isinstance(value, Path) else value)
+
+
+@pytest.mark.parametrize(("kind", "name"), KNOWN)
+def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str, name: str) -> None:
+    main = importlib.import_module(f"framepair.nodes.{kind}.main")
+    defaults = {field.name: field.default for field in dataclasses.fields(main.Options)}
+    assert defaults[name] == getattr(Options(), name)
+    flag = f"--{name.replace('_', '-')}"
+    for text in ("-1", "0", "nan", "slow"):
+        refusals = set()
+        for app in (main.app, options_module.app()):
+            ours = nodes_of(Options(("0",)))
+            needed = next(node for node in ours if node.kind == kind).command[3:]
+            words = [*(needed if app is main.app else ()), f"{flag}={text}"]
+            try:
+                app.parse_args(words, exit_on_error=False, print_error=False)
+                refusals.add("")
+            except CycloptsError as error:
+                refusals.add(str(error))
+        assert len(refusals) == 1
+
+
+def test_a_variable_for_the_launcher_is_not_read_again_by_its_nodes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in (
+        ("FAULT", "left:crash@5s"), ("PAYLOAD", "left=jpeg"), ("MAX_WAIT", "7"), ("SYNC", "tcp://10.0.0.1:7"),
+        ("SOURCE", "rtsp://u:p@h"), ("STATUS", "/x"), ("STRICT", ""),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"FRAMEPAIR_{name}", text)
+    options = options_module.parse(["--max-wait", "0.5", "left=0", "right=1"])
+    for node in nodes_of(options):
+        unset = {name for name, text in node.environment if text == ""}
+        expected = {"FAULT", "PAYLOAD", "MAX_WAIT", "SYNC", "SOURCE"}
+        assert unset == {f"FRAMEPAIR_{name}" for name in expected}
+        for name in unset:
+            monkeypatch.setenv(name, "")
+        main = importlib.import_module(f"framepair.nodes.{node.kind}.main")
+        _, bound, _ = main.app.parse_args(node.command[3:], exit_on_error=False, print_error=False)
+        taken = bound.arguments["options"]
+        assert getattr(taken, "max_wait", 0.5) == 0.5
+        assert getattr(taken, "fault", ()) == ()
+        for name in unset:
+            monkeypatch.setenv(name, "x")
+
+
+def test_a_consumer_in_a_program_has_the_same_default() -> None:
+    assert inspect.signature(subscribe).parameters["keep"].default == Options().keep
 
 
 def test_a_consumer_of_ones_own_takes_the_place_of_the_sink() -> None:
@@ -286,7 +359,7 @@ def test_a_printed_password_is_runnable_and_warned_of(directory: Path) -> None:
     with show(directory, f"left={SECRET_URL}") as it:
         assert it.wait() == 0
         assert f"FRAMEPAIR_SOURCE='{SECRET_URL}' python -m framepair.nodes.producer" in it.stdout[0]
-        assert it.stderr == ["launch: an address below may hold a password"]
+        assert it.stderr == ["framepair: an address below may hold a password"]
 
 
 def test_a_printed_duration_has_no_time_to_count_from(directory: Path) -> None:
@@ -316,5 +389,5 @@ def test_bad_usage_is_one_sentence_and_exit_code_2(directory: Path, arguments: s
         assert it.wait() == 2
         assert it.stdout == []
         assert len(it.stderr) == 1
-        assert it.stderr[0].startswith("launch: ")
+        assert it.stderr[0].startswith("framepair: ")
     assert list(directory.iterdir()) == []

@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+import typing
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclopts import CycloptsError
 
+from framepair.nodes.common.options import declared
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.launcher import options
+from framepair.nodes.launcher import options, topology
+from framepair.nodes.launcher.names import without_secrets
 from framepair.nodes.launcher.options import Options
+from framepair.protocol.transport.endpoints import EndpointError
+from tests.lib.processes import ROOT, Running, python
 
 
 @pytest.fixture
@@ -24,9 +30,7 @@ def file() -> Iterator[Path]:
 
 
 def parse(*arguments: str) -> Options:
-    parsed = options.parse(arguments)
-    assert parsed is not None
-    return parsed
+    return options.parse(arguments)
 
 
 def test_without_arguments_there_are_two_synthetic_sources() -> None:
@@ -83,11 +87,72 @@ def test_the_limits_themselves_can_be_used() -> None:
     assert (parsed.max_wait, parsed.start_timeout, parsed.keep, parsed.max_bytes) == (0, 0, 1, 1)
 
 
-def test_help_is_printed_and_nothing_else_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    assert options.parse(["--help"]) is None
-    text = capsys.readouterr().out
-    for field in dataclasses.fields(Options):
-        assert f"--{field.name.replace('_', '-')}" in text
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("sources", "left='my cam.mp4' right=0", ("left=my cam.mp4", "right=0")),
+        ("loop", "1", True),
+        ("open_timeout", "3", 3.0),
+        ("window", "0.5", 0.5),
+        ("pace", "max", "max"),
+        ("max_wait", "0.1", 0.1),
+        ("max_bytes", "7", 7),
+        ("clock", "stamped", "stamped"),
+        ("json", "a b.json", Path("a b.json")),
+        ("sink", "python 'my model.py'", "python 'my model.py'"),
+        ("payload", "shm left=raw", ("shm", "left=raw")),
+        ("fault", "a:crash@5s b:crash@1s", ("a:crash@5s", "b:crash@1s")),
+        ("hosts", "combiner=nuc", ("combiner=nuc",)),
+        ("keys", "keys", Path("keys")),
+        ("insecure", "1", True),
+        ("shm_dir", "/dev/shm/x", Path("/dev/shm/x")),
+    ],
+)
+def test_an_option_may_be_a_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: Any
+) -> None:
+    monkeypatch.setenv(f"FRAMEPAIR_{name.upper()}", text)
+    assert parse() == dataclasses.replace(Options(), **{name: value})
+
+
+def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    file.touch()
+    texts = {float: "9", int: "9", bool: "1", Path: str(file), tuple: "word", str: "word"}
+    for option in declared(options.app()):
+        kind = options.plain_type(option.type)
+        text = texts[kind] if kind in texts else typing.get_args(option.type)[-1]
+        if kind is typing.Literal:
+            text = {"pace": "max", "clock": "stamped"}[option.name]
+        with monkeypatch.context() as patch:
+            patch.setenv(option.variable, text)
+            assert getattr(parse(), option.name) not in (option.default, None), option.name
+
+
+def test_flags_win_over_variables_and_those_over_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text('sources = ["file"]\nwindow = 1.5\nkeep = 5\nloop = true\nmax_wait = 7')
+    for name, text in (
+        ("CONFIG", str(file)), ("SOURCES", "one two"), ("WINDOW", "2.5"), ("KEEP", "6"), ("LOOP", "true"),
+        ("WAIT", ""),
+    ):  # fmt: skip
+        monkeypatch.setenv(f"FRAMEPAIR_{name}", text)
+    assert parse("--window", "3", "--no-loop") == Options(
+        ("one", "two"), window=3.0, keep=6, loop=False, max_wait=7.0, config=file
+    )
+    assert parse("flag").sources == ("flag",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("WINDOW", "0"), ("KEEP", "none"), ("PACE", "slow"), ("FAULT", "'")]
+)
+def test_a_variable_that_cannot_be_used_is_one_sentence_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(f"FRAMEPAIR_{name}", text)
+    with pytest.raises((CycloptsError, Refused)) as caught:
+        parse()
+    assert f"FRAMEPAIR_{name}" in str(caught.value)
 
 
 def test_a_file_says_all_that_flags_say(file: Path) -> None:
@@ -244,3 +309,50 @@ def test_a_file_that_isnt_there_or_isnt_text_is_one_sentence(file: Path) -> None
         parse("--config", str(file))
     with pytest.raises(Refused, match="cannot read"):
         parse("--config", str(file.parent))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sources = "{url}"',
+        'sources = [["{url}"]]',
+        'sources = [{{a = "{url}"}}]',
+        'source = "{url}"',
+        '[sources]\nleft = ["{url}"]',
+        '[sources]\nleft = {{url = "{url}"}}',
+        '[source]\nleft = "{url}"',
+        'window = "{url}"',
+        'pace = "{url}"',
+        'keep = ["{url}"]',
+        'json = ["{url}"]',
+        '[json]\nleft = "{url}"',
+        'listen = "{url}"',
+        'payload = "{url}"',
+        'restart = "{url}"',
+        'fault = "{url}"',
+        'hosts = ["{url}"]',
+        '[sources]\n"{url}" = 1',
+        'sources = ["left={url}", "left={url}"]',
+        'sources = ["left={url}\\u0000"]',
+        'sources = "{url}',
+    ],
+)
+@pytest.mark.parametrize("url", ["rtsp://u:hunter2@h/x", "http://h/x?token=hunter2"])
+def test_a_file_that_cannot_be_used_does_not_give_its_passwords_away(
+    file: Path, text: str, url: str
+) -> None:
+    file.write_text(text.format(url=url))
+    with pytest.raises((CycloptsError, EndpointError, Refused)) as caught:
+        topology.plan(parse("--config", str(file)))
+    said = without_secrets(str(caught.value))
+    assert "hunter2" not in said
+    assert url not in said
+
+
+def test_what_cannot_be_used_is_said_without_its_password(file: Path) -> None:
+    file.write_text('pace = "rtsp://u:hunter2@h/x"')
+    with Running(python(ROOT / "launch.py", "plan", "--config", file)) as running:
+        assert running.wait() == 2
+        assert len(running.stderr) == 1
+        assert running.stderr[0].startswith('framepair: Invalid value "rtsp://…" for [pace]')
+        assert "hunter2" not in "".join(running.lines)

@@ -136,7 +136,7 @@ def test_faults_are_checked_before_anything_starts(directory: Path) -> None:
     with Running(command) as running:
         assert running.wait() == 2
         (sentence,) = running.stderr
-        assert sentence.startswith("launch: --fault top:crash@1s: nodes are left, right, ")
+        assert sentence.startswith("framepair: --fault top:crash@1s: nodes are left, right, ")
     source = ("--source", "synthetic://", "--push", "ipc:///tmp/x")
     asked = ("--name", "a", "--fault", "kill@1s")
     with Running(python("-m", "framepair.nodes.producer", *source, *asked)) as running:

@@ -52,7 +52,7 @@ def launch(directory: Path, *arguments: str | Path, shm: Path | None = None) -> 
 
 def pid_of(running: Running, node: str, count: int = 1) -> int:
     """Return the pid of a node at its ``count``-th start."""
-    return int(running.wait_for(f"^launch: started {node} as process (.*)", count=count)[1])
+    return int(running.wait_for(f"^framepair: started {node} as process (.*)", count=count)[1])
 
 
 def check_killed(running: Running, directory: Path, shm: Path) -> None:

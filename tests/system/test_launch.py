@@ -83,7 +83,7 @@ def test_a_camera_that_hangs_costs_its_producer_only(directory: Path) -> None:
         pids(running)
         assert running.stop() == 0
         assert stopped(running)[2:] == ["combiner", "sink"]
-        assert running.stderr == ["launch: right did not stop in time and was killed"]
+        assert running.stderr == ["framepair: right did not stop in time and was killed"]
         assert nothing_is_left(running, directory)
 
 
@@ -190,7 +190,7 @@ def test_without_one_producer_the_rest_goes_on(directory: Path) -> None:
     with start(directory) as running:
         nodes = pids(running)
         os.kill(nodes["left"], FAIL)
-        running.wait_for("^launch: left ended with exit status 1: the others go on$")
+        running.wait_for("^framepair: left ended with exit status 1: the others go on$")
         assert sorted(running.session()) == sorted(
             [running.process.pid, *(nodes[name] for name in NAMES if name != "left")]
         )
@@ -202,7 +202,7 @@ def test_after_the_last_of_several_producers_there_is_nothing_to_wait_for(direct
     with start(directory, SETTLE_S=1e6) as running:
         nodes = pids(running)
         os.kill(nodes["left"], FAIL)
-        running.wait_for("^launch: left ended")
+        running.wait_for("^framepair: left ended")
         os.kill(nodes["right"], FINISH)
         assert running.wait() == 1
         assert stopped(running) == ["combiner", "sink"]
@@ -213,7 +213,7 @@ def test_without_its_combiner_or_sink_the_pipeline_stops(directory: Path, name: 
     with start(directory) as running:
         os.kill(pids(running)[name], signal.SIGKILL)
         assert running.wait() == 1
-        assert running.stderr == [f"launch: {name} ended with signal 9 (Killed)"]
+        assert running.stderr == [f"framepair: {name} ended with signal 9 (Killed)"]
         assert len(stopped(running)) == len(NAMES) - 1
         assert nothing_is_left(running, directory)
 
@@ -239,7 +239,7 @@ def test_a_node_that_cannot_be_started_ends_everything(directory: Path) -> None:
     command = python("-c", DRIVER, json.dumps(nodes), "{}", "--run-dir", directory / "run")
     with Running(command) as running:
         assert running.wait() == 1
-        assert running.stderr == ["launch: cannot start \0: embedded null byte"]
+        assert running.stderr == ["framepair: cannot start \0: embedded null byte"]
         assert nothing_is_left(running, directory)
 
 

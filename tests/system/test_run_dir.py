@@ -162,7 +162,7 @@ def test_flags_that_would_do_nothing_are_refused(directory: Path, sink: str, fla
 @pytest.mark.parametrize("name", ["sink", "combiner"])
 def test_no_source_is_called_like_another_node(directory: Path, name: str) -> None:
     sentence = refused(directory / "run", f"{name}=synthetic://")
-    assert sentence == f"launch: {name} is another node: give the source another name"
+    assert sentence == f"framepair: {name} is another node: give the source another name"
 
 
 def test_a_port_that_somebody_has_is_named_with_its_holder(directory: Path) -> None:

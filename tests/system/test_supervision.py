@@ -40,7 +40,7 @@ def launch(directory: Path, *arguments: str | Path) -> Running:
 
 def pid_of(running: Running, node: str, count: int = 1) -> int:
     """Return the pid of a node at its ``count``-th start."""
-    return int(running.wait_for(f"^launch: started {node} as process (.*)", count=count)[1])
+    return int(running.wait_for(f"^framepair: started {node} as process (.*)", count=count)[1])
 
 
 def next_whole(pairs: Iterator[Pair]) -> Pair:
@@ -58,7 +58,7 @@ def test_a_node_that_is_killed_is_back_soon(directory: Path, payload: str) -> No
         before = next_whole(stream)
         for node in NODES:
             os.kill(pid_of(running, node), signal.SIGKILL)
-            running.wait_for(rf"^launch: {node} ended with signal 9 .*again in 0.5 s")
+            running.wait_for(rf"^framepair: {node} ended with signal 9 .*again in 0.5 s")
             pid_of(running, node, count=2)
         after = next_whole(stream)
         while after["left"].frames[0].run == before["left"].frames[0].run:
@@ -66,7 +66,9 @@ def test_a_node_that_is_killed_is_back_soon(directory: Path, payload: str) -> No
         running.wait_for(WHOLE, count=len(running.stdout) + 2)
         pairs.close()
         assert running.stop() == 0
-        assert running.stderr[-1] == "launch: restarts: " + ", ".join(f"{node} 1" for node in NODES)
+        assert running.stderr[-1] == "framepair: restarts: " + ", ".join(
+            f"{node} 1" for node in NODES
+        )
         assert nothing_is_left(running, directory)
 
 
@@ -78,7 +80,7 @@ def test_a_node_that_hangs_is_killed_and_started_again(directory: Path, node: st
         running.wait_for(WHOLE)
         frozen = pid_of(running, node)
         os.kill(frozen, signal.SIGSTOP)
-        running.wait_for(f"^launch: {node} hangs: it gave no sign of work for")
+        running.wait_for(f"^framepair: {node} hangs: it gave no sign of work for")
         assert wait_for_exit(frozen, 30)
         pid_of(running, node, count=2)
         running.wait_for(WHOLE, count=len(running.stdout) + 2)
@@ -100,11 +102,11 @@ def test_a_node_that_ends_again_and_again_ends_everything(directory: Path) -> No
     dies = "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
     with start(directory, script=dies, restart="on-failure", FIRST_PAUSE_S=0.0) as running:
         assert running.wait() == 1
-        said = [line for line in running.stderr if line.startswith("launch: ")]
+        said = [line for line in running.stderr if line.startswith("framepair: ")]
         assert any("it is started again in 0 s" in line for line in said)
         given_up = next(i for i, line in enumerate(said) if "in a minute" in line)
         assert "ended with exit status 3: for the 6th time in a minute" in said[given_up]
-        assert said[given_up + 1] == "launch:   out of luck"
+        assert said[given_up + 1] == "framepair:   out of luck"
         assert nothing_is_left(running, directory)
 
 
@@ -112,7 +114,7 @@ def test_a_node_that_must_not_be_started_again(directory: Path) -> None:
     with launch(directory, "--restart", "right=never") as running:
         running.wait_for(WHOLE)
         os.kill(pid_of(running, "producer right"), signal.SIGKILL)
-        running.wait_for("^launch: producer right ended with signal 9 .*: the others go on$")
+        running.wait_for("^framepair: producer right ended with signal 9 .*: the others go on$")
         os.kill(pid_of(running, "producer left"), signal.SIGKILL)
         pid_of(running, "producer left", count=2)
         assert running.stop() == 1
@@ -121,7 +123,9 @@ def test_a_node_that_must_not_be_started_again(directory: Path) -> None:
 def test_a_stop_while_a_node_waits_for_its_restart(directory: Path) -> None:
     with start(directory, restart="on-failure", FIRST_PAUSE_S=1000) as running:
         os.kill(pids(running)["left"], FAIL)
-        running.wait_for("^launch: left ended with exit status 1: it is started again in 1000 s$")
+        running.wait_for(
+            "^framepair: left ended with exit status 1: it is started again in 1000 s$"
+        )
         assert running.stop() == 0
         assert len(running.stdout) == len(NAMES) * 2 - 1
         assert nothing_is_left(running, directory)
@@ -151,14 +155,14 @@ def test_a_consumer_that_crashes_at_each_pair_gets_longer_and_longer_pauses(
     run = ("--run-dir", directory / "run", "--window", "0.2")
     with Running(python("-c", HASTY, *map(str, run), *sink, *sources)) as running:
         assert running.wait(60) == 1
-        said = [line for line in running.stderr if line.startswith("launch: sink ended")]
+        said = [line for line in running.stderr if line.startswith("framepair: sink ended")]
         pauses_s = [float(line.split()[-2]) for line in said[:-1]]
         # As patience is a hundredth here: half a second first, then 1, 2, 4 and 8.
         assert pauses_s == [FIRST_PAUSE_S / 100 * 2**i for i in range(MAX_A_MINUTE)]
         assert FIRST_PAUSE_S * 2 ** (MAX_A_MINUTE - 1) == 8
         assert "ended with exit status 1: for the 6th time in a minute" in said[-1]
-        assert running.stderr[-1] == f"launch: restarts: sink {MAX_A_MINUTE}"
-        assert "launch:   RuntimeError: out of luck" in running.stderr
+        assert running.stderr[-1] == f"framepair: restarts: sink {MAX_A_MINUTE}"
+        assert "framepair:   RuntimeError: out of luck" in running.stderr
         assert running.session() == []
 
 
@@ -189,7 +193,7 @@ def test_a_consumer_that_cannot_be_run_is_said_to_be_so(directory: Path) -> None
     with launch(directory, "--sink", "no-such-command") as running:
         assert running.wait() == 2
         assert running.stderr == [
-            "launch: --sink no-such-command: there is no command no-such-command"
+            "framepair: --sink no-such-command: there is no command no-such-command"
         ]
 
 

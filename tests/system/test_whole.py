@@ -133,5 +133,5 @@ def test_a_reader_that_has_seen_enough_ends_it_cleanly(directory: Path) -> None:
         ["bash", "-o", "pipefail", "-c", f"{pipeline} | head -2"], cwd=directory
     ) as running:
         assert running.wait() == 0
-        assert not any("Traceback" in line or "launch:" in line for line in running.stderr)
+        assert not any("Traceback" in line or "framepair:" in line for line in running.stderr)
         assert running.processes() == []

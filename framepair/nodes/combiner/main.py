@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
-import cyclopts
 import zmq
 from cyclopts import Parameter
 from msgspec.structs import replace
@@ -19,6 +17,7 @@ from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.track import Rules
 from framepair.nodes.combiner.windows import Windows
 from framepair.nodes.common import runtime
+from framepair.nodes.common.options import SEVERAL, Combining, node_app
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import endpoints, keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
@@ -34,38 +33,19 @@ TOGETHER_S = 0.1
 # But not of more sources than that: theirs come together anyway, and a subscriber's queue has to hold them all.
 MAX_TOGETHER = 8
 
-app = cyclopts.App(name="python -m framepair.nodes.combiner", help=__doc__, version_flags=[])
+app = node_app("combiner", __doc__)
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Combining):
     """What a combiner can be told."""
 
-    pull: tuple[str, ...]
+    pull: Annotated[tuple[str, ...], SEVERAL]
     """NAME=ADDRESS, once for each source: where to receive it, ipc:///PATH or tcp://HOST:PORT."""
     pub: str
     """Where to publish pairs."""
     sync: str | None = None
     """Where to tell the time, to producers and sinks on other machines."""
-    clock: Literal["corrected", "stamped"] | None = None
-    """corrected: pair by what the producers with --sync find this machine's time to be; stamped: by their own
-    clocks. Else corrected for sources that come from other machines."""
-    window: float = 1.0
-    """Length of a window in seconds."""
-    pace: Literal["realtime", "max"] = "realtime"
-    """realtime: never wait for anybody. max: lose nothing and wait for everybody."""
-    max_wait: float = 0.5
-    """How many seconds after its end a window closes, whoever is missing."""
-    idle_timeout: float = 2.0
-    """After how many seconds of silence a source is offline, and nobody waits for it."""
-    start_timeout: float = 5.0
-    """After how many seconds the first pair comes without the sources that have not begun."""
-    keys: Path | None = None
-    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
-    insecure: Annotated[bool, Parameter(negative=())] = False
-    """Use an address on a network without keys: everybody there can read, and can send."""
-    max_bytes: int | None = None
-    """How many bytes of a source may wait here, and of all sources for a subscriber; else two windows."""
 
 
 @app.default

@@ -20,9 +20,9 @@ from framepair.nodes.common import exit_codes
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.estimate import bounds
 from framepair.nodes.estimate.bounds import MB, Limits, Source, ring_bytes
-from framepair.nodes.launcher import options as launching
 from framepair.nodes.launcher import topology as planning
-from framepair.nodes.launcher.commands import OPEN_TIMEOUT_S, READ_TIMEOUT_S
+from framepair.nodes.launcher import verbs
+from framepair.nodes.launcher.names import without_secrets
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.topology import Plan
 from framepair.nodes.producer.sources.opening import open_capture
@@ -137,9 +137,6 @@ def _too_much(what: str, bytes_per_s: float) -> Iterator[str]:
         )
 
 
-KEEP, HISTORY_S = 2, 4.0
-
-
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a pipeline takes: bytes a second by link, bytes at most by process, and what is wrong with that."""
@@ -154,19 +151,19 @@ class Needs:
 def main() -> int:
     """Print the plan; return 0, or 2 if the pipeline cannot run."""
     try:
-        options = launching.parse(sys.argv[1:])
+        options = verbs.read(sys.argv[1:])
         if options is None:
             return 0
         plan = planning.plan(options)
         needs = find_needs(options, plan, [_source(options, plan, name) for name in plan.uris])
     except (CycloptsError, EndpointError, Refused, SourceError) as error:
-        print(f"launch: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"framepair: {without_secrets(' '.join(str(error).split()))}", file=sys.stderr)
         return exit_codes.USAGE
     try:
         if options.json:
             options.json.write_text(json.dumps(asdict(needs), indent=2) + "\n")
     except OSError as error:
-        print(f"launch: cannot write {options.json}: {error.strerror}", file=sys.stderr)
+        print(f"framepair: cannot write {options.json}: {error.strerror}", file=sys.stderr)
         return exit_codes.USAGE
     _show(needs, Console(highlight=False))
     return exit_codes.USAGE if needs.refusals else 0
@@ -177,8 +174,8 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     limits = Limits(
         window_s=options.window,
         max_bytes=options.max_bytes,
-        keep=options.keep or KEEP,
-        history_s=options.history or HISTORY_S,
+        keep=options.keep,
+        history_s=options.history,
     )
     links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
     whole = sum(source.link_bytes_per_s for source in sources)
@@ -210,10 +207,7 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
 
 def _source(options: Options, plan: Plan, name: str) -> Source:
     uri = plan.uris[name]
-    timeouts = {
-        "open_timeout_s": options.open_timeout or OPEN_TIMEOUT_S,
-        "read_timeout_s": options.read_timeout or READ_TIMEOUT_S,
-    }
+    timeouts = {"open_timeout_s": options.open_timeout, "read_timeout_s": options.read_timeout}
     payload = plan.payloads[name]
     quality = payload.quality if payload.kind == "jpeg" else None
     found, jpeg_bytes = probe(name, uri, quality, **timeouts)

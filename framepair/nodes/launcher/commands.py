@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
+from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.launcher.names import COMBINER, SINK
+from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, reachable
@@ -22,11 +24,9 @@ from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
 # Seconds until the last node works, on a machine that is busy: --duration means the time after that.
 STARTUP_S = 1
-# What a producer may take to open its source and to read from it, unless told otherwise.
-OPEN_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 3.0
 # A consumer gives a sign of work whenever it asks for a pair, and may work on one for long.
 CONSUMER_PATIENCE_S = 20.0
-SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
+SOURCE_VARIABLE = variable("source")
 
 Kind = Literal["producer", "combiner", "sink"]
 
@@ -91,43 +91,32 @@ def _producer(
 ) -> Node:
     uri = _absolute(plan.uris[name])
     secret = holds_secret(uri)
+    payload = plan.payloads[name]
     flags = _flags(
         name=name,
         source=None if secret else uri,
         push=reachable(plan.endpoints.pull[name]),
         sync=_clock(plan, plan.endpoints.pull[name]),
-        pace=options.pace,
-        window=options.window,
-        loop=options.loop,
         returns=plan.restarts[name] == "always",
-        wait=options.wait,
-        payload=None if plan.payloads[name].kind == "raw" else plan.payloads[name],
-        history=options.history,
-        shm_dir=options.shm_dir and options.shm_dir.absolute(),
+        payload=None if payload.kind == "raw" else payload,
         until=None if until_ns is None else _seconds(until_ns),
-        max_bytes=options.max_bytes,
-        **_security(options),
-        open_timeout=options.open_timeout,
-        read_timeout=options.read_timeout,
+        **_given(options, Producing),
     )
     # Every user of a machine sees the command lines of all processes, but not their environment.
-    environment = ((SOURCE_VARIABLE, uri),) if secret else ()
+    told = ((SOURCE_VARIABLE, uri),) if secret else ()
     return Node(
         f"producer {name}",
         "producer",
         (*python, "-m", "framepair.nodes.producer", *flags),
-        environment,
+        (*_unset(), *told),
         plan.restarts[name],
         first=_faults(options, name),
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
-        patience_s=0.0 if uri.startswith("synthetic:") else _blocking_s(options),
+        patience_s=0.0
+        if uri.startswith("synthetic:")
+        else options.open_timeout + options.read_timeout,
     )
-
-
-def _blocking_s(options: Options) -> float:
-    """Return how long a producer may wait for what is not in its hands."""
-    return (options.open_timeout or OPEN_TIMEOUT_S) + (options.read_timeout or READ_TIMEOUT_S)
 
 
 def _faults(options: Options, name: str) -> tuple[str, ...]:
@@ -141,37 +130,19 @@ def _faults(options: Options, name: str) -> tuple[str, ...]:
 
 def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     pulls = [("--pull", f"{name}={address}") for name, address in plan.endpoints.pull.items()]
-    flags = _flags(
-        pub=plan.endpoints.pub,
-        sync=plan.endpoints.sync,
-        clock=options.clock,
-        window=options.window,
-        pace=options.pace,
-        max_wait=options.max_wait,
-        idle_timeout=options.idle_timeout,
-        start_timeout=options.start_timeout,
-        max_bytes=options.max_bytes,
-        **_security(options),
-    )
-    arguments = [word for pull in pulls for word in pull]
-    command = (*python, "-m", "framepair.nodes.combiner", *arguments, *flags)
-    return Node("combiner", "combiner", command, restart=plan.restarts[COMBINER])
+    flags = _flags(pub=plan.endpoints.pub, sync=plan.endpoints.sync, **_given(options, Combining))
+    command = (*python, "-m", "framepair.nodes.combiner", *itertools.chain(*pulls), *flags)
+    return Node("combiner", "combiner", command, tuple(_unset()), plan.restarts[COMBINER])
 
 
 def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
-    shm_dir = options.shm_dir and options.shm_dir.absolute()
-    json = None if options.json is None else options.json.absolute()
     flags = _flags(
         sub=reachable(plan.endpoints.pub),
         sync=_clock(plan, plan.endpoints.pub),
-        keep=options.keep,
-        strict=options.strict,
-        **_security(options),
-        json=json,
-        shm_dir=shm_dir,
+        **_given(options, Consuming),
     )
     command = (*python, "-m", "framepair.nodes.sink", *flags)
-    return Node("sink", "sink", command, restart=plan.restarts[SINK])
+    return Node("sink", "sink", command, tuple(_unset()), plan.restarts[SINK])
 
 
 def _consumer(command: str, options: Options, plan: Plan) -> Node:
@@ -212,8 +183,22 @@ def _clock(plan: Plan, address: str) -> str | None:
     return reachable(sync) if sync and address.startswith("tcp://") else None
 
 
-def _security(options: Options) -> dict[str, object]:
-    return {"keys": options.keys and options.keys.absolute(), "insecure": options.insecure}
+def _given(options: Options, group: type) -> dict[str, object]:
+    """Return what of ``group`` differs from its defaults: a node finds those by itself."""
+    values = {field.name: getattr(options, field.name) for field in fields(group)}
+    return {
+        field.name: values[field.name]
+        for field in fields(group)
+        if values[field.name] != field.default
+    }
+
+
+def _unset() -> Iterator[tuple[str, str]]:
+    """Yield the variables that have told the launcher: what a node should know is in its flags."""
+    known = (*(field.name for field in fields(Options)), "source", "sync")
+    for name in map(variable, known):
+        if os.environ.get(name):
+            yield name, ""
 
 
 def _flags(**values: object) -> Iterator[str]:
@@ -221,6 +206,8 @@ def _flags(**values: object) -> Iterator[str]:
         flag, text = f"--{name.replace('_', '-')}", str(value).removesuffix(".0")
         if value is True:
             yield flag
+        elif isinstance(value, Path):
+            yield from (flag, str(value.absolute()))
         elif text.startswith("-"):
             yield f"{flag}={text}"
         elif value is not None and value is not False:
@@ -229,12 +216,6 @@ def _flags(**values: object) -> Iterator[str]:
 
 def _seconds(time_ns: int) -> str:
     return f"{time_ns // 10**9}.{time_ns % 10**9:09}".rstrip("0").rstrip(".")
-
-
-def holds_secret(uri: str) -> bool:
-    """Tell whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
-    scheme, separator, rest = uri.partition("://")
-    return bool(separator) and scheme.lower() != "synthetic" and any(mark in rest for mark in "@?=")
 
 
 def _absolute(uri: str) -> str:

@@ -15,7 +15,7 @@ PATIENCE_MS = 50
 
 def say(sentence: str) -> None:
     """Tell the user, if anybody still listens."""
-    pass_on(f"launch: {sentence}\n".encode())
+    pass_on(f"framepair: {sentence}\n".encode())
 
 
 def pass_on(text: bytes) -> None:

@@ -33,22 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from cyclopts import CycloptsError
 
         from framepair.nodes.common.runtime import Refused
-        from framepair.nodes.launcher import options
-        from framepair.nodes.launcher import topology as planning
+        from framepair.nodes.launcher import topology, verbs
+        from framepair.nodes.launcher.names import without_secrets
         from framepair.protocol.transport.endpoints import EndpointError
 
+        words = sys.argv[1:] if arguments is None else arguments
         try:
-            asked = options.parse(sys.argv[1:] if arguments is None else arguments)
+            asked = verbs.read(words)
             if asked is None:
                 return 0
             if asked.keygen:
                 return make_keys(asked.keygen)
             if asked.plan:
-                return show_needs(arguments)
-            plan = planning.plan(asked)
+                return show_needs(words)
+            plan = topology.plan(asked)
             return show(asked, plan) if asked.print else run(asked, plan, signals)
         except (CycloptsError, EndpointError, Refused) as error:
-            say(" ".join(str(error).split()))
+            say(without_secrets(" ".join(str(error).split())))
             return exit_codes.USAGE
 
 
@@ -118,22 +119,20 @@ def make_keys(directory: Path) -> int:
     return 0
 
 
-def show_needs(arguments: Sequence[str] | None) -> int:
+def show_needs(arguments: Sequence[str]) -> int:
     """Print what the pipeline will take; start nothing."""
     import subprocess
 
     from framepair.nodes.launcher.python_path import python_path
 
     # Another process: to look at videos takes what a launcher should not have to load.
-    command = (sys.executable, "-P", "-m", "framepair.nodes.estimate")
-    asked = sys.argv[1:] if arguments is None else arguments
-    environment = {**os.environ, **python_path()}
-    return subprocess.run((*command, *asked), env=environment, check=False).returncode  # noqa: S603
+    command = (sys.executable, "-P", "-m", "framepair.nodes.estimate", *arguments)
+    return subprocess.run(command, env={**os.environ, **python_path()}, check=False).returncode  # noqa: S603
 
 
 def show(options: Options, plan: Plan) -> int:
     """Print the nodes' commands, each to be pasted into a terminal; start nothing."""
-    from framepair.nodes.launcher import commands
+    from framepair.nodes.launcher import commands, verbs
 
     offline = options.pace == "max"
     if options.duration is not None and not offline:
@@ -141,11 +140,7 @@ def show(options: Options, plan: Plan) -> int:
     nodes = commands.table(options, plan, commands.until_ns(options, 0) if offline else None)
     if options.listen and ("//*:" in options.listen or "//0.0.0.0:" in options.listen):
         say("other machines reach the combiner at its own address: put that in place of 127.0.0.1")
-    if any(node.environment for node in nodes):
+    if any(commands.SOURCE_VARIABLE in dict(node.environment) for node in nodes):
         say("an address below may hold a password")
-    try:
-        print("\n".join(node.shell_line() for node in nodes), flush=True)
-    except BrokenPipeError:
-        # The reader has seen enough; Python would flush once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    verbs.put("\n".join(node.shell_line() for node in nodes))
     return 0

@@ -13,6 +13,8 @@ MAX_NAME = 64
 # Users call those nodes so, in flags and files; a source of that name could not be told from them.
 COMBINER, SINK = "combiner", "sink"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+# An address that may hold a password: as user:password@host, or as a parameter.
+SECRET = re.compile(r"""(?i)(?!synthetic:)\b([a-z][a-z0-9+.-]*://)[^\s"'@?=]*[@?=][^\s"']*""")
 
 
 def name_sources(arguments: Sequence[str]) -> dict[str, str]:
@@ -35,8 +37,19 @@ def name_sources(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def is_name(text: str) -> bool:
-    """Tell whether ``text`` can name a source; one with a dash in front would be taken for a flag."""
+    """Return whether ``text`` can name a source; one with a dash in front would be taken for a flag."""
     return SOURCE_NAME.match(text) is not None and not text.startswith("-")
+
+
+def holds_secret(uri: str) -> bool:
+    """Return whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
+    scheme, separator, rest = uri.partition("://")
+    return bool(separator) and scheme.lower() != "synthetic" and any(mark in rest for mark in "@?=")
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` with nothing but the scheme of addresses that may hold a password."""
+    return SECRET.sub(r"\1…", text)
 
 
 def _split(argument: str) -> tuple[str | None, str]:

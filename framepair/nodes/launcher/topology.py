@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from framepair.nodes.common import fault_spec, shm_limits
 from framepair.nodes.common.fault_spec import Fault
+from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher.names import COMBINER, SINK, name_sources
 from framepair.nodes.launcher.options import Options
@@ -147,11 +148,14 @@ def plan(options: Options) -> Plan:
 
 def _refuse_contradictions(options: Options) -> None:
     """Raise Refused for flags that would do nothing."""
-    if options.sink or options.no_sink:
-        flag = "--sink" if options.sink else "--no-sink"
-        for name in ("strict", "json", "keep"):
-            if getattr(options, name) and not options.plan:
-                raise Refused(f"--{name} is for the consumer that prints, which {flag} leaves out")
+    if options.plan or not (options.sink or options.no_sink):
+        return
+    flag = "--sink" if options.sink else "--no-sink"
+    for field in fields(Consuming):
+        own = field.name in Consuming.__annotations__
+        if own and getattr(options, field.name) != field.default:
+            name = field.name.replace("_", "-")
+            raise Refused(f"--{name} is for the consumer that prints, which {flag} leaves out")
 
 
 def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpoints:

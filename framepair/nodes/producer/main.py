@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
-import cyclopts
 import zmq
 from cyclopts import Parameter
 
 from framepair.nodes.common import runtime, shm_limits
 from framepair.nodes.common.fault_spec import of_source
+from framepair.nodes.common.options import ONLY_ON, SEVERAL, Producing, node_app
 from framepair.nodes.producer.faults import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.outbox import Outbox
@@ -32,13 +30,11 @@ from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import EndReason
 
-SOURCE_VARIABLE = "FRAMEPAIR_SOURCE"
-
-app = cyclopts.App(name="python -m framepair.nodes.producer", help=__doc__, version_flags=[])
+app = node_app("producer", __doc__)
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Options(Producing):
     """What a producer can be told."""
 
     name: str
@@ -49,37 +45,15 @@ class Options:
     """Where a combiner on another machine tells the time. Frames that would be late aren't sent then."""
     source: str = ""
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
-    Without this flag FRAMEPAIR_SOURCE in the environment: everybody can read flags, and URLs hold passwords."""
-    pace: Literal["realtime", "max"] = "realtime"
-    """realtime: at the source's own rate, dropping what cannot be sent. max: as fast as all can take it."""
-    loop: Annotated[bool, Parameter(negative=())] = False
-    """Begin a file again when it ends."""
-    returns: Annotated[bool, Parameter(negative=())] = False
-    """It will be started again when its video is over: nobody should take that for the end."""
+    A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
+    returns: Annotated[bool, ONLY_ON] = False
+    """It will be started again when its video is over, which consumers should not take for the end."""
     until: float = math.inf
     """Capture time at which to end: seconds of UTC or, with --pace max, of the video."""
-    window: float = 1.0
-    """Length of a window in seconds; two windows of frames may queue for a combiner that is busy."""
-    max_bytes: int | None = None
-    """How many bytes may queue instead."""
     payload: str = "raw"
     """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
     compressed, or jpeg:QUALITY (1 to 100, else 90)."""
-    history: float = 4.0
-    """With shm, how many seconds of frames stay in shared memory; two windows at the least."""
-    shm_dir: Path | None = None
-    """With shm, the directory for shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
-    keys: Path | None = None
-    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
-    insecure: Annotated[bool, Parameter(negative=())] = False
-    """Use an address on a network without keys: everybody there can read, and can send."""
-    open_timeout: float = 5.0
-    """How many seconds a camera or stream may take to open."""
-    read_timeout: float = 3.0
-    """After how many seconds without a frame a camera or stream is opened again."""
-    wait: Annotated[bool, Parameter(negative=())] = False
-    """Keep trying a camera or stream that cannot be opened at the start, instead of giving up."""
-    fault: Annotated[tuple[str, ...], Parameter(negative=())] = ()
+    fault: Annotated[tuple[str, ...], SEVERAL] = ()
     """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
     from the first frame on."""
 
@@ -189,7 +163,7 @@ def _open(options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> Capture
     try:
         return open_source(
             header.source_name(options.name),
-            options.source or os.environ.get(SOURCE_VARIABLE, ""),
+            options.source,
             loop=options.loop,
             open_timeout_s=options.open_timeout,
             read_timeout_s=options.read_timeout,
@@ -204,9 +178,8 @@ def _open(options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> Capture
 
 
 def _hint(options: Options) -> str:
-    uri = options.source or os.environ.get(SOURCE_VARIABLE, "")
     with contextlib.suppress(SourceError):
-        return "; --wait keeps trying" if parse(uri).live else ""
+        return "; --wait keeps trying" if parse(options.source).live else ""
     return ""
 
 

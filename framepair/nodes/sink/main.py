@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import cyclopts
 from cyclopts import Parameter, validators
 
 from framepair.nodes.common import exit_codes, runtime
+from framepair.nodes.common.options import Consuming, node_app
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, shortfall
 from framepair.nodes.sink.report import Report, refuse_unwritable
@@ -23,40 +23,18 @@ from framepair.protocol.transport.heartbeat import Heartbeat
 
 POLL_S = 0.2
 
-app = cyclopts.App(
-    name="python -m framepair.nodes.sink",
-    help="Measure the pairs that a combiner publishes.",
-    version_flags=(),
-)
+app = node_app("sink", "Measure the pairs that a combiner publishes.")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(Consuming):
     """What a sink can be told."""
 
     sub: str
     """Address that the combiner publishes at: ipc:///ABSOLUTE/PATH or tcp://HOST:PORT."""
 
     sync: str | None = None
-    """Where a combiner on another machine tells the time, so that latencies are right; else FRAMEPAIR_SYNC."""
-
-    keep: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2
-    """How many whole pairs may wait; the oldest is dropped, and counted, when one more comes."""
-
-    strict: Annotated[bool, Parameter(negative=())] = False
-    """Exit with 1 if the ledger doesn't balance, or any frame was lost since the first pair."""
-
-    json: Path | None = None
-    """File that the final report is written to as JSON."""
-
-    shm_dir: Path | None = None
-    """Directory of the producers' shared memory; else FRAMEPAIR_SHM_DIR, or one below /dev/shm."""
-
-    keys: Path | None = None
-    """Directory of keys for addresses on a network; else FRAMEPAIR_KEYS. launch.py --keygen DIR makes one."""
-
-    insecure: Annotated[bool, Parameter(negative=())] = False
-    """Use an address on a network without keys: everybody there can read, and can send."""
+    """Where a combiner on another machine tells the time, so that latencies are right."""
 
     work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
     """Pretend to work on each pair for so many milliseconds."""

@@ -1,0 +1,225 @@
+"""Options that more than one process knows. Each is one field: flag, default, help, checks, TOML key, variable.
+
+A node's options are one of the groups below and what only that node knows; the launcher's are all groups and
+what only it knows. So both refuse the same values with the same sentence, and to add an option is one field.
+"""
+
+# Not "from __future__ import annotations": cyclopts looks names up in the module of the class that inherits.
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, ArgumentCollection, Group, Parameter, Token
+
+from framepair.nodes.common.runtime import MAX_SECONDS, Refused
+
+PREFIX = "FRAMEPAIR_"
+
+
+VIDEOS = Parameter(group=Group.create_ordered("Videos"))
+PAIRS = Parameter(group=Group.create_ordered("Pairs"))
+PIXELS = Parameter(group=Group.create_ordered("Pixels and memory"))
+OUTPUT = Parameter(group=Group.create_ordered("Output"))
+RUNNING = Parameter(group=Group.create_ordered("Running"))
+NETWORK = Parameter(group=Group.create_ordered("Several machines"))
+OWN = Parameter(group=Group.create_ordered("Parameters"))
+GROUPS = (VIDEOS, PAIRS, PIXELS, OUTPUT, RUNNING, NETWORK, OWN)
+# A switch that a file or variable may turn on and a flag off again, as in --no-loop; and one that is only on.
+SWITCH = Parameter(show_default=False)
+ONLY_ON = Parameter(show_default=False, negative=())
+# May be given several times.
+SEVERAL = Parameter(show_default=False, negative=())
+
+
+def _above_zero(_type: object, value: float | None) -> None:
+    if value is not None and not 1e-9 <= value <= MAX_SECONDS:
+        raise ValueError(f"It must be above 0, and {MAX_SECONDS:.0f} at most.")
+
+
+def _not_negative(_type: object, value: float | None) -> None:
+    if value is not None and not 0 <= value <= MAX_SECONDS:
+        raise ValueError(f"It must be from 0 to {MAX_SECONDS:.0f}.")
+
+
+def _at_least_one(_type: object, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError("It must be 1 or more.")
+
+
+Positive = Parameter(validator=_above_zero)
+NotNegative = Parameter(validator=_not_negative)
+AtLeastOne = Parameter(validator=_at_least_one)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What every node knows whose addresses may be on a network."""
+
+    keys: Annotated[Path | None, NETWORK] = None
+    """Directory of keys, which addresses on a network need. framepair keygen DIR makes one."""
+
+    insecure: Annotated[bool, NETWORK, ONLY_ON] = False
+    """Use addresses on a network without keys: every machine on it can read, and can send."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """What producers and the combiner know of pairs."""
+
+    window: Annotated[float, PAIRS, Positive] = 1.0
+    """Seconds of video in a pair."""
+
+    pace: Annotated[Literal["realtime", "max"], PAIRS] = "realtime"
+    """realtime: as the videos play, dropping what cannot be sent in time; max: offline, as fast as possible
+    without losing a frame."""
+
+    max_bytes: Annotated[int | None, PIXELS, AtLeastOne] = None
+    """Bytes of frames that may queue at each link. [default: two windows]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedMemory:
+    """What both ends of shared memory know."""
+
+    shm_dir: Annotated[Path | None, PIXELS] = None
+    """With --payload shm, the directory of shared memory. [default: one in /dev/shm]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """How long a source is waited for."""
+
+    open_timeout: Annotated[float, VIDEOS, Positive] = 5.0
+    """Seconds that opening a camera or URL may take."""
+
+    read_timeout: Annotated[float, VIDEOS, Positive] = 3.0
+    """Seconds without a frame after which a camera or URL is opened again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Producing(Opening, Windows, SharedMemory, Network):
+    """What a producer and the launcher know."""
+
+    loop: Annotated[bool, VIDEOS, SWITCH] = False
+    """Begin a file again when it ends."""
+
+    wait: Annotated[bool, VIDEOS, SWITCH] = False
+    """Keep trying a camera or URL that cannot be opened at the start."""
+
+    history: Annotated[float, PIXELS, Positive] = 4.0
+    """With --payload shm, seconds of frames kept in shared memory; two windows at the least."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combining(Windows, Network):
+    """What the combiner and the launcher know."""
+
+    max_wait: Annotated[float, PAIRS, NotNegative] = 0.5
+    """Seconds that a pair waits for a slow source after its window's end."""
+
+    idle_timeout: Annotated[float, PAIRS, Positive] = 2.0
+    """Seconds of silence after which a source is offline and no pair waits for it."""
+
+    start_timeout: Annotated[float, PAIRS, NotNegative] = 5.0
+    """Seconds that the first pair waits for sources that have not begun."""
+
+    clock: Annotated[Literal["corrected", "stamped"] | None, PAIRS] = None
+    """corrected: pair by the combiner's clock, which producers on other hosts compare theirs with; stamped: by
+    each producer's own. [default: corrected across hosts]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consuming(SharedMemory, Network):
+    """What the sink and the launcher know."""
+
+    keep: Annotated[int, OUTPUT, AtLeastOne] = 2
+    """Whole pairs that may wait to be printed; when one more comes the oldest is dropped, and counted."""
+
+    strict: Annotated[bool, OUTPUT, ONLY_ON] = False
+    """Exit with 1 if the ledger does not balance, or any frame was lost since the first pair."""
+
+    json: Annotated[Path | None, OUTPUT] = None
+    """Write the final report to this file too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One option as its field declares it, for help and documentation."""
+
+    name: str
+    default: Any
+    help: str
+    group: str
+    type: Any
+
+    @property
+    def flag(self) -> str:
+        """The flag, such as --max-wait."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable, such as FRAMEPAIR_MAX_WAIT."""
+        return variable(self.name)
+
+
+def node_app(node: str, description: str | None) -> App:
+    """Return the command line of a node: flags first, then environment variables, then defaults."""
+    return App(
+        name=f"python -m framepair.nodes.{node}",
+        help=description,
+        version_flags=[],
+        config=[from_environment],
+    )
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of the option ``name``, written as a field or as a flag."""
+    return PREFIX + name.lstrip("-").replace("-", "_").upper()
+
+
+def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give each option without a flag what its variable says; an empty variable is as none.
+
+    An option that may be given several times takes words, quoted as in a shell.
+    """
+    for argument in arguments:
+        name = variable(argument.name)
+        text = os.environ.get(name)
+        if text and not argument.tokens:
+            several = argument.token_count()[1]
+            for index, value in enumerate(_words(name, text) if several else [text]):
+                argument.append(Token(keyword=name, value=value, source="env", index=index))
+
+
+def declared(app: App) -> list[Declared]:
+    """Return the options of a command line, group by group, else in the order of their declaration."""
+    arguments = app.assemble_argument_collection(parse_docstring=True)
+    options = [
+        Declared(
+            argument.name.lstrip("-").replace("-", "_"),
+            argument.field_info.default,
+            " ".join((argument.parameter.help or "").split()),
+            _group(argument.parameter.group),
+            argument.hint,
+        )
+        for argument in arguments
+        if argument.name != "*"
+    ]
+    order = [_group(parameter.group) for parameter in GROUPS]
+    return sorted(options, key=lambda option: order.index(option.group))
+
+
+def _group(groups: Any) -> str:
+    """Return the name of the first of ``groups``, be they one, several or none."""
+    first = groups[0] if isinstance(groups, tuple) and groups else groups
+    return first.name if isinstance(first, Group) else ""
+
+
+def _words(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Refused(f"{name}: {error}: quote its words as in a shell") from None

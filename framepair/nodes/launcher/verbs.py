@@ -1,0 +1,197 @@
+"""What can be asked of ``framepair``: its verbs, and their help."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from framepair import __version__
+from framepair.nodes.common.options import Declared, declared
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import options
+from framepair.nodes.launcher.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: what follows it, what it does, the options that most need, and the flag that says the same."""
+
+    usage: str
+    summary: str
+    often: tuple[str, ...]
+    flag: str | None = None
+
+
+SOURCES = "[SOURCES] [OPTIONS]"
+VERBS = {
+    "run": Verb(
+        SOURCES,
+        "pair the frames of several videos, and print a line per pair",
+        (
+            "config", "window", "duration", "pace", "loop", "wait", "payload", "listen", "keys", "sink",
+            "no_sink", "keep", "json", "strict", "verbose",
+        ),
+    ),
+    "plan": Verb(
+        SOURCES,
+        "say what a run will take (links, memory, shared memory), and start nothing",
+        ("config", "window", "payload", "history", "max_bytes", "keep", "listen", "json"),
+        "--plan",
+    ),
+    "commands": Verb(
+        SOURCES,
+        "print the commands of the nodes, one a line, and start nothing",
+        ("config", "window", "pace", "duration", "payload", "listen", "keys", "run_dir", "host"),
+        "--print",
+    ),
+    "keygen": Verb(
+        "DIR", "make a directory with keys for a pipeline on several machines", (), "--keygen"
+    ),
+}  # fmt: skip
+RESERVED = ("record", "monitor", "verify", "info", "export", "reload", "doctor", "relay")
+HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
+EXAMPLES = """\
+  framepair                                       two synthetic videos; Ctrl-C prints a report
+  framepair left.mp4 right.avi                    files, at their own rate
+  framepair door=0 yard=rtsp://10.0.0.7/live      cameras and streams, with names
+  framepair a.mp4 b.mp4 --pace max --json r.json  offline, every frame"""
+WIDTH, LEFT = 100, 24
+
+
+def read(arguments: Sequence[str]) -> Options | None:
+    """Return what the command line asks for, None if that was help or the version, which is printed then.
+
+    The first word is a verb if it can be one. Raises CycloptsError or Refused for what can't be used.
+    """
+    name, words = _split(arguments)
+    said = words[: words.index("--")] if "--" in words else words
+    if VERSION in said:
+        put(f"framepair {__version__}")
+    elif HELP_ALL in said:
+        put("\n".join(_full_help()))
+    elif any(word in said for word in HELP):
+        put("\n".join(_verb_help(name) if name else _help()))
+    else:
+        return options.parse(_flags(name or "run", words))
+    return None
+
+
+def put(text: str) -> None:
+    """Print ``text``; a reader that has seen enough is no failure."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python would flush once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the verb, None if there is none, and what follows."""
+    first = arguments[0] if arguments else ""
+    if first in RESERVED:
+        raise Refused(f"{first} is reserved for a coming command: a file of that name is ./{first}")
+    return (first, list(arguments[1:])) if first in VERBS else (None, list(arguments))
+
+
+def _flags(name: str, words: list[str]) -> list[str]:
+    verb = VERBS[name]
+    if name == "keygen":
+        if len(words) != 1 or words[0].startswith("-"):
+            raise Refused("keygen takes one directory and nothing else: framepair keygen DIR")
+        return [f"--keygen={words[0]}"]
+    return [verb.flag, *words] if verb.flag else words
+
+
+def _help() -> Iterator[str]:
+    """Yield the lines of what ``framepair --help`` says: 45 at most."""
+    yield f"Usage: framepair {SOURCES}"
+    yield ""
+    yield EXAMPLES
+    yield ""
+    yield "Commands (framepair COMMAND --help says more):"
+    for name, verb in VERBS.items():
+        yield from _row(f"{name} {verb.usage}".removesuffix(" [OPTIONS]"), verb.summary)
+    yield ""
+    yield from _often(VERBS["run"])
+
+
+def _verb_help(name: str) -> Iterator[str]:
+    verb = VERBS[name]
+    yield f"Usage: framepair {name} {verb.usage}"
+    yield ""
+    yield f"{verb.summary[0].upper()}{verb.summary[1:]}."
+    if verb.often:
+        yield ""
+        yield from _often(verb)
+
+
+def _often(verb: Verb) -> Iterator[str]:
+    known = {option.name: option for option in declared(options.app())}
+    yield from textwrap.wrap(f"Sources: {_first_sentence(known['sources'].help)}", WIDTH)
+    yield ""
+    yield "Options:"
+    for name in verb.often:
+        option = known[name]
+        yield from _row(_usage(option), _first_sentence(option.help) + _default(option))
+    yield "All options, and how variables and a file say the same: framepair --help-all"
+
+
+def _full_help() -> Iterator[str]:
+    known = declared(options.app())
+    yield f"Usage: framepair [{'|'.join(VERBS)}] {SOURCES}"
+    yield ""
+    yield from textwrap.wrap(
+        "Each option may also be an environment variable (--max-wait: FRAMEPAIR_MAX_WAIT) or a key of the TOML"
+        " file that --config names (max_wait); a flag wins over a variable, a variable over the file.",
+        WIDTH,
+    )
+    for group in dict.fromkeys(option.group for option in known):
+        yield ""
+        yield f"{group}:"
+        for option in known:
+            if option.group == group:
+                yield from _row(_usage(option), option.help + _default(option))
+
+
+def _row(left: str, right: str) -> Iterator[str]:
+    """Yield two columns; the right one begins on a line of its own if the left one is too long."""
+    indent = " " * (LEFT + 2)
+    lines = textwrap.wrap(right, WIDTH, initial_indent=indent, subsequent_indent=indent)
+    if len(left) + 2 > LEFT:
+        yield f"  {left}"
+    else:
+        lines[0] = f"  {left}".ljust(LEFT + 2) + lines[0].lstrip()
+    yield from lines
+
+
+def _usage(option: Declared) -> str:
+    if option.name == "sources":
+        return "SOURCES"
+    kind = options.plain_type(option.type)
+    if kind is typing.Literal:
+        values = option.default, *_other_values(option)
+        return f"{option.flag} {'|'.join(value for value in values if value)}"
+    words = {bool: "", float: " SECONDS", int: " N", Path: " PATH"}
+    return option.flag + words.get(kind, " TEXT")
+
+
+def _other_values(option: Declared) -> Iterator[str]:
+    for part in (option.type, *typing.get_args(option.type)):
+        if typing.get_origin(part) is typing.Literal:
+            yield from (value for value in typing.get_args(part) if value != option.default)
+
+
+def _default(option: Declared) -> str:
+    if "[default:" in option.help or option.default in (None, False, ()):
+        return ""
+    return f" [default: {str(option.default).removesuffix('.0')}]"
+
+
+def _first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.)\s", text, maxsplit=1)[0]
