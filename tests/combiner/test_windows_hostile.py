@@ -227,7 +227,7 @@ def test_outages_that_are_over_are_forgotten() -> None:
 def test_a_span_never_counts_more_frames_than_a_header_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("framepair.nodes.combiner.open_windows.MAX_SPAN_FRAMES", 4)
+    monkeypatch.setattr("framepair.protocol.wire.pair.MAX_SPAN_FRAMES", 4)
     feed = Feed("left")
     (announced,) = feed.send(*frames("left", range(10)))
     assert [(s.first, s.count) for s in announced.clips["left"].spans] == [(0, 4), (4, 4), (8, 2)]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace
-from framepair.protocol.wire.pair import ClipHeader, PairHeader, Span, StreamEnd, Totals
+from framepair.protocol.wire.pair import ClipHeader, PairHeader, Span, StreamEnd, Totals, spans_of
 
 WINDOW_NS = 1_000_000_000
 SHAPE = (6, 8, 3)
@@ -118,11 +118,4 @@ class Stream:
 
 def spans(frames: Sequence[FrameHeader]) -> tuple[Span, ...]:
     """Return what names ``frames``, in this order."""
-    found: list[Span] = []
-    for frame in frames:
-        last = found[-1] if found else None
-        if last and last.run == frame.run and last.first + last.count == frame.seq:
-            found[-1] = replace(last, count=last.count + 1)
-        else:
-            found.append(Span(frame.run, frame.seq, 1))
-    return tuple(found)
+    return spans_of((frame.run, frame.seq) for frame in frames)

@@ -20,6 +20,7 @@ from framepair.protocol.wire.pair import (
     StreamEnd,
     Totals,
     max_spans,
+    spans_of,
 )
 from tests.lib.headers import CLIP, PAIR, STREAM_END, TOTALS
 from tests.lib.malformed import edited, refuse
@@ -114,3 +115,11 @@ def test_the_largest_headers_fit(sources: int) -> None:
     assert pair.decode(header.encode()) == header
     end = StreamEnd(top, top, "finished", dict.fromkeys(clips, most))
     assert pair.decode(end.encode()) == end
+
+
+def test_consecutive_frames_of_a_run_are_one_span_as_long_as_it_may_be() -> None:
+    frames = [(7, 3), (7, 4), (7, 6), (8, 7), (8, 8), (7, 9)]
+    assert spans_of(frames) == (Span(7, 3, 2), Span(7, 6, 1), Span(8, 7, 2), Span(7, 9, 1))
+    assert spans_of([]) == ()
+    long = spans_of((7, seq) for seq in range(MAX_SPAN_FRAMES + 1))
+    assert long == (Span(7, 0, MAX_SPAN_FRAMES), Span(7, MAX_SPAN_FRAMES, 1))

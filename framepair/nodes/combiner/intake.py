@@ -10,7 +10,7 @@ from typing import Any, Literal
 import zmq
 
 from framepair.nodes.combiner.inbox import Inbox
-from framepair.nodes.common.rate_limited_log import Seldom
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import Alive, FrameHeader, Pace, SourceEnd
 from framepair.protocol.wire.header import ProtocolError
@@ -126,7 +126,7 @@ class Intake:
         self._unknown_since_ns: dict[str, int] = {}
         self._heads: dict[str, FrameArrival] = {}
         self._ended: set[str] = set()
-        self._seldom = Seldom(log)
+        self._peer_log = RateLimitedLog(log)
 
     def take(self, *, patient: bool = True) -> Iterator[Arrival]:
         """Yield all that can be taken now. ``patient``: with pace max, wait for each source's next frame."""
@@ -163,14 +163,16 @@ class Intake:
         inbox = self._inboxes[source]
         if overflowed := inbox.take_overflowed():
             self._overflowed(source, overflowed)
-            self._seldom.warn(source, f"{source}: too busy, dropped the {overflowed} oldest frames")
+            self._peer_log.warn(
+                source, f"{source}: too busy, dropped the {overflowed} oldest frames"
+            )
         clock = self._clocks.get(source, "ours")
         while message := inbox.take():
             try:
                 arrival = parse(message.parts, message.received_ns, source, self._pace, clock)
             except ProtocolError as error:
                 self._rejected(source)
-                self._seldom.warn(source, f"{source}: refused a message: {error}")
+                self._peer_log.warn(source, f"{source}: refused a message: {error}")
                 continue
             if isinstance(arrival, Alive) or self._is_rival(arrival, message.received_ns):
                 continue
@@ -185,7 +187,7 @@ class Intake:
         if self._pace == "max" or not self._rivals.is_one(header, received_ns):
             return False
         self._rejected(header.source, explains=False)
-        self._seldom.warn(
+        self._peer_log.warn(
             f"rival of {header.source}",
             f"{header.source}: a second producer sends as this source: refused as long as the first goes on",
         )
@@ -198,7 +200,7 @@ class Intake:
             return
         since_ns = self._unknown_since_ns.setdefault(header.source, received_ns)
         if received_ns - since_ns > UNKNOWN_NS:
-            self._seldom.warn(
+            self._peer_log.warn(
                 f"clock of {header.source}",
                 f"{header.source}: its producer does not say how far its clock is from this one (--sync):"
                 " its frames are paired as they are stamped",

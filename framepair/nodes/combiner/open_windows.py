@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import MAX_SPAN_FRAMES, Span
+from framepair.protocol.wire.pair import Span, spans_of
 
 
 @dataclass(slots=True)
@@ -22,13 +22,7 @@ class OpenClip:
 
     def spans(self) -> tuple[Span, ...]:
         """Return the frames in order of capture, as spans of consecutive seq."""
-        spans: list[list[int]] = []
-        for _, run, seq in sorted(self.stamps):
-            if spans and spans[-1][0] == run and _goes_on(spans[-1], seq):
-                spans[-1][2] += 1
-            else:
-                spans.append([run, seq, 1])
-        return tuple(Span(run, first, count) for run, first, count in spans)
+        return spans_of((run, seq) for _, run, seq in sorted(self.stamps))
 
 
 class OpenWindows:
@@ -66,8 +60,3 @@ class OpenWindows:
         """Take window ``index`` out; the one after it is next."""
         self.next = index + 1
         return self._clips.pop(index, {})
-
-
-def _goes_on(span: list[int], seq: int) -> bool:
-    _, first, count = span
-    return first + count == seq and count < MAX_SPAN_FRAMES

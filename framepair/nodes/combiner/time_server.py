@@ -10,10 +10,10 @@ from concurrent.futures import Future
 
 import zmq
 
-from framepair.nodes.common.rate_limited_log import Seldom
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.keys import ServerKeys
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.sync import Pong, decode_ping
 
@@ -43,7 +43,7 @@ class TimeServer(threading.Thread):
         self._keys = keys
         self._over = threading.Event()
         self._failure: BaseException | None = None
-        self._seldom = Seldom(log)
+        self._peer_log = RateLimitedLog(log)
 
     def __enter__(self) -> TimeServer:
         self.start()
@@ -83,7 +83,7 @@ class TimeServer(threading.Thread):
                 raise ProtocolError(f"a ping of {len(parts)} parts")
             ping = decode_ping(parts[0])
         except ProtocolError as error:
-            self._seldom.warn("ping", f"refused a question for the time: {error}")
+            self._peer_log.warn("ping", f"refused a question for the time: {error}")
             return
         run, taken = self._taken.get(ping.source or "", (None, 0))
         pong = Pong(

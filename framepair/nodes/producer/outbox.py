@@ -7,7 +7,6 @@ import time
 
 import zmq
 
-from framepair.nodes.common.rate_limited_log import Seldom
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.flow import Link
 from framepair.nodes.producer.sources.source import Format, FrameLost
@@ -15,6 +14,7 @@ from framepair.nodes.producer.stamps import Stamp
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
 from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Outbox:
         self._run = run
         self.seq = 0
         self.dropped = 0
-        self._seldom = Seldom(log)
+        self._peer_log = RateLimitedLog(log)
 
     def wait_for_combiner(self) -> None:
         """Wait until the combiner is connected, but not for long: it may be started later."""
@@ -106,7 +106,7 @@ class Outbox:
 
     def skip(self, error: FrameLost) -> None:
         """Count a frame that was captured but could not be decoded."""
-        self._seldom.warn("decode", str(error))
+        self._peer_log.warn("decode", str(error))
         self.drop()
 
     def end(self, reason: EndReason) -> None:

@@ -13,7 +13,7 @@ from framepair.protocol.client.slots import Place, Run, Storage
 from framepair.protocol.memory.ring import Pixels, Shape, Slot, slot_bytes
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import ClipHeader, Span
+from framepair.protocol.wire.pair import ClipHeader, Span, spans_of
 
 # The combiner has few windows open at a time; frames of more than that are of pairs that will never come.
 MAX_WINDOWS = 256
@@ -89,7 +89,8 @@ class Claim:
         """Return the clip, with views of the slots that hold it until the window is released."""
         slots = tuple(arrival.slot for arrival in self.arrivals)
         if self.damaged:
-            header = replace(header, spans=self._spans(), gaps=header.gaps + self.damaged)
+            frames = ((arrival.header.run, arrival.header.seq) for arrival in self.arrivals)
+            header = replace(header, spans=spans_of(frames), gaps=header.gaps + self.damaged)
         row = _row(slots, self.shape)
         return Clip(
             source=source,
@@ -100,17 +101,6 @@ class Claim:
             _row=row,
             _slots=slots,
         )
-
-    def _spans(self) -> tuple[Span, ...]:
-        """Return what names the frames that there are."""
-        spans: list[Span] = []
-        for frame in (arrival.header for arrival in self.arrivals):
-            last = spans[-1] if spans else None
-            if last and last.run == frame.run and last.first + last.count == frame.seq:
-                spans[-1] = replace(last, count=last.count + 1)
-            else:
-                spans.append(Span(frame.run, frame.seq, 1))
-        return tuple(spans)
 
 
 class Arrivals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -37,6 +38,18 @@ class Span(msgspec.Struct, frozen=True):
     run: Count
     first: Count
     count: Annotated[int, Meta(ge=1, le=MAX_SPAN_FRAMES)]
+
+
+def spans_of(frames: Iterable[tuple[int, int]]) -> tuple[Span, ...]:
+    """Return the spans that name ``frames``, each of them (run, seq), in the order given."""
+    spans: list[list[int]] = []
+    for run, seq in frames:
+        last = spans[-1] if spans else None
+        if last and last[0] == run and last[1] + last[2] == seq and last[2] < MAX_SPAN_FRAMES:
+            last[2] += 1
+        else:
+            spans.append([run, seq, 1])
+    return tuple(Span(run, first, count) for run, first, count in spans)
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Warnings about what others do wrong, at a rate that no peer can choose."""
+"""Warnings about what peers do wrong, at a rate that no peer can choose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 PERIOD_S = 10.0
 
 
-class Seldom:
+class RateLimitedLog:
     """Logs a warning of each kind at most every PERIOD_S seconds, and says how many were left out."""
 
     def __init__(self, log: logging.Logger) -> None:
