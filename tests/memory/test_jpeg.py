@@ -16,7 +16,8 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.pair_queue import FRAMES_PER_THREAD, Decoders
 from framepair.protocol.memory import jpeg
-from framepair.protocol.memory.payload import Jpeg, Spec
+from framepair.protocol.memory.payload import Jpeg
+from framepair.protocol.memory.payload_spec import Spec
 from framepair.protocol.memory.ring import Pixels, Shape
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import FrameHeader, decode

@@ -14,7 +14,7 @@ from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher.names import COMBINER, SINK, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
-from framepair.protocol.memory.payload import WORDS, Spec
+from framepair.protocol.memory.payload_spec import WORDS, Spec
 from framepair.protocol.transport import endpoints, keys
 from framepair.protocol.transport.endpoints import Endpoints
 

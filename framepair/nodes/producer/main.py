@@ -24,7 +24,8 @@ from framepair.nodes.producer.stamps import Playback, Stamp, Stamps, stamps_for
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared, Spec
+from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared
+from framepair.protocol.memory.payload_spec import Spec
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header

@@ -5,43 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import numpy as np
 
 from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.payload_spec import Kind
 from framepair.protocol.memory.ring import Pixels, Shape
 from framepair.protocol.memory.shared_ring import SharedRing, remove_stale
 from framepair.protocol.wire.frame import Location
-
-DEFAULT_QUALITY, MAX_QUALITY = 90, 100
-WORDS = "raw, shm, jpeg or jpeg:QUALITY with a quality from 1 to 100"
-
-Kind = Literal["raw", "shm", "jpeg"]
-
-
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """What a user asks for: how pixels travel, and with ``jpeg`` at which quality."""
-
-    kind: Kind
-    quality: int = DEFAULT_QUALITY
-
-    @classmethod
-    def parse(cls, text: str) -> Spec:
-        """Return what ``text`` asks for: raw, shm, jpeg or jpeg:QUALITY; raises ValueError otherwise."""
-        name, colon, quality = text.partition(":")
-        for kind in get_args(Kind):
-            if name == kind and not colon:
-                return cls(kind)
-        in_range = quality.isdecimal() and 1 <= int(quality) <= MAX_QUALITY
-        if name != "jpeg" or not in_range:
-            raise ValueError(f"{text!r} is not {WORDS}")
-        return cls("jpeg", int(quality))
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.quality}" if self.kind == "jpeg" else self.kind
-
 
 # Slots beyond the history: the one that is written, and the one that was just sent.
 SPARE_SLOTS = 2
