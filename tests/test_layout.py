@@ -22,6 +22,7 @@ ALLOWED = {
     "framepair.nodes.estimate": [
         "framepair.nodes.launcher.names",
         "framepair.nodes.launcher.options",
+        "framepair.nodes.launcher.python_path",
         "framepair.nodes.launcher.topology",
         "framepair.nodes.launcher.verbs",
         "framepair.nodes.common",

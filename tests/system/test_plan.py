@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from framepair.nodes.estimate import bounds, main
-from framepair.nodes.estimate.bounds import Limits, Source
-from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.estimate.bounds import Format, Limits, Source
 from framepair.protocol.memory.shared_ring import SharedRing
 from tests.lib.processes import ROOT, Running, python
 from tests.lib.shm import own_directory, small_file_system
@@ -116,3 +115,77 @@ def test_what_cannot_be_planned_is_one_sentence(directory: Path) -> None:
     _, running = planned(directory, "--payload", "best")
     assert running.process.returncode == 2
     assert len(running.stderr) == 1
+
+
+def test_a_source_that_cannot_be_one_is_one_sentence(directory: Path) -> None:
+    plan, running = planned(directory, "left=synthetic://0x0@0", "right=synthetic://")
+    assert running.process.returncode == 2
+    assert plan == {}
+    (sentence,) = running.stderr
+    assert sentence.startswith("framepair: left: ")
+
+
+def test_an_address_with_a_password_is_in_no_command_and_no_message(directory: Path) -> None:
+    # The producer that looks at it is told in its environment; a flag of ours would be the user's doing.
+    file = directory / "pipeline.toml"
+    file.write_text('[sources]\nleft = "http://u:hunter2@127.0.0.1:9/x"\n')
+    script = """
+import subprocess, sys
+from framepair.nodes.estimate import main
+start = subprocess.Popen
+def told(command, **options):
+    assert "hunter2" not in " ".join(command)
+    assert "hunter2" in options["env"]["FRAMEPAIR_SOURCE"]
+    print("started", command[4])
+    return start(command, **options)
+subprocess.Popen = told
+sys.exit(main.main())
+"""
+    with Running(python("-c", script, "plan", "--config", file)) as running:
+        assert running.wait() == 0
+        assert "started --probe" in running.stdout
+        assert "left can't be opened now: what it takes is not known" in running.stdout
+        assert "hunter2" not in "".join(running.lines)
+
+
+def probed(*flags: str) -> Running:
+    command = python("-m", "framepair.nodes.producer", "--probe", "--name", "left", *flags)
+    with Running(command) as running:
+        running.wait()
+    return running
+
+
+def test_a_producer_says_what_its_source_is() -> None:
+    running = probed("--source", "synthetic://160x120@10")
+    (line,) = running.stdout
+    assert json.loads(line) == {
+        "shape": [120, 160, 3],
+        "encoding": "bgr8",
+        "fps": 10.0,
+        "total": 0,
+        "live": False,
+        "jpeg_bytes": None,
+    }
+    small, large = (
+        json.loads(probed("--source", "synthetic://160x120@10", "--payload", f"jpeg:{q}").stdout[0])
+        for q in (10, 100)
+    )
+    assert 0 < small["jpeg_bytes"] < large["jpeg_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "code"),
+    [
+        (["--source", "missing.mp4"], 1),
+        (["--source", ""], 2),
+        (["--source", "synthetic://0x0@0"], 2),
+        (["--source", "0", "--payload", "best"], 2),
+    ],
+)
+def test_a_source_that_is_not_there_is_told_from_one_that_cannot_be(
+    flags: list[str], code: int
+) -> None:
+    running = probed(*flags)
+    assert running.process.returncode == code
+    assert running.stdout == []
+    assert running.stderr[-1].startswith("producer: ")

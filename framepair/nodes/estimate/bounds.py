@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from framepair.nodes.producer.sources.source import Format
 from framepair.protocol.client import assembly
 from framepair.protocol.memory import payload
 from framepair.protocol.memory.ring import file_bytes, whole_pages
@@ -22,6 +21,14 @@ DECODER_FRAMES = 24
 IN_HAND = 3
 # Freed buffers are kept for the next frames, not always where those fit in.
 HEAP = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a source's frames look like: (height, width, channels), and their nominal rate."""
+
+    shape: tuple[int, int, int]
+    fps: float = 25.0
 
 
 @dataclass(frozen=True, slots=True)

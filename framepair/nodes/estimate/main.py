@@ -1,77 +1,38 @@
-"""launch.py --plan: what the pipeline that the command line asks for will take. Starts nothing."""
+"""framepair plan: what the pipeline that the command line asks for will take. Starts nothing."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 from cyclopts import CycloptsError
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from framepair.nodes.common import exit_codes
+from framepair.nodes.common.options import variable
+from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.estimate import bounds
-from framepair.nodes.estimate.bounds import MB, Limits, Source, ring_bytes
+from framepair.nodes.estimate.bounds import MB, Format, Limits, Source, ring_bytes
 from framepair.nodes.launcher import topology as planning
 from framepair.nodes.launcher import verbs
-from framepair.nodes.launcher.names import without_secrets
+from framepair.nodes.launcher.names import is_synthetic, without_secrets
 from framepair.nodes.launcher.options import Options
+from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.topology import Plan
-from framepair.nodes.producer.sources.opening import open_capture
-from framepair.nodes.producer.sources.source import (
-    Capture,
-    CaptureLost,
-    Format,
-    FrameLost,
-    SourceError,
-)
-from framepair.nodes.producer.sources.uri import parse
-from framepair.protocol.clocks import clock
-from framepair.protocol.memory import free_space, jpeg, shared_ring
+from framepair.protocol.memory import free_space, shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 
-
-def probe(
-    name: str, uri: str, quality: int | None, *, open_timeout_s: float, read_timeout_s: float
-) -> tuple[Format | None, int | None]:
-    """Return the format of what ``uri`` names, and how many bytes its first frame takes as JPEG.
-
-    None, if it can't be opened or read now, or there is no ``quality``.
-    """
-    try:
-        capture = open_capture(
-            name, uri, loop=False, open_timeout_s=open_timeout_s, read_timeout_s=read_timeout_s
-        )
-    except SourceError:
-        return None, None
-    with closing(capture):
-        return capture.format, None if quality is None else _jpeg_bytes(capture, quality)
-
-
-def is_synthetic(uri: str) -> bool:
-    """Tell whether ``uri`` names no video: raises SourceError if it names nothing."""
-    return parse(uri).synthetic is not None
-
-
-def _jpeg_bytes(capture: Capture, quality: int) -> int | None:
-    try:
-        if not capture.grab():
-            return None
-        memory = np.empty(capture.format.shape, np.uint8)
-        return len(jpeg.encode(capture.retrieve(memory, 0, clock.now_ns()), quality))
-    except (CaptureLost, FrameLost, SourceError):
-        return None
-
-
+# How many sources are looked at at a time: each takes a process, and a camera a few seconds.
+AT_ONCE = 8
 # What is left of 1 GbE for what it carries.
 GIGABIT_BYTES_PER_S = 0.94e9 / 8
 
@@ -155,8 +116,8 @@ def main() -> int:
         if options is None:
             return 0
         plan = planning.plan(options)
-        needs = find_needs(options, plan, [_source(options, plan, name) for name in plan.uris])
-    except (CycloptsError, EndpointError, Refused, SourceError) as error:
+        needs = find_needs(options, plan, find_sources(options, plan))
+    except (CycloptsError, EndpointError, Refused) as error:
         print(f"framepair: {without_secrets(' '.join(str(error).split()))}", file=sys.stderr)
         return exit_codes.USAGE
     try:
@@ -205,18 +166,54 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     )
 
 
-def _source(options: Options, plan: Plan, name: str) -> Source:
+def find_sources(options: Options, plan: Plan) -> list[Source]:
+    """Return the sources of ``plan``; raises Refused if one of them can't be one.
+
+    A producer looks at each, some at a time: that one knows its libraries, and may crash in them.
+    """
+    names = list(plan.uris)
+    sources = []
+    for begin in range(0, len(names), AT_ONCE):
+        batch = names[begin : begin + AT_ONCE]
+        # From this thread: a producer ends with the thread that started it.
+        probes = [_start_probe(options, plan, name) for name in batch]
+        sources += [
+            _source(plan, name, process) for name, process in zip(batch, probes, strict=True)
+        ]
+    return sources
+
+
+def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[str]:
     uri = plan.uris[name]
-    timeouts = {"open_timeout_s": options.open_timeout, "read_timeout_s": options.read_timeout}
-    payload = plan.payloads[name]
-    quality = payload.quality if payload.kind == "jpeg" else None
-    found, jpeg_bytes = probe(name, uri, quality, **timeouts)
+    words = {
+        "name": name,
+        "payload": plan.payloads[name],
+        "open-timeout": options.open_timeout,
+        "read-timeout": options.read_timeout,
+    }
+    flags = [f"--{flag}={value}" for flag, value in words.items()]
+    environment = {LAUNCHER_VARIABLE: str(os.getpid()), variable("source"): uri}
+    return subprocess.Popen(  # noqa: S603
+        [sys.executable, "-P", "-m", "framepair.nodes.producer", "--probe", *flags],
+        env={**os.environ, **python_path(), **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _source(plan: Plan, name: str, process: subprocess.Popen[str]) -> Source:
+    said, complaint = process.communicate()
+    if process.returncode == exit_codes.USAGE:
+        raise Refused(complaint.strip().removeprefix("producer: "))
+    found = json.loads(said) if process.returncode == 0 else {}
     return Source(
         name=name,
-        format=found,
-        jpeg_bytes=jpeg_bytes,
-        payload=payload.kind,
-        synthetic=is_synthetic(uri),
+        format=Format(tuple(found["shape"]), found["fps"]) if found else None,
+        jpeg_bytes=found.get("jpeg_bytes"),
+        payload=plan.payloads[name].kind,
+        synthetic=is_synthetic(plan.uris[name]),
         address=plan.endpoints.pull[name],
     )
 

@@ -15,7 +15,7 @@ from typing import Literal
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret
+from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret, is_synthetic
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, reachable
@@ -113,9 +113,7 @@ def _producer(
         first=_faults(options, name),
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
-        patience_s=0.0
-        if uri.startswith("synthetic:")
-        else options.open_timeout + options.read_timeout,
+        patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
     )
 
 

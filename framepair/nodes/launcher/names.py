@@ -41,6 +41,11 @@ def is_name(text: str) -> bool:
     return SOURCE_NAME.match(text) is not None and not text.startswith("-")
 
 
+def is_synthetic(uri: str) -> bool:
+    """Return whether ``uri`` names frames that are made, not captured."""
+    return uri.lower().startswith("synthetic:")
+
+
 def holds_secret(uri: str) -> bool:
     """Return whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
     scheme, separator, rest = uri.partition("://")

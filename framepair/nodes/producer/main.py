@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from framepair.nodes.common import runtime, shm_limits
 from framepair.nodes.common.fault_spec import of_source
 from framepair.nodes.common.options import ONLY_ON, SEVERAL, Producing, node_app
+from framepair.nodes.producer import probe
 from framepair.nodes.producer.faults import FaultyCapture, FaultyOutbox, distort, spoil, stamps_with
 from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.outbox import Outbox
@@ -25,35 +26,27 @@ from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared
-from framepair.protocol.memory.payload_spec import Spec
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import EndReason
 
 app = node_app("producer", __doc__)
+app.command(probe.probe, name="--probe")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Producing):
+class Options(probe.Options, Producing):
     """What a producer can be told."""
 
-    name: str
-    """Name of the source: letters, digits, _ and -."""
     push: str
     """Where to push frames: the combiner's address for this source, ipc:///PATH or tcp://HOST:PORT."""
     sync: str | None = None
     """Where a combiner on another machine tells the time. Frames that would be late aren't sent then."""
-    source: str = ""
-    """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
-    A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
     returns: Annotated[bool, ONLY_ON] = False
     """It will be started again when its video is over, which consumers should not take for the end."""
     until: float = math.inf
     """Capture time at which to end: seconds of UTC or, with --pace max, of the video."""
-    payload: str = "raw"
-    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
-    compressed, or jpeg:QUALITY (1 to 100, else 90)."""
     fault: Annotated[tuple[str, ...], SEVERAL] = ()
     """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
     from the first frame on."""
@@ -208,12 +201,12 @@ def _refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--history", options.history, above=0)
     for address in (options.push, *([options.sync] if options.sync else [])):
         keys.client(options.keys, address, insecure=options.insecure)
-    if _spec(options).kind == "shm":
+    if options.spec().kind == "shm":
         shm_limits.refuse_beyond(options.pace, options.push)
 
 
 def _payload(options: Options, source_format: Format, run: int) -> Payload:
-    spec = _spec(options)
+    spec = options.spec()
     if spec.kind == "raw":
         return Raw()
     if spec.kind == "jpeg":
@@ -228,13 +221,6 @@ def _payload(options: Options, source_format: Format, run: int) -> Payload:
         shared.close()
         raise runtime.Refused(f"{options.name}: {error}") from None
     return shared
-
-
-def _spec(options: Options) -> Spec:
-    try:
-        return Spec.parse(options.payload)
-    except ValueError as error:
-        raise runtime.Refused(f"--payload {error}") from None
 
 
 def _total(source_format: Format, options: Options) -> int:

@@ -1,0 +1,81 @@
+"""``--probe``: what a source's frames look like, as a line of JSON, for those that plan a pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from framepair.nodes.common import exit_codes
+from framepair.nodes.common.options import Opening
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.producer.sources.opening import open_capture
+from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
+from framepair.nodes.producer.sources.uri import parse
+from framepair.protocol.clocks import clock
+from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.payload_spec import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Opening):
+    """What a producer is told of its source, to look at it as well as to capture it."""
+
+    name: str
+    """Name of the source: letters, digits, _ and -."""
+    source: str = ""
+    """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
+    A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
+    payload: str = "raw"
+    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
+    compressed, or jpeg:QUALITY (1 to 100, else 90)."""
+
+    def spec(self) -> Spec:
+        """Return what ``payload`` asks for; raises Refused if it asks for nothing that there is."""
+        try:
+            return Spec.parse(self.payload)
+        except ValueError as error:
+            raise Refused(f"--payload {error}") from None
+
+
+def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
+    """Print the source's format as JSON, with jpeg_bytes of its first frame if --payload is jpeg.
+
+    Exit with 1 if the source can't be opened now, with 2 if there can be no such source.
+    """
+    spec = options.spec()
+    try:
+        parse(options.source)
+    except SourceError as error:
+        raise Refused(f"{options.name}: {error}") from None
+    try:
+        capture = open_capture(
+            options.name,
+            options.source,
+            loop=False,
+            open_timeout_s=options.open_timeout,
+            read_timeout_s=options.read_timeout,
+        )
+    except SourceError as error:
+        print(f"producer: {error}", file=sys.stderr)
+        sys.exit(exit_codes.FAILED)
+    with closing(capture):
+        found = asdict(capture.format)
+        jpeg_bytes = _jpeg_bytes(capture, spec.quality) if spec.kind == "jpeg" else None
+    print(json.dumps({**found, "jpeg_bytes": jpeg_bytes}), flush=True)
+
+
+def _jpeg_bytes(capture: Capture, quality: int) -> int | None:
+    """Return how many bytes the first frame takes compressed, None if it can't be read."""
+    try:
+        if not capture.grab():
+            return None
+        memory = np.empty(capture.format.shape, np.uint8)
+        return len(jpeg.encode(capture.retrieve(memory, 0, clock.now_ns()), quality))
+    except (CaptureLost, FrameLost, SourceError):
+        return None
