@@ -20,9 +20,10 @@ _MODULES = {
     "subscribe": "framepair.protocol.client.subscriber",
 }
 
-
-def __getattr__(name: str) -> object:
-    # The launcher and the producers import this package too, and need neither numpy nor zmq for that.
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+if not TYPE_CHECKING:
+    # Type checkers should refuse a name that is not there, which this would hide from them.
+    def __getattr__(name: str) -> object:
+        # The launcher and the producers import this package too, and need neither numpy nor zmq for that.
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_MODULES[name]), name)

@@ -1,5 +1,3 @@
-import sys
-
 from framepair.nodes.launcher.main import main
 
-sys.exit(main())
+raise SystemExit(main())
