@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,63 +17,15 @@ import zmq
 
 from framepair import Pair, Subscription, subscribe
 from framepair.protocol.client import slots
-from framepair.protocol.client.receiver import TOPICS
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire import published
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import PairHeader, StreamEnd
-from tests.lib.processes import PATIENCE_S, ROOT
+from tests.lib.processes import PATIENCE_S
+from tests.lib.publisher import Combiner, combiner_at, parts
 from tests.lib.stream import Stream, pixels
 
 THREAD = "framepair-subscriber"
 LARGE = (512, 1024, 3)  # more than the kernel keeps for a socket
-
-
-class Combiner:
-    """Publishes what it is told to, and waits rather than lose anything."""
-
-    def __init__(self, xpub: zmq.Socket[bytes]) -> None:
-        self._xpub = xpub
-        xpub.xpub_nodrop = True
-        xpub.sndtimeo = xpub.rcvtimeo = int(PATIENCE_S * 1000)
-
-    def wait_for_subscriber(self) -> None:
-        wanted = {b"\x01" + name for name in TOPICS}
-        while wanted:
-            wanted.discard(self._xpub.recv())
-
-    def send(self, *messages: FrameHeader | PairHeader | StreamEnd) -> None:
-        for message in messages:
-            self._xpub.send_multipart(parts(message))
-
-    def send_raw(self, *raw: bytes) -> None:
-        self._xpub.send_multipart(raw)
-
-
-def parts(message: FrameHeader | PairHeader | StreamEnd) -> list[bytes]:
-    if isinstance(message, FrameHeader):
-        return [published.frame_topic(message.source), message.encode(), pixels(message).tobytes()]
-    return [published.PAIR if isinstance(message, PairHeader) else published.END, message.encode()]
-
-
-@pytest.fixture
-def address() -> Iterator[str]:
-    directory = tempfile.mkdtemp(prefix="fp-")
-    yield f"ipc://{directory}/pairs"
-    shutil.rmtree(directory)
-
-
-@contextlib.contextmanager
-def combiner_at(address: str, hwm: int = 100) -> Iterator[Combiner]:
-    with sockets.new_context() as context, sockets.publish(context, address, hwm=hwm) as xpub:
-        yield Combiner(xpub)
-
-
-@pytest.fixture
-def combiner(address: str) -> Iterator[Combiner]:
-    with combiner_at(address) as node:
-        yield node
 
 
 @pytest.fixture(autouse=True)
@@ -413,31 +360,3 @@ def test_memory_goes_with_the_subscription_and_its_pairs(combiner: Combiner, add
     del pair
     gc.collect()
     assert "memfd:framepair" not in Path("/proc/self/maps").read_text()
-
-
-SCRIPTS = {
-    "never used": "subscription = subscribe(address)",
-    "waits": "subscription = subscribe(address); subscription.get(0.1)",
-    "in a cycle": "a = [subscribe(address)]; a.append(a)",
-    "dropped": "subscribe(address)",
-    "fails": "subscription = subscribe(address); sys.exit(3)",
-    "other thread": "threading.Thread(target=lambda: subscribe(address).get(0.1)).start()",
-    "closed in a thread": "threading.Thread(target=subscribe(address).close).start()",
-}
-
-
-@pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_the_interpreter_exits_without_a_word(script: str, address: str) -> None:
-    program = (
-        f"import sys, threading\nfrom framepair import subscribe\naddress = {address!r}\n{script}\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("", "")
-    assert done.returncode == (3 if "exit" in script else 0)

@@ -6,10 +6,7 @@ import dataclasses
 import importlib
 import inspect
 import shlex
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +23,8 @@ from framepair.nodes.launcher.names import name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.topology import plan
 from framepair.protocol.transport.endpoints import EndpointError
-from tests.lib.processes import ROOT, Running, python
 
 SECRET_URL = "rtsp://admin:secret@10.0.0.7/live?a=b"
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 def nodes_of(options: Options, until_ns: int | None = None) -> list[Node]:
@@ -333,61 +322,3 @@ def test_times_reach_the_producer_to_the_nanosecond() -> None:
     assert flag(producer, "--until") == "1700000000.000000001"
     producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_000)[0]
     assert flag(producer, "--until") == "1700000000"
-
-
-def show(directory: Path, *arguments: str | Path) -> Running:
-    return Running(python(ROOT / "launch.py", "--print", *arguments), cwd=directory)
-
-
-def test_printed_commands_mean_the_same_in_any_directory(directory: Path) -> None:
-    (directory / "my cam.mp4").touch()
-    with show(directory, "my cam.mp4", "missing.mp4", "--json", "r.json", "--run-dir", "run") as it:
-        assert it.wait() == 0
-        commands = [shlex.split(line) for line in it.stdout]
-    assert [command[:3] for command in commands] == [
-        ["python", "-m", f"framepair.nodes.{node}"]
-        for node in ("producer", "producer", "combiner", "sink")
-    ]
-    assert str(directory / "my cam.mp4") in commands[0]
-    assert "missing.mp4" in commands[1]
-    assert f"ipc://{directory}/run/pairs" in commands[2]
-    assert str(directory / "r.json") in commands[3]
-    assert [path.name for path in directory.iterdir()] == ["my cam.mp4"]
-
-
-def test_a_printed_password_is_runnable_and_warned_of(directory: Path) -> None:
-    with show(directory, f"left={SECRET_URL}") as it:
-        assert it.wait() == 0
-        assert f"FRAMEPAIR_SOURCE='{SECRET_URL}' python -m framepair.nodes.producer" in it.stdout[0]
-        assert it.stderr == ["framepair: an address below may hold a password"]
-
-
-def test_a_printed_duration_has_no_time_to_count_from(directory: Path) -> None:
-    with show(directory, "--duration", "10") as it:
-        assert it.wait() == 0
-        assert "--until" not in " ".join(it.stdout)
-        assert "--until" in it.stderr[0]
-    with show(directory, "--duration", "10", "--pace", "max") as it:
-        assert it.wait() == 0
-        assert "--until 10" in it.stdout[0]
-        assert it.stderr == []
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "--foo",
-        "a=1.mp4 a=2.mp4",
-        "left=",
-        "--listen 127.0.0.1:5",
-        "--config missing.toml",
-        "--window 0",
-    ],
-)
-def test_bad_usage_is_one_sentence_and_exit_code_2(directory: Path, arguments: str) -> None:
-    with show(directory, *arguments.split()) as it:
-        assert it.wait() == 2
-        assert it.stdout == []
-        assert len(it.stderr) == 1
-        assert it.stderr[0].startswith("framepair: ")
-    assert list(directory.iterdir()) == []

@@ -1,10 +1,7 @@
-"""What runs where: each host's share of a pipeline, and launchers that make one pipeline together."""
+"""What runs where: each host's share of a pipeline."""
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,6 @@ from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import commands, options
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.topology import Placement, place, plan
-from tests.lib.pipeline import free_ports
-from tests.lib.processes import ROOT, Running, python
 
 LISTEN = "tcp://10.0.0.5:7400"
 ASKED = ("left=cam-pi", "combiner=nuc", "sink=desk")
@@ -122,43 +117,3 @@ def test_memory_is_shared_beside_the_combiner_only(tmp_path: Path) -> None:
     assert "shm" in nodes[0].command
     with pytest.raises(Refused, match="may be another machine"):
         planned(FILE, tmp_path, "nuc", "--payload", "left=shm", "--no-sink")
-
-
-HERE = """
-listen = "tcp://127.0.0.1:{port}"
-window = 0.2
-
-[sources]
-left = "synthetic://160x120@25"
-right = "synthetic://160x120@25"
-
-[hosts]
-left = "cam-pi"
-combiner = "nuc"
-sink = "desk"
-"""
-
-
-@pytest.mark.parametrize("order", [("cam-pi", "nuc", "desk"), ("desk", "cam-pi", "nuc")])
-def test_launchers_of_several_hosts_make_one_pipeline(
-    tmp_path: Path, order: tuple[str, ...]
-) -> None:
-    file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
-    file.write_text(HERE.format(port=free_ports(4)))
-    command = python(ROOT / "launch.py", "--config", file, "--run-dir", run_dir, "--verbose")
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, run_dir)
-        hosts = {host: stack.enter_context(Running([*command, "--host", host])) for host in order}
-        hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3)
-        # One of them stops and comes back; the others go on meanwhile.
-        assert hosts["cam-pi"].stop() == 0
-        hosts["desk"].wait_for("left is (over|offline)|left (ended|offline)")
-        again = stack.enter_context(Running([*command, "--host", "cam-pi"]))
-        hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3 + len(hosts["desk"].stdout))
-        assert again.stop() == 0
-        assert hosts["nuc"].stop() == 0
-        assert hosts["desk"].stop() == 0
-        assert "The ledger balances" in hosts["desk"].stdout[-1]
-        for running in (*hosts.values(), again):
-            assert running.processes() == []
-            assert not any("ended with" in line for line in running.stderr)

@@ -19,7 +19,6 @@ from framepair.nodes.launcher import options, topology
 from framepair.nodes.launcher.names import without_secrets
 from framepair.nodes.launcher.options import Options
 from framepair.protocol.transport.endpoints import EndpointError
-from tests.lib.processes import ROOT, Running, python
 
 
 @pytest.fixture
@@ -347,12 +346,3 @@ def test_a_file_that_cannot_be_used_does_not_give_its_passwords_away(
     said = without_secrets(str(caught.value))
     assert "hunter2" not in said
     assert url not in said
-
-
-def test_what_cannot_be_used_is_said_without_its_password(file: Path) -> None:
-    file.write_text('pace = "rtsp://u:hunter2@h/x"')
-    with Running(python(ROOT / "launch.py", "plan", "--config", file)) as running:
-        assert running.wait() == 2
-        assert len(running.stderr) == 1
-        assert running.stderr[0].startswith('framepair: Invalid value "rtsp://…" for [pace]')
-        assert "hunter2" not in "".join(running.lines)

@@ -3,53 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from framepair import __version__
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import verbs
 from framepair.nodes.launcher.options import Options
-from tests.lib.processes import ROOT, Running, python
-
-WAYS = {
-    "launch.py": python(ROOT / "launch.py"),
-    "framepair": [str(Path(sys.executable).with_name("framepair"))],
-    "-m framepair": python("-m", "framepair"),
-    "-m framepair.nodes.launcher": python("-m", "framepair.nodes.launcher"),
-}
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_all_ways_to_start_it_take_the_same(way: str, directory: Path) -> None:
-    if not os.access(WAYS[way][0], os.X_OK):
-        pytest.skip("not installed")
-    said = {}
-    for words in ("--version", "--help", "commands a.mp4", "record a.mp4", "keygen keys"):
-        with Running([*WAYS[way], *words.split()], cwd=directory) as running:
-            said[words] = running.wait(), running.stdout, running.stderr
-    assert said["--version"] == (0, [f"framepair {__version__}"], [])
-    assert said["--help"][0] == 0
-    assert said["--help"][1][0] == "Usage: framepair [SOURCES] [OPTIONS]"
-    assert said["commands a.mp4"][0] == 0
-    assert "--name a" in said["commands a.mp4"][1][0]
-    sentence = "framepair: record is reserved for a coming command: a file of that name is ./record"
-    assert said["record a.mp4"] == (2, [], [sentence])
-    assert said["keygen keys"][0] == 0
-    assert (directory / "keys" / "server.key_secret").exists()
 
 
 def test_a_verb_is_the_flag_of_old() -> None:
@@ -105,12 +65,3 @@ def test_all_options_are_in_the_whole_help(capsys: pytest.CaptureFixture[str]) -
 
 def test_what_follows_two_dashes_is_no_question(directory: Path) -> None:
     assert verbs.read(["--", "--help"]) == Options(("--help",))
-
-
-@pytest.mark.parametrize("flag", ["--help", "--help-all", "--version", "--print"])
-def test_a_reader_that_has_seen_enough_causes_no_traceback(flag: str) -> None:
-    for reader in ("head -1", "true"):
-        shell = f"{sys.executable} {ROOT}/launch.py {flag} | {reader}"
-        with Running(["bash", "-o", "pipefail", "-c", shell]) as running:
-            assert running.wait() == 0
-            assert running.stderr == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
@@ -117,3 +117,20 @@ def unused_address() -> str:
     """Return a host:port that nobody listens at."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@contextmanager
+def once_connected(
+    server: MjpegServer, connections: int, then: Callable[[], None]
+) -> Iterator[None]:
+    """Do something as soon as the server has had so many connections."""
+
+    def wait() -> None:
+        with server.connected:
+            server.connected.wait_for(lambda: server.connections >= connections)
+        then()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    yield
+    thread.join()

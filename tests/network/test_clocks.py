@@ -14,8 +14,9 @@ from framepair.nodes.producer.sources import pattern
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire.sync import Ping, decode_pong
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import WINDOW_NS, Pipeline, checked, stamped_ns
-from tests.lib.processes import PATIENCE_S, ROOT, Running, python
+from tests.lib.processes import PATIENCE_S, Running
 from tests.lib.proxy import Proxy
 
 SOURCE = "synthetic://160x120@25"
@@ -217,9 +218,7 @@ def test_what_can_not_be_compared_is_refused() -> None:
         assert "cannot connect to tcp://127.0.0.1:notaport" in node.stderr[-1]
         with pytest.raises(EndpointError, match="cannot connect"):
             subscribe(nodes.pub, sync="tcp://127.0.0.1:notaport")
-        launch = python(
-            ROOT / "launch.py", "--run-dir", nodes.run_dir / "run", "--clock", "corrected"
-        )
+        launch = launcher("--run-dir", nodes.run_dir / "run", "--clock", "corrected")
         with Running(launch) as running:
             assert running.wait() == 2
             assert "on one machine there is one clock" in running.stderr[0]

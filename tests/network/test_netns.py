@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from framepair.protocol.transport import keys
+from tests.lib.launcher import launcher
 from tests.lib.network import ADDRESS, HOSTS, Network, SwitchedNetwork, built
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.processes import Running, python
 from tests.lib.switch import Switch
 
 WHOLE = r"left 5/5 +right 5/5"
@@ -46,7 +47,7 @@ def pipeline(network: Network) -> Iterator[dict[str, Running]]:
     file, made = directory / "pipeline.toml", directory / "keys"
     file.write_text(FILE)
     keys.make(made)
-    command = python(ROOT / "launch.py", "--config", file, "--keys", made, "--verbose")
+    command = launcher("--config", file, "--keys", made, "--verbose")
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
         running: dict[str, Running] = {}

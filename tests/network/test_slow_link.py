@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from framepair.protocol.transport import keys
+from tests.lib.launcher import launcher
 from tests.lib.network import ADDRESS, Network, built
-from tests.lib.processes import ROOT, python
 
 # 640x480 pixels, 25 times a second, are 184 Mbit/s raw; as JPEG the synthetic video has about 6.
 HALF = {"raw": "92mbit", "jpeg": "2mbit"}
@@ -60,7 +60,7 @@ def test_lag_stays_under_a_second(
     file, made, report = tmp_path / "pipeline.toml", tmp_path / "keys", tmp_path / "report.json"
     file.write_text(FILE)
     keys.make(made)
-    command = python(ROOT / "launch.py", "--config", file, "--keys", made, "--payload", payload)
+    command = launcher("--config", file, "--keys", made, "--payload", payload)
     own = ("--host", "nuc", "--run-dir", tmp_path / "run", "--json", report)
     with (
         network.run("nuc", *command, *own) as nuc,

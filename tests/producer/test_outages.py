@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -16,9 +12,7 @@ from framepair.nodes.producer.sources import opening
 from framepair.nodes.producer.sources.opening import Reopening, open_source
 from framepair.nodes.producer.sources.pattern import Stamp, read, source_crc
 from framepair.nodes.producer.sources.source import Capture, SourceError
-from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
-from tests.lib.pipeline import Pipeline
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.mjpeg_server import MjpegServer, once_connected, silent_server, unused_address
 
 
 def never() -> bool:
@@ -92,23 +86,6 @@ def test_a_camera_that_refuses_is_asked_until_it_accepts() -> None:
         source.close()
 
 
-@contextmanager
-def once_connected(
-    server: MjpegServer, connections: int, then: Callable[[], None]
-) -> Iterator[None]:
-    """Do something as soon as the server has had so many connections."""
-
-    def wait() -> None:
-        with server.connected:
-            server.connected.wait_for(lambda: server.connections >= connections)
-        then()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    yield
-    thread.join()
-
-
 @pytest.mark.usefixtures("short_pauses")
 def test_a_camera_that_is_switched_on_later_can_be_waited_for() -> None:
     with MjpegServer() as server:
@@ -144,43 +121,3 @@ def test_without_wait_an_address_where_nobody_listens_is_refused_at_once() -> No
     with pytest.raises(SourceError):
         opened(f"rtsp://{unused_address()}/")
     assert time.monotonic() - asked_s < 5
-
-
-BOTH = r"left +[1-9]\d*/\d+ +right 5/5"
-
-
-def test_the_report_tells_of_a_camera_that_was_away() -> None:
-    with Pipeline([]) as nodes, MjpegServer() as server:
-        report = nodes.run_dir / "report.json"
-        flags = ("--run-dir", nodes.run_dir / "run", "--json", report, "--window", "0.2")
-        sources = (f"left={server.url}", "right=synthetic://160x120@25")
-        command = python(ROOT / "launch.py", *flags, "--verbose", "--idle-timeout", "0.4", *sources)
-        with Running(command) as running:
-            running.wait_for(BOTH, count=3)
-            connections = server.connections
-            server.refusing.set()
-            lost_s = time.monotonic()
-            server.cut()
-            running.wait_for(r"left +0/\d+ +right 5/5 .* left offline")
-            # At the second attempt the first one has been refused.
-            with once_connected(server, connections + 2, server.refusing.clear):
-                back = running.wait_for(r"source left is back after (\d+\.\d) s")
-            running.wait_for(BOTH, count=whole(running) + 3)
-            back_s = time.monotonic() - lost_s
-            assert running.stop() == 0
-        found = json.loads(report.read_text())
-    left, right = (found["sources"][name] for name in ("left", "right"))
-    assert (left["reopened"], left["restarts"]) == (1, 0)
-    # It ends with the first frame afterwards, and began before the producer noticed: after the last frame, and
-    # the time until the next one.
-    assert float(back[1]) - 0.2 < left["longest_outage_s"] < back_s + 1
-    assert float(back[1]) >= 0.5
-    assert (right["reopened"], right["restarts"]) == (0, 0)
-    assert found["ledger_balanced"]
-    # What a camera did not capture is not lost.
-    assert left["gaps"] == 0
-
-
-def whole(running: Running) -> int:
-    """Return how many pairs the sink has told of that have frames of both sources."""
-    return sum(bool(re.search(BOTH, line)) for line in running.stdout)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from framepair import Pair, subscribe
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import checked
 from tests.lib.processes import ROOT, Running, python
 
@@ -37,13 +35,6 @@ time.clock_gettime = lambda which: gettime_ns(which) / 1e9
 """
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def wall_clock_ns(environment: dict[str, str]) -> int:
     with Running(python("-c", "import time; print(time.time_ns())"), env=environment) as running:
         assert running.wait() == 0
@@ -56,7 +47,7 @@ def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
     step = directory / "step"
     environment = {"PYTHONPATH": f"{directory}:{ROOT}", "STEP_FILE": str(step)}
     sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    command = launcher("--run-dir", directory / "run", "--window", "0.2")
     with (
         Running([*command, "--verbose", *sources], env=environment) as running,
         subscribe(f"ipc://{directory}/run/pairs", keep=1000) as pairs,

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running, python
 from tests.lib.videos import write_video
 
 SOURCES = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
@@ -29,13 +25,6 @@ from framepair.nodes.launcher import commands as table
 table.CONSUMER_PATIENCE_S = 0.0
 sys.exit(launch.main(sys.argv[1:]))
 """
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 def impatient(directory: Path, *arguments: str | Path) -> Running:
@@ -70,7 +59,7 @@ def test_a_program_that_gives_no_signs_is_left_alone(directory: Path) -> None:
 
 def test_a_video_that_is_always_started_again(directory: Path) -> None:
     video = write_video(directory / "left.avi", frames=20, fps=25)
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    command = launcher("--run-dir", directory / "run", "--window", "0.2")
     with Running([*command, f"left={video}", "--restart", "left=always"]) as running:
         running.wait_for("left ended with exit status 0: it is started again", count=2)
         running.wait_for(r"left 5/5", count=10)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from framepair import Pair, subscribe
 from framepair.protocol.clocks import clock
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import checked
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.processes import Running, python
 
 KEEP = 1000
 
@@ -36,18 +33,10 @@ class Outcome:
         return set(indices) == {1} and set(seqs) == {1}
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def run(directory: Path, *arguments: str, until: str, pairs_after: int = 3) -> Outcome:
     """Run a pipeline until it has said ``until``, and then for some whole pairs of the time after that."""
     small = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
-    command = python(
-        ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2", "--verbose",
+    command = launcher("--run-dir", directory / "run", "--window", "0.2", "--verbose",
         "--idle-timeout", "0.4", "--json", directory / "report.json", *arguments, *small,
     )  # fmt: skip
     address = f"ipc://{directory}/run/pairs"
@@ -132,7 +121,7 @@ def test_stop_of_the_sink(directory: Path) -> None:
 
 
 def test_faults_are_checked_before_anything_starts(directory: Path) -> None:
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--fault", "top:crash@1s")
+    command = launcher("--run-dir", directory / "run", "--fault", "top:crash@1s")
     with Running(command) as running:
         assert running.wait() == 2
         (sentence,) = running.stderr

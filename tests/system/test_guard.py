@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from framepair.nodes.launcher import guard
-from tests.lib.processes import ROOT, Running, python, wait_for_exit
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running, wait_for_exit
 from tests.lib.shm import own_directory, rings, until
 
 PAIR = r"left +\d/\d +right +\d/\d"
@@ -29,13 +28,6 @@ STUBBORN = """sh -c 'trap "" TERM HUP INT; echo begun; sleep 1000; sleep 1000; t
 
 
 @pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
-@pytest.fixture
 def shm() -> Iterator[Path]:
     with own_directory() as path:
         yield path
@@ -45,7 +37,7 @@ def launch(directory: Path, *arguments: str | Path, shm: Path | None = None) -> 
     """Start the launcher with two small sources, in shared memory if ``shm`` is given."""
     small = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
     shared = ("--payload", "shm", "--shm-dir", shm, "--history", "1") if shm else ()
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    command = launcher("--run-dir", directory / "run", "--window", "0.2")
     flags = [*small, *shared, "--verbose", *arguments]
     return Running([*command, *map(str, flags)], cwd=directory)
 

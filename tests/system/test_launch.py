@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import shlex
 import signal
 import socket
-import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from framepair.nodes.launcher.supervisor import nobody_reads
-from tests.lib.processes import ROOT, Running, python, wait_for_exit
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running, python, wait_for_exit
 from tests.lib.stand_ins import (
     DIES_WITH_LAUNCHER,
     DRIVER,
@@ -29,13 +28,6 @@ from tests.lib.stand_ins import (
     start,
     stopped,
 )
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -298,7 +290,7 @@ print(sorted({"numpy", "zmq", "cv2", "rich"} & set(sys.modules)), len(os.listdir
 
 
 def test_commands_for_a_reader_that_has_seen_enough_cause_no_traceback() -> None:
-    shell = f"{sys.executable} {ROOT}/launch.py --print | true"
+    shell = f"{shlex.join(launcher('--print'))} | true"
     with Running(["bash", "-o", "pipefail", "-c", shell]) as running:
         assert running.wait() == 0
         assert running.stderr == []

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import Pipeline
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.processes import Running
 
 SOURCE = "synthetic://160x120@25"
 WHOLE = r"left 5/5 +right 5/5"
@@ -78,7 +79,7 @@ def test_a_killed_sink_is_replaced_by_one_that_knows_what_it_missed() -> None:
 def launch(*arguments: str) -> Running:
     sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
     run_dir = "--run-dir"
-    return Running(python(ROOT / "launch.py", "--window", "0.2", run_dir, *arguments, *sources))
+    return Running(launcher("--window", "0.2", run_dir, *arguments, *sources))
 
 
 def test_strict_accepts_what_is_whole() -> None:

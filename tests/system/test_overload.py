@@ -7,9 +7,7 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any
 import pytest
 
 from framepair.protocol.wire import reasons
-from tests.lib.processes import ROOT, Running, memory_bytes, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running, memory_bytes, python
 
 NODES = ("producer left", "producer right", "combiner", "sink")
 SOURCES = ("left", "right")
@@ -29,17 +28,10 @@ WINDOWS_AWAY = 5
 PAIR = re.compile(r"left +\d+/\d+ +right +\d+/\d+")
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def bounds(directory: Path, *arguments: str) -> dict[str, int]:
     """Return how much memory each process may take, as the plan says."""
     report = directory / "plan.json"
-    with Running(python(ROOT / "launch.py", "--plan", "--json", report, *arguments)) as running:
+    with Running(launcher("--plan", "--json", report, *arguments)) as running:
         assert running.wait() == 0
     processes: dict[str, int] = json.loads(report.read_text())["processes"]
     return processes
@@ -129,7 +121,7 @@ def command(directory: Path, window_s: float, asked: list[str]) -> list[str]:
     work = ("--work-ms", f"{2000 * window_s:g}", "--json", directory / "report.json")
     sink = " ".join(python("-m", "framepair.nodes.sink", "--sub", "{sub}", *map(str, work)))
     run = ("--run-dir", directory / "run", "--verbose", "--health-timeout", "1000", "--sink", sink)
-    return python(ROOT / "launch.py", *map(str, run), *asked)
+    return launcher(*map(str, run), *asked)
 
 
 def everything_was_lost_that_can_be(report: dict[str, Any], frames_away: int) -> None:

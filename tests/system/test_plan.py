@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 
 from framepair.nodes.estimate import bounds, main
 from framepair.nodes.estimate.bounds import Format, Limits, Source
 from framepair.protocol.memory.shared_ring import SharedRing
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running
 from tests.lib.shm import own_directory, small_file_system
 
 LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0)
 FRAME = 1920 * 1080 * 3
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 def source(payload: str = "raw", address: str = "ipc:///x", **fields: Any) -> Source:
@@ -37,7 +27,7 @@ def source(payload: str = "raw", address: str = "ipc:///x", **fields: Any) -> So
 
 def planned(directory: Path, *arguments: str | Path) -> tuple[dict[str, Any], Running]:
     report = directory / "plan.json"
-    command = python(ROOT / "launch.py", "--plan", "--json", report, *arguments)
+    command = launcher("--plan", "--json", report, *arguments)
     with Running(command) as running:
         running.wait()
     assert not any("Traceback" in line for line in running.lines)

@@ -17,19 +17,13 @@ import pytest
 
 from framepair import subscribe
 from framepair.protocol.transport.endpoints import MAX_IPC_PATH_BYTES
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import free_ports
-from tests.lib.processes import PATIENCE_S, ROOT, Running, python
+from tests.lib.processes import PATIENCE_S, Running
 from tests.lib.shm import small_file_system
 
 SOURCES = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
 WHOLE = r"left +\d/\d +right +\d/\d"
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 @contextlib.contextmanager
@@ -43,7 +37,7 @@ def read_only(path: Path) -> Iterator[None]:
 
 
 def launch(run_dir: Path, *arguments: str | Path) -> Running:
-    command = python(ROOT / "launch.py", "--run-dir", run_dir, "--window", "0.2")
+    command = launcher("--run-dir", run_dir, "--window", "0.2")
     return Running([*command, *SOURCES, *map(str, arguments)])
 
 
@@ -123,7 +117,7 @@ def test_a_disk_that_fills_while_a_pipeline_runs(directory: Path) -> None:
 
 
 def test_a_log_on_a_full_disk_stops_nothing(directory: Path) -> None:
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    command = launcher("--run-dir", directory / "run", "--window", "0.2")
     report = directory / "report.json"
     arguments = [*command, *SOURCES, "--json", str(report)]
     to_nowhere = ["sh", "-c", 'exec "$@" >/dev/full', "sh", *arguments]
@@ -140,14 +134,14 @@ def test_a_reader_that_stops_reading_does_not_stop_the_launcher(directory: Path)
     reader, writer = os.pipe()
     # Says more than a pipe holds.
     chatter = "sh -c 'yes words | head -c 1000000 >&2; exec sleep 1000'"
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--sink", chatter)
+    command = launcher("--run-dir", directory / "run", "--sink", chatter)
     try:
-        launcher = subprocess.Popen([*command, *SOURCES], stderr=writer, start_new_session=True)
+        process = subprocess.Popen([*command, *SOURCES], stderr=writer, start_new_session=True)
         # Its socket is there as soon as the combiner works.
         while not (directory / "run/pairs").exists():
-            assert launcher.poll() is None
-        launcher.send_signal(signal.SIGTERM)
-        assert launcher.wait(PATIENCE_S) in (0, 1)
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) in (0, 1)
     finally:
         os.close(reader)
         os.close(writer)

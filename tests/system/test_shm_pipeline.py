@@ -7,9 +7,7 @@ import json
 import math
 import os
 import re
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,8 +22,9 @@ from framepair.protocol.memory.shared_ring import attach, remove_stale
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import Pipeline, check
-from tests.lib.processes import PATIENCE_S, ROOT, Running, python, wait_for_exit
+from tests.lib.processes import PATIENCE_S, Running, python, wait_for_exit
 from tests.lib.shm import own_directory, rings, small_file_system, until
 
 LEFT, RIGHT = "synthetic://320x240@25", "synthetic://200x150@30"
@@ -42,13 +41,6 @@ def shm() -> Iterator[Path]:
         remove_stale(path)
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def flags(shm: Path, history_s: float = HISTORY_S) -> list[str]:
     return ["--payload", "shm", "--shm-dir", str(shm), "--history", str(history_s)]
 
@@ -56,7 +48,7 @@ def flags(shm: Path, history_s: float = HISTORY_S) -> list[str]:
 def launch(directory: Path, *arguments: str | Path, run: str = "run") -> Running:
     """Start the launcher with two small sources."""
     small = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
-    command = python(ROOT / "launch.py", "--run-dir", directory / run, "--window", "0.2", *small)
+    command = launcher("--run-dir", directory / run, "--window", "0.2", *small)
     return Running([*command, *map(str, arguments)], cwd=directory)
 
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running
 from tests.lib.shm import until
 
 LIMIT_S = 5.0
 NODES = 4
 Moment = Callable[[Running], object]
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 def started(count: int) -> Moment:
@@ -68,7 +60,7 @@ def test_a_signal_ends_everything_whenever_it_comes(
     directory: Path, moment: str, number: signal.Signals
 ) -> None:
     sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2")
+    command = launcher("--run-dir", directory / "run", "--window", "0.2")
     with Running([*command, "--verbose", *sources]) as running:
         MOMENTS[moment](running)
         assert running.stop(number, timeout_s=LIMIT_S) == 0

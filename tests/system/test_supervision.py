@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +13,9 @@ import pytest
 
 from framepair import Pair, subscribe
 from framepair.nodes.launcher.restarts import FIRST_PAUSE_S, MAX_A_MINUTE
+from tests.lib.launcher import launcher
 from tests.lib.pipeline import checked
-from tests.lib.processes import ROOT, Running, python, wait_for_exit
+from tests.lib.processes import Running, python, wait_for_exit
 from tests.lib.shm import own_directory
 from tests.lib.stand_ins import FAIL, NAMES, nothing_is_left, pids, start
 
@@ -24,17 +23,10 @@ NODES = ("producer left", "producer right", "combiner", "sink")
 WHOLE = r"left +\d/\d +right +\d/\d"
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def launch(directory: Path, *arguments: str | Path) -> Running:
     """Start the launcher with two small sources."""
     small = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", "--window", "0.2", *small)
+    command = launcher("--run-dir", directory / "run", "--window", "0.2", *small)
     return Running([*command, "--verbose", *map(str, arguments)], cwd=directory)
 
 

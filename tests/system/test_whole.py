@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import shlex
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running
 from tests.lib.videos import write_video
 
 SMALL = ("left=synthetic://160x120@25", "right=synthetic://160x120@25")
 PAIR = r"left +\d+/\d+ +right +\d+/\d+"
 
 
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
-
-
 def launch(directory: Path, *arguments: str | Path) -> Running:
     """Start the launcher as from a shell in ``directory``, where it makes its run directory."""
-    command = python(ROOT / "launch.py", "--run-dir", directory / "run", *arguments)
+    command = launcher("--run-dir", directory / "run", *arguments)
     return Running(command, cwd=directory, env={"PYTHONPATH": ""})
 
 
@@ -126,11 +118,9 @@ def test_a_password_is_neither_logged_nor_seen_in_the_nodes_flags(directory: Pat
 
 
 def test_a_reader_that_has_seen_enough_ends_it_cleanly(directory: Path) -> None:
-    pipeline = (
-        f"{' '.join(python(ROOT / 'launch.py'))} --run-dir run --window 0.2 {' '.join(SMALL)}"
-    )
+    command = launcher("--run-dir", "run", "--window", "0.2", *SMALL)
     with Running(
-        ["bash", "-o", "pipefail", "-c", f"{pipeline} | head -2"], cwd=directory
+        ["bash", "-o", "pipefail", "-c", f"{shlex.join(command)} | head -2"], cwd=directory
     ) as running:
         assert running.wait() == 0
         assert not any("Traceback" in line or "framepair:" in line for line in running.stderr)

@@ -4,11 +4,9 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -167,14 +165,6 @@ class Sink:
         for line in stream:
             lines.append(line.rstrip("\n"))
             self._news.put(None)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    # pytest's own directories are too long for the path of a socket.
-    path = Path(tempfile.mkdtemp(dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import resource
-import shutil
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +11,8 @@ import numpy as np
 import pytest
 
 from framepair.protocol.clocks import clock
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.launcher import launcher
+from tests.lib.processes import Running
 
 MB = 1e6
 PAGE_BYTES = resource.getpagesize()
@@ -31,13 +29,6 @@ class Sample:
     rss: int
     descriptors: int
     threads: int
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fp-", dir="/tmp"))
-    yield path
-    shutil.rmtree(path)
 
 
 def sampled(running: Running, every: int, until: int) -> dict[int, list[Sample]]:
@@ -75,9 +66,7 @@ def check_constant(samples: dict[int, list[Sample]]) -> None:
 def soak(directory: Path, *arguments: str, every: int, pairs: int) -> dict[str, object]:
     """Run the pipeline for so many ``pairs``; return the report."""
     report = directory / "report.json"
-    command = python(
-        ROOT / "launch.py", "--run-dir", directory / "run", "--json", report, *arguments
-    )
+    command = launcher("--run-dir", directory / "run", "--json", report, *arguments)
     with Running(command) as running:
         samples = sampled(running, every, pairs)
         running.stop()
