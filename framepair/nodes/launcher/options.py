@@ -206,6 +206,13 @@ def plain_type(hint: Any) -> Any:
     return typing.get_origin(hint) or hint
 
 
+def choices(hint: Any) -> tuple[str, ...]:
+    """Return the words that an option of this type may be."""
+    hints = (hint, *typing.get_args(hint))
+    literal = next(part for part in hints if typing.get_origin(part) is typing.Literal)
+    return typing.get_args(literal)
+
+
 def _kind(value: object) -> str:
     return KINDS.get(type(value), "a date")
 

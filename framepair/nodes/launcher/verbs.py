@@ -175,16 +175,9 @@ def _usage(option: Declared) -> str:
         return "SOURCES"
     kind = options.plain_type(option.type)
     if kind is typing.Literal:
-        values = option.default, *_other_values(option)
-        return f"{option.flag} {'|'.join(value for value in values if value)}"
+        return f"{option.flag} {'|'.join(options.choices(option.type))}"
     words = {bool: "", float: " SECONDS", int: " N", Path: " PATH"}
     return option.flag + words.get(kind, " TEXT")
-
-
-def _other_values(option: Declared) -> Iterator[str]:
-    for part in (option.type, *typing.get_args(option.type)):
-        if typing.get_origin(part) is typing.Literal:
-            yield from (value for value in typing.get_args(part) if value != option.default)
 
 
 def _default(option: Declared) -> str:
