@@ -8,12 +8,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from framepair.nodes.estimate import bounds, main
 from framepair.nodes.estimate.bounds import Format, Limits, Source
 from framepair.protocol.memory.shared_ring import SharedRing
 from tests.lib.launcher import launcher
-from tests.lib.processes import Running
+from tests.lib.processes import Running, python
 from tests.lib.shm import own_directory, small_file_system
 
 LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0)
