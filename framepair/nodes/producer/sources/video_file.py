@@ -1,0 +1,408 @@
+"""Video files as captures: every frame once, with its own time, decoded by PyAV."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import os
+import re
+import stat
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from framepair.nodes.producer.sources.decoding import Decoded, Pictures, decoded, packets
+from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes, Position
+from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError, blaming
+from framepair.nodes.producer.sources.uri import SourceUri
+
+Image = NDArray[np.uint8]
+
+USUAL_FPS: Final = 25.0
+# What a frame's header can say.
+MIN_FPS, MAX_FPS = 1e-3, 1e4
+# So many packets are read ahead to see how fast frames come: 1.6 s at 30 fps.
+MEASURED_PACKETS: Final = 50
+# A rate that the container names is right if frames come about as fast.
+RATE_TOLERANCE: Final = 0.1
+# Containers know their length roughly; a file that lacks more than a tenth is damaged.
+WHOLE: Final = 0.9
+# libavformat's AVFMT_TS_DISCONT: times may jump, as they do in MPEG-TS where two recordings are joined.
+TS_DISCONT: Final = 0x0200
+# Renders text as pictures: nothing that is meant by a video.
+NO_VIDEO_FORMATS: Final = frozenset({"tty"})
+NUMBERED = re.compile(r"%\d*d")
+
+log = logging.getLogger(__name__)
+
+
+class VideoFile:
+    """A video file, from its first frame to its last, or over and over again with ``loop``.
+
+    ``fps`` is the rate of frames whose container has no times for them, ``number`` the stream to play among
+    several that show pictures, from 0; the one with the most pixels by default.
+    """
+
+    # It never fails: what can't be read is over.
+    reopened = 0
+
+    def __init__(
+        self,
+        name: str,
+        source: SourceUri,
+        *,
+        loop: bool = False,
+        fps: float | None = None,
+        number: int | None = None,
+    ) -> None:
+        self._name, self._source, self._loop = name, source, loop
+        self._fps, self._number = fps, number
+        self._pictures = Pictures()
+        self._said = False
+        self._open(base_ns=0)
+        self.format: Format = self._pass.format
+        if loop:
+            self.format = replace(self.format, total=0)
+
+    @property
+    def position(self) -> Position:
+        """Time of the grabbed frame within the video, and of the next one."""
+        return self._pass.position
+
+    def grab(self) -> bool:
+        """Go on to the next frame; False after the last one. Raises SourceError if looping it fails."""
+        if self._pass.grab():
+            return True
+        if not self._loop:
+            self._warn_if_short()
+            return False
+        # Opened again rather than sought, because not every container can be sought in exactly.
+        end_ns = self._pass.position.next_ns
+        self.close()
+        self._open(base_ns=end_ns)
+        return self._pass.grab()
+
+    def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:  # noqa: ARG002
+        """Decode the grabbed frame into ``out``; see Capture."""
+        frame = self._pass.current.frame
+        if frame is None:
+            raise FrameLost(f"source {self._name}: a frame is damaged")
+        shape = self._pictures.shape(frame)
+        if shape != self.format.shape:
+            self.format = replace(self.format, shape=shape)
+        # Of another shape, it is a picture of its own, which the caller puts where it belongs.
+        picture = out if out.shape == shape else np.empty(shape, np.uint8)
+        try:
+            self._pictures.write(frame, picture)
+        except av.FFmpegError as error:
+            raise FrameLost(
+                f"source {self._name}: a frame cannot be converted: {error.strerror}"
+            ) from None
+        return picture
+
+    def close(self) -> None:
+        """Close the file."""
+        self._pass.close()
+
+    def _open(self, base_ns: int) -> None:
+        with blaming(self._name):
+            self._pass = Pass(
+                self._source, fps=self._fps, number=self._number, base_ns=base_ns, say=self._say
+            )
+
+    def _say(self, what: str) -> None:
+        if not self._said:
+            self._said = True
+            log.warning("source %s: %s %s", self._name, self._source, what)
+
+    def _warn_if_short(self) -> None:
+        played_s, whole_s = self._pass.played_s, self._pass.whole_s
+        if whole_s is None or played_s >= WHOLE * whole_s:
+            return
+        frames = f", {self._pass.count} of {self.format.total} frames" if self.format.total else ""
+        message = "source %s ended after %.3g of %.3g s%s: the file is damaged or cut short"
+        log.warning(message, self._name, played_s, whole_s, frames)
+
+
+class Pass:
+    """One pass through a file: its frames in the order of showing, each with its time.
+
+    One frame is decoded ahead, so that ``position`` knows when the next one comes. Raises SourceError if
+    there is no file, or no frame in it.
+    """
+
+    def __init__(
+        self,
+        source: SourceUri,
+        *,
+        fps: float | None,
+        number: int | None,
+        base_ns: int,
+        say: Callable[[str], None],
+    ) -> None:
+        self._container = open_container(source, fps)
+        self._stream = stream = _video_stream(self._container, source, number)
+        stream.thread_type = "AUTO"
+        coming = packets(self._container, stream)
+        first = list(itertools.islice(coming, MEASURED_PACKETS))
+        self.fps = nominal_fps(stream, first) if fps is None else fps
+        self._period_ns = round(SECOND_NS / self.fps)
+        self._times = MediaTimes(
+            period_ns=self._period_ns,
+            tick=stream.time_base or Fraction(1, SECOND_NS),
+            start=_start(self._container),
+            discontinuous=bool(self._container.format.flags & TS_DISCONT),
+            base_ns=base_ns,
+            say=say,
+        )
+        self._base_ns = base_ns
+        self._coming = self._placed(
+            decoded(stream, itertools.chain(first, coming), sorts=self._is_avi())
+        )
+        self.count = 0
+        self._ahead: Placed | None = self._first()
+        self.format = self._format()
+
+    @property
+    def current(self) -> Decoded:
+        """The grabbed frame."""
+        return self._current.decoded
+
+    @property
+    def position(self) -> Position:
+        """Time of the grabbed frame, and of the next one."""
+        return Position(self._current.at_ns, self._next_ns)
+
+    @property
+    def played_s(self) -> float:
+        """How much of the video has been played, in seconds."""
+        return (self._next_ns - self._base_ns) / SECOND_NS
+
+    @property
+    def whole_s(self) -> float | None:
+        """How long the video is, as the container says; None if it doesn't know."""
+        stream, only = self._stream, len(self._container.streams) == 1
+        if self._guessed() or stream.time_base is None:
+            return None
+        if self._is_avi():
+            # Of a file without its index, FFmpeg guesses the duration.
+            return float(stream.frames * stream.time_base)
+        if stream.duration is not None:
+            late = Fraction(stream.start_time or 0) * stream.time_base - _start(self._container)
+            return float(stream.duration * stream.time_base + late)
+        # Of several streams, another may be the longest.
+        known = self._container.duration if only else None
+        return None if known is None else known / av.time_base
+
+    def grab(self) -> bool:
+        """Go on to the next frame; return whether there is one."""
+        if self._ahead is None:
+            return False
+        self._current = self._ahead
+        self._ahead = next(self._coming, None)
+        self._next_ns = self._ahead.at_ns if self._ahead else self._end_ns()
+        self.count += self._current.decoded.frame is not None
+        return True
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
+    def _first(self) -> Placed:
+        """Return the first frame that can be decoded, or what comes before it."""
+        before = []
+        for placed in self._coming:
+            before.append(placed)
+            if placed.decoded.frame is not None:
+                self._first_frame = placed.decoded.frame
+                self._coming = itertools.chain(before[1:], self._coming)
+                return before[0]
+        self.close()
+        raise SourceError(
+            "it can be opened, but not one frame of it can be decoded: try it in a player"
+        )
+
+    def _placed(self, coming: Iterator[Decoded]) -> Iterator[Placed]:
+        for each in coming:
+            yield Placed(self._times.place(each.pts), each)
+
+    def _end_ns(self) -> int:
+        """Return when the last frame ends."""
+        tick, last = self._stream.time_base or Fraction(0), self._current
+        # A single tick is what containers say that don't know.
+        known = last.decoded.duration > 1
+        ns = round(last.decoded.duration * tick * SECOND_NS) if known else self._period_ns
+        return last.at_ns + ns
+
+    def _format(self) -> Format:
+        total = 0 if self._guessed() else _frame_count(self._stream)
+        fps = min(max(self.fps, MIN_FPS), MAX_FPS)
+        return Format(Pictures().shape(self._first_frame), "bgr8", fps, total=total)
+
+    def _is_avi(self) -> bool:
+        return self._container.format.name == "avi"
+
+    def _guessed(self) -> bool:
+        """Return whether the container's length is a guess from its rate of bits."""
+        return bool(self._container.format.flags & TS_DISCONT) or self._stream.time_base is None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A decoded frame and its time, nanoseconds since the video's beginning."""
+
+    at_ns: int
+    decoded: Decoded
+
+
+def _frame_count(stream: VideoStream) -> int:
+    """Return how many frames a file has, 0 if it doesn't know; AVI counts those, too, that were dropped."""
+    entries = stream.index_entries
+    whole = len(entries) > 0 and entries[-1].timestamp + 1 == stream.frames
+    return len(entries) if whole else stream.frames
+
+
+def nominal_fps(stream: VideoStream, first: Sequence[Packet[VideoStream]]) -> float:
+    """Return how many frames a second come usually: measured, since containers may say anything.
+
+    A rate that the container names is taken if it fits, because it isn't rounded.
+    """
+    named = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
+    times = sorted(packet.pts for packet in first if packet.pts is not None)
+    gaps = sorted(later - early for early, later in itertools.pairwise(times))
+    if not any(gaps) or stream.time_base is None:
+        return next((fps for fps in named if MIN_FPS <= fps <= MAX_FPS), USUAL_FPS)
+    # The shorter one of the two in the middle: memory for many frames is better than for few.
+    gap: float = gaps[(len(gaps) - 1) // 2]
+    if not gaps[0]:
+        # Several frames share a tick, so that a single gap says little.
+        gap = (times[-1] - times[0]) / (len(times) - 1)
+    measured = 1 / (float(stream.time_base) * gap)
+    return next((fps for fps in named if abs(fps / measured - 1) < RATE_TOLERANCE), measured)
+
+
+def _start(container: InputContainer) -> Fraction:
+    """Return when the container begins, in seconds, exactly: FFmpeg rounds it to microseconds."""
+    if container.start_time is None:
+        return Fraction(0)
+    start = Fraction(container.start_time, av.time_base)
+    exact = [
+        stream.start_time * stream.time_base
+        for stream in container.streams
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return next((at for at in exact if abs(at - start) <= Fraction(1, av.time_base)), start)
+
+
+def _video_stream(container: InputContainer, source: SourceUri, number: int | None) -> VideoStream:
+    """Return the stream to play, the largest or ``number`` ``number`` of them; raises SourceError."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic
+    ]
+    if not streams or container.format.name in NO_VIDEO_FORMATS:
+        kinds = " and ".join(sorted({stream.type for stream in container.streams}))
+        raise _refusal(source, f"it has no video in it, only {kinds or 'nothing'}")
+    if number is None:
+        # FFmpeg's own choice goes by the rate of bits, which many containers don't tell.
+        return max(streams, key=lambda stream: stream.width * stream.height)
+    if not 0 <= number < len(streams):
+        raise SourceError(
+            f"{source} has no video stream {number}: it has {len(streams)}, counted from 0"
+        )
+    return streams[number]
+
+
+def open_container(source: SourceUri, fps: float | None = None) -> InputContainer:
+    """Open a file; raises SourceError, one sentence, if it isn't there or is no video."""
+    if _is_sequence(source.location):
+        return _open_images(source, fps)
+    path = Path(source.location).absolute()
+    _refuse_unreadable(path)
+    try:
+        # Without file: in front, FFmpeg takes a name with a colon for a URL.
+        return av.open(f"file:{path}", options=_rate(fps), metadata_errors="replace")
+    except (av.FFmpegError, ValueError):
+        raise _refusal(source, _why_not(path)) from None
+
+
+def _refuse_unreadable(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceError(f"there is no file {path}: check the path") from None
+    except OSError as error:
+        raise SourceError(f"{path} cannot be looked at: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise SourceError(f"{path} is a directory: name a video in it")
+    if not os.access(path, os.R_OK):
+        raise SourceError(f"{path} may not be read by this user: change its permissions")
+
+
+def _why_not(path: Path) -> str:
+    if path.is_file() and not path.stat().st_size:
+        return "it is empty"
+    if _is_unfinished(path):
+        return (
+            "it is an unfinished mp4, whose recording was cut off before its index (moov) was written;"
+            " repair it, or record to mkv"
+        )
+    return "it is of another kind, or cut short"
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Return whether a file is an mp4 without an index: its boxes end before one named moov."""
+    boxes: set[bytes] = set()
+    with suppress(OSError), path.open("rb") as file:
+        while len(head := file.read(8)) == 8 and len(boxes) < MEASURED_PACKETS:
+            size, kind = struct.unpack(">I4s", head)
+            boxes.add(kind)
+            if size == 1:
+                size = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0] - 8
+            if size < 8:
+                break
+            file.seek(size - 8, os.SEEK_CUR)
+    return b"ftyp" in boxes and b"moov" not in boxes
+
+
+def _is_sequence(location: str) -> bool:
+    path = Path(location)
+    return not path.exists() and bool(NUMBERED.search(path.name) or set("*?[") & set(path.name))
+
+
+def _open_images(source: SourceUri, fps: float | None) -> InputContainer:
+    """Open pictures that a name like img_%04d.png or *.png stands for, in the order of their names."""
+    pattern = "sequence" if NUMBERED.search(Path(source.location).name) else "glob"
+    path = Path(source.location).absolute()
+    options = {"pattern_type": pattern} | _rate(fps)
+    try:
+        # FFmpeg opens a glob that nothing matches, too.
+        if pattern == "glob" and not any(path.parent.glob(path.name)):
+            raise FileNotFoundError
+        return av.open(str(path), format="image2", options=options)
+    except (av.FFmpegError, FileNotFoundError):
+        raise SourceError(f"there are no pictures {source}: check the pattern") from None
+
+
+def _rate(fps: float | None) -> dict[str, str]:
+    """Return the options for a file without times: those that have some don't know them."""
+    return {} if fps is None or not math.isfinite(fps) else {"framerate": f"{fps:.9g}"}
+
+
+def _refusal(source: SourceUri, why: str) -> SourceError:
+    path = Path(source.location).absolute()
+    return SourceError(f"{path} is not a video that can be played: {why}")
