@@ -13,6 +13,7 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader
+from tests.lib.examples import examples
 from tests.lib.stream import Stream, feed, pixels, spans
 
 SOURCES = ("a", "b", "c")
@@ -115,7 +116,7 @@ class World:
         assert stats.lost_pairs == self.lost_told + still_to_tell
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=STEPS, keep=st.integers(1, 3))
 def test_every_announced_frame_is_delivered_once_or_counted(
     steps: list[tuple[str, int, int, bool]], keep: int
@@ -143,7 +144,7 @@ def assert_nothing_is_kept(world: World) -> None:
         assert blocks is None or len(blocks.free) == blocks.count
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     steps=STEPS,
     order=st.permutations(range(8)),

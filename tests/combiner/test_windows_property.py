@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from framepair.nodes.combiner.track import Rules
 from framepair.protocol.wire.frame import FrameHeader, SourceEnd
+from tests.lib.examples import examples
 from tests.lib.feed import BEGIN_NS, MS, Feed, Key, S, names
 from tests.lib.weather import Journey, Overflowed, Rejected, Weather, travel
 
@@ -23,7 +24,7 @@ TICK_NS = 130 * MS
 moderate = settings(
     deadline=None,
     derandomize=True,
-    max_examples=100,
+    max_examples=examples(40),
     suppress_health_check=[HealthCheck.too_slow],
 )
 seldom = st.sampled_from([0.0, 0.0, 0.05, 0.4])

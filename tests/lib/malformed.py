@@ -14,13 +14,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from framepair.protocol.wire.header import MAX_INT, ProtocolError
+from tests.lib.examples import examples
 
 Decode = Callable[[bytes], object]
 
 moderate = settings(
     deadline=None,
     derandomize=True,
-    max_examples=100,
+    max_examples=examples(50),
     suppress_health_check=[HealthCheck.too_slow],
 )
 integers = st.integers(0, MAX_INT) | st.sampled_from([0, 1, MAX_INT])

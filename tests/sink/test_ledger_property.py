@@ -14,6 +14,7 @@ from framepair.nodes.sink.ledger import Account, Ledger
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.wire.frame import FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
+from tests.lib.examples import examples
 from tests.lib.feed import BEGIN_NS, MS
 
 PERIOD_NS = 100 * MS
@@ -113,7 +114,7 @@ class World:
 EVENTS = ("frames", "consume", "kill_producer", "kill_combiner")
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=examples(60), deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 2**32),
     weights=st.tuples(st.integers(1, 8), st.integers(0, 1), st.integers(0, 1)),
@@ -140,7 +141,7 @@ def test_the_ledger_balances_all_the_time(
         assert account.balanced
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=examples(40), deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), unsent=st.sampled_from([0.0, 0.3]))
 def test_combiners_that_are_killed_hide_no_frame(seed: int, unsent: float) -> None:
     world = World(random.Random(seed), unsent, lost=0.0, unpublished=0.0)
