@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from framepair.protocol.client.assembly import Assembly
+from framepair.protocol.client.frame_store import WindowTooLarge
+from framepair.protocol.memory.ring import slot_bytes
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import Totals
-from tests.lib.stream import Stream, feed
+from tests.lib.stream import Stream, feed, lost_frames, missed_frames
 
 
 def assembly_of(keep: int = 2) -> Assembly:
@@ -26,7 +28,7 @@ def joined(stream: Stream, keep: int = 2) -> Assembly:
 def counts(assembly: Assembly) -> tuple[int, int, int]:
     """Return lost pairs, lost frames and missed frames of ``left``."""
     stats = assembly.stats()
-    lost, missed = stats.lost_frames.get("left", 0), stats.missed_frames.get("left", 0)
+    lost, missed = lost_frames(stats).get("left", 0), missed_frames(stats).get("left", 0)
     return stats.lost_pairs, lost, missed
 
 
@@ -102,9 +104,95 @@ def test_a_new_run_of_the_combiner_begins_afresh() -> None:
         second.window(window)
         second.pair(window)
     feed(assembly, *second.window(3)[2:], second.pair(3), *second.whole(4))
-    assert counts(assembly) == (0, 0, 15)
-    assert next_pair(assembly) == (4, 0)
+    assert counts(assembly) == (3, 0, 15)
+    assert next_pair(assembly) == (4, 3)
     assert assembly.stats().totals["left"].paired == 5 + 20
+
+
+def gaps(*streams: Stream, windows: list[int]) -> list[tuple[int, int]]:
+    """Return lost and skipped of each pair, of one combiner after another, of which all else arrives."""
+    assembly = assembly_of()
+    found = []
+    for stream in streams:
+        while windows and (stream.newest is None or windows[0] > stream.newest):
+            feed(assembly, *stream.whole(windows.pop(0)))
+            pair = assembly.take()
+            assert pair is not None
+            found.append((pair.lost, pair.skipped))
+            if stream is not streams[-1] and len(found) == 2:
+                break
+    return found
+
+
+def test_windows_that_no_combiner_announced_are_skipped_not_lost() -> None:
+    first, second = Stream(run=1), Stream(run=2)
+    assert gaps(first, second, windows=[457, 458, 461, 462]) == [(0, 0), (0, 0), (0, 2), (0, 0)]
+
+
+def test_windows_that_a_combiner_passed_over_are_skipped_too() -> None:
+    assert gaps(Stream(), windows=[3, 4, 20, 21]) == [(0, 0), (0, 0), (0, 15), (0, 0)]
+
+
+def test_lost_and_skipped_before_a_pair_are_told_apart_and_kept_if_it_is_dropped() -> None:
+    stream = Stream()
+    assembly = joined(stream, keep=1)
+    for window in (2, 3):
+        stream.window(window)
+        stream.pair(window)  # nothing of them comes
+    feed(assembly, *stream.whole(6))  # to be dropped
+    feed(assembly, *stream.whole(8))
+    pair = assembly.take()
+    assert pair is not None
+    # 2, 3 and 6 were lost, 1, 4, 5 and 7 never announced.
+    assert (pair.index, pair.lost, pair.skipped) == (8, 3, 4)
+
+
+def test_what_another_combiner_announced_before_we_heard_of_it_is_lost_if_it_is_between() -> None:
+    first, second, again = Stream(run=1), Stream(run=2), Stream(run=3)
+    assembly = joined(first)
+    for window in (2, 3):
+        second.window(window)
+        second.pair(window)
+    feed(assembly, *second.whole(6))
+    pair = assembly.take()
+    assert pair is not None
+    assert (pair.index, pair.lost, pair.skipped) == (6, 2, 3)
+    # One that begins at an earlier window, as with media time.
+    for window in range(5):
+        again.window(window)
+        again.pair(window)
+    feed(assembly, *again.whole(5))
+    pair = assembly.take()
+    assert pair is not None
+    assert (pair.index, pair.lost, pair.skipped) == (5, 0, 0)
+
+
+def test_nothing_is_missing_before_the_first_pair() -> None:
+    stream, assembly = Stream(), assembly_of()
+    for window in (1, 5):
+        stream.window(window)
+        stream.pair(window)
+    feed(assembly, *stream.window(7)[3:], stream.pair(7), *stream.whole(9))
+    pair = assembly.take()
+    assert pair is not None
+    assert (pair.index, pair.lost, pair.skipped) == (9, 0, 0)
+    assert counts(assembly) == (0, 0, 15)
+
+
+def test_a_window_larger_than_max_bytes_is_lost_for_that_reason_and_no_other_is() -> None:
+    stream = Stream(["left", "right"])
+    frame_bytes = slot_bytes(stream.shape)
+    assembly = Assembly(2, max_bytes=8 * frame_bytes)
+    large = [stream.frame("left", 0) for _ in range(9)] + [stream.frame("right", 0)]
+    for frame in large[:8] + large[9:]:
+        feed(assembly, frame)
+    with pytest.raises(WindowTooLarge, match=r"a window of left, 1 s, .* max_bytes is \d+:"):
+        assembly.reserve(large[8])
+    feed(assembly, *stream.window(1), stream.pair(0))
+    assert assembly.stats().lost_frames == {"left": {"too_large": 9}, "right": {"too_large": 1}}
+    assert assembly.stats().lost_pairs == 1
+    feed(assembly, stream.pair(1))
+    assert next_pair(assembly) == (1, 1)
 
 
 def test_a_new_run_may_begin_at_an_earlier_window() -> None:

@@ -10,8 +10,13 @@ from msgspec.structs import replace
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Clip, Pair
-from framepair.protocol.client.frame_store import MAX_WINDOWS
-from framepair.protocol.client.slots import MAX_RUNS_PER_WINDOW, Blocks, Run, Storage
+from framepair.protocol.client.slots import (
+    MAX_BLOCKS_PER_WINDOW,
+    MAX_WINDOWS,
+    Block,
+    BlockRing,
+    Slots,
+)
 from framepair.protocol.memory.ring import Ring
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
@@ -51,8 +56,8 @@ def header(
     return replace(Stream(shape=shape).frame("left", 0), fps=fps, window_ns=window_ns)
 
 
-def reserve(storage: Storage, frame: FrameHeader, runs: list[Run], count: int) -> list[int]:
-    return [storage.reserve(frame, runs).index for _ in range(count)]
+def take(slots: Slots, frame: FrameHeader, blocks: list[Block], count: int) -> list[int]:
+    return [slots.take(frame, blocks)[1] for _ in range(count)]
 
 
 def test_one_ring_serves_a_stream_for_ever_and_every_clip_is_a_view() -> None:
@@ -89,28 +94,41 @@ def test_rates_that_vary_never_split_a_clip(seed: int) -> None:
             assert is_view(next_pair(assembly)["left"])
 
 
-def test_more_frames_than_a_block_has_go_on_into_the_next_and_around_the_end() -> None:
-    blocks = Blocks(3, 4, PAGE)
-    first = blocks.begin()
-    second, third = blocks.begin(), blocks.begin()
-    second.release()
-    first.release()
+def test_a_source_of_twice_the_rate_that_it_says_stays_in_one_ring() -> None:
+    stream, assembly = Stream(["left"], fps=5, shape=PAGE), assembly_of()
+    rings = set()
+    for window in range(40):
+        feed(assembly, *[stream.frame("left", window) for _ in range(11)], stream.pair(window))
+        if window % 3 == 0:
+            clip = next_pair(assembly)["left"]
+            assert is_view(clip)
+            rings.add(id(ring_of(clip)))
+    assert len(rings) == 1
+
+
+def test_blocks_do_not_overlap_and_can_be_taken_again() -> None:
+    home = BlockRing(3, 4, PAGE)
+    blocks = [home.take() for _ in range(3)]
     indexes = []
-    while third.has_room():
-        indexes.append(third.reserve().index)
-    assert indexes == [8, 9, 10, 11, 0, 1, 2, 3, 4, 5, 6, 7]
-    assert blocks.free == set()
-    third.release()
-    assert blocks.free == {0, 1, 2}
+    for block in blocks:
+        while not block.full:
+            indexes.append(block.take_slot())
+    assert indexes == list(range(12))
+    assert home.free == set()
+    for block in (blocks[1], blocks[0]):
+        block.release()
+    assert home.take().take_slot() == 0
 
 
-def test_a_run_stops_where_another_begins() -> None:
-    blocks = Blocks(2, 4, PAGE)
-    first, second = blocks.begin(), blocks.begin()
-    for run in (first, second):
-        while run.has_room():
-            run.reserve()
-        assert run.used == 4
+def test_as_many_windows_as_ten_seconds_have_may_wait_in_one_ring() -> None:
+    stream, assembly = Stream(["left"], shape=PAGE), assembly_of(keep=2)
+    frames = [frame for window in range(12) for frame in stream.window(window)]
+    feed(assembly, *frames[: 5 * 10])
+    rings = set()
+    for window in range(12):
+        feed(assembly, *frames[5 * (window + 10) : 5 * (window + 11)], stream.pair(window))
+        rings.add(id(ring_of(next_pair(assembly)["left"])))
+    assert len(rings) == 1
 
 
 def test_a_source_that_is_faster_than_it_says_gets_a_larger_ring() -> None:
@@ -148,41 +166,51 @@ def test_a_change_of_size_begins_a_new_ring_and_leaves_what_is_held() -> None:
     assert ring_of(clip) is not ring_of(held)
 
 
-def test_frames_of_two_sizes_in_turn_take_two_runs_and_not_one_each() -> None:
-    storage, runs = Storage(4, 10**9), list[Run]()
+def test_frames_of_two_sizes_in_turn_take_two_blocks_and_not_one_each() -> None:
+    slots, blocks = Slots(4, 10**9), list[Block]()
     for _ in range(3):
-        storage.reserve(header(25, shape=PAGE), runs)
-        storage.reserve(header(25, shape=LARGE), runs)
-    assert [run.shape for run in runs] == [PAGE, LARGE]
+        slots.take(header(25, shape=PAGE), blocks)
+        slots.take(header(25, shape=LARGE), blocks)
+    assert [block.ring.shape for block in blocks] == [PAGE, LARGE]
 
 
 def test_a_window_with_ever_new_sizes_is_refused() -> None:
-    storage, runs = Storage(4, 10**9), list[Run]()
-    for height in range(1, MAX_RUNS_PER_WINDOW + 1):
-        storage.reserve(header(25, shape=(height, 1, 1)), runs)
+    slots, blocks = Slots(4, 10**9), list[Block]()
+    for height in range(1, MAX_BLOCKS_PER_WINDOW + 1):
+        slots.take(header(25, shape=(height, 1, 1)), blocks)
     with pytest.raises(ProtocolError, match="too many shapes"):
-        storage.reserve(header(25, shape=(99, 1, 1)), runs)
+        slots.take(header(25, shape=(99, 1, 1)), blocks)
 
 
 @pytest.mark.parametrize(
-    ("fps", "window_ns", "slots"), [(25, WINDOW_NS, 26), (29.97, WINDOW_NS, 31)]
+    ("fps", "window_ns", "slots", "windows"),
+    [
+        (25, WINDOW_NS, 26, 10),
+        (29.97, WINDOW_NS, 31, 10),
+        (25, WINDOW_NS // 5, 6, 50),
+        (25, WINDOW_NS // 1000, 2, MAX_WINDOWS),
+        (25, 60 * WINDOW_NS, 1501, 1),
+    ],
 )
-def test_a_block_has_room_for_a_window(fps: float, window_ns: int, slots: int) -> None:
-    runs = list[Run]()
-    Storage(4, 10**9).reserve(header(fps, window_ns), runs)
-    assert runs[0].blocks.slots == slots
-    assert runs[0].blocks.ring.slots == 4 * slots
+def test_a_ring_has_room_for_windows_that_wait(
+    fps: float, window_ns: int, slots: int, windows: int
+) -> None:
+    blocks = list[Block]()
+    Slots(4, 10**9).take(header(fps, window_ns), blocks)
+    assert blocks[0].home.slots == 2 * slots
+    assert blocks[0].ring.slots == (4 + windows) * 2 * slots
 
 
 @pytest.mark.parametrize("fps", [1e-3, 1e4])
 @pytest.mark.parametrize("window_ns", [1, WINDOW_NS, 2**63 - 1])
 def test_what_a_header_says_is_not_trusted_beyond_a_bound(fps: float, window_ns: int) -> None:
-    storage, runs = Storage(4, max_bytes=4000 * PAGE_BYTES), list[Run]()
+    slots, blocks = Slots(4, max_bytes=4000 * PAGE_BYTES), list[Block]()
     frame = header(fps, window_ns)
-    indexes = reserve(storage, frame, runs, 3000)
-    assert runs[0].blocks.ring.slots <= 4000
+    indexes = take(slots, frame, blocks, 3000)
+    assert blocks[0].home.slots <= 4000
+    assert blocks[0].ring.slots <= (4 + 2) * 4000
     assert len(indexes) == 3000, "what really comes is kept"
-    assert len(runs) <= 12
+    assert len(blocks) <= 12
 
 
 def test_frames_of_pairs_that_are_never_announced_are_given_up() -> None:
@@ -194,7 +222,7 @@ def test_frames_of_pairs_that_are_never_announced_are_given_up() -> None:
     feed(assembly, stream.pair(49))
     assert next_pair(assembly).index == 0
     assert next_pair(assembly).index == 49
-    assert len(assembly._arrivals["left"]) == 0
+    assert len(assembly._stores["left"]) == 0
 
 
 def test_one_endless_window_is_bounded_too() -> None:
@@ -203,14 +231,14 @@ def test_one_endless_window_is_bounded_too() -> None:
     feed(assembly, *stream.whole(0), *[stream.frame("left", 1) for _ in range(300)], stream.pair(1))
     assert next_pair(assembly).index == 0
     assert assembly.take() is None
-    assert assembly.stats().lost_frames == {"left": 300}
+    assert assembly.stats().lost_frames == {"left": {"too_large": 300}}
 
 
 def test_the_number_of_windows_that_wait_is_bounded() -> None:
     stream, assembly = Stream(["left"], fps=1, shape=PAGE), assembly_of()
     for window in range(3 * MAX_WINDOWS):
         feed(assembly, *stream.window(window))
-    assert len(assembly._arrivals["left"]) <= MAX_WINDOWS + 1
+    assert len(assembly._stores["left"]) <= MAX_WINDOWS + 1
 
 
 def test_a_later_announcement_frees_older_windows_and_unlisted_sources() -> None:
@@ -219,14 +247,14 @@ def test_a_later_announcement_frees_older_windows_and_unlisted_sources() -> None
     other = Stream(["left"], shape=PAGE, run=2)
     other.frame("left", 3, run=9)
     feed(assembly, other.pair(3))
-    assert len(assembly._arrivals["left"]) == 0
-    assert "right" not in assembly._arrivals
+    assert len(assembly._stores["left"]) == 0
+    assert "right" not in assembly._stores
 
 
 def test_an_end_or_clear_forgets_what_waits() -> None:
     stream, assembly = Stream(shape=PAGE), assembly_of()
     feed(assembly, *stream.whole(0), *stream.window(1), stream.end("stopped"))
-    assert [len(arrivals) for arrivals in assembly._arrivals.values()] == [0, 0]
+    assert [len(store) for store in assembly._stores.values()] == [0, 0]
     assert assembly.queued == 1
     assembly.clear()
     assert assembly.take() is None

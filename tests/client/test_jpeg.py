@@ -68,22 +68,22 @@ def test_a_slot_is_not_used_again_while_somebody_still_decodes_into_it() -> None
     slow = stream.frame("left", 0)
     filling = assembly.reserve(slow)
     # Its pair is announced without it, which is the end of its window.
-    assembly.announce(stream.pair(0), ready_ns=0)
+    assembly.add_pair(stream.pair(0), ready_ns=0)
     for window in range(1, 20):
         header = stream.frame("left", window)
         other = assembly.reserve(header)
         assert not np.shares_memory(other.image, filling.image)
-        assembly.commit(header, other, ready_ns=0)
-        assembly.announce(stream.pair(window), ready_ns=0)
-    assembly.commit(slow, filling, ready_ns=0)
+        assembly.add_frame(header, other, ready_ns=0)
+        assembly.add_pair(stream.pair(window), ready_ns=0)
+    assembly.add_frame(slow, filling, ready_ns=0)
     # Now it is.
     reused = False
     for window in range(20, 40):
         header = stream.frame("left", window)
         other = assembly.reserve(header)
         reused = reused or np.shares_memory(other.image, filling.image)
-        assembly.commit(header, other, ready_ns=0)
-        assembly.announce(stream.pair(window), ready_ns=0)
+        assembly.add_frame(header, other, ready_ns=0)
+        assembly.add_pair(stream.pair(window), ready_ns=0)
     assert reused
 
 

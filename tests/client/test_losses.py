@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from framepair.protocol.client.losses import Tally
+from framepair.protocol.client.losses import TotalsSum
 from framepair.protocol.wire.pair import Progress, Totals
 from tests.lib.feed import is_balanced
 
@@ -26,14 +26,14 @@ def totals(paired: int, began: Progress | None, reached: Progress, **fields: int
 
 
 def both(first: Totals, second: Totals, *, ended: bool = False) -> Totals:
-    tally = Tally()
+    tally = TotalsSum()
     tally.update(1, {"left": first}, ended=ended)
     tally.update(2, {"left": second}, ended=False)
     return tally.sum()["left"]
 
 
 def test_one_combiner_is_taken_at_its_word() -> None:
-    tally = Tally()
+    tally = TotalsSum()
     for reached in (50, 75):
         newest = totals(reached - 5, Progress(7, 3), Progress(7, reached), open=2)
         tally.update(1, {"left": newest}, ended=False)
@@ -80,7 +80,7 @@ def test_one_that_ended_in_order_and_still_had_frames_open_is_found() -> None:
 
 
 def test_a_combiner_that_never_heard_of_the_source_does_not_forget_it() -> None:
-    tally = Tally()
+    tally = TotalsSum()
     tally.update(1, {"left": totals(50, Progress(7, 0), Progress(7, 50))}, ended=False)
     tally.update(2, {"left": Totals()}, ended=False)
     tally.update(3, {"left": totals(25, Progress(7, 60), Progress(7, 85))}, ended=False)

@@ -22,7 +22,7 @@ from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire import published
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, combiner_at, parts
-from tests.lib.stream import Stream, pixels
+from tests.lib.stream import Stream, lost_frames, missed_frames, pixels
 
 THREAD = "framepair-subscriber"
 LARGE = (512, 1024, 3)  # more than the kernel keeps for a socket
@@ -55,7 +55,7 @@ def in_a_thread(*actions: Callable[[], object]) -> threading.Thread:
 
 def when_waited_for(subscription: Subscription, action: Callable[[], object]) -> threading.Thread:
     """Do something as soon as a thread waits for a pair."""
-    waiters = getattr(subscription._handover._changed, "_waiters")  # noqa: B009 - private to Python
+    waiters = getattr(subscription._pairs._changed, "_waiters")  # noqa: B009 - private to Python
     return in_a_thread(lambda: until(lambda: waiters), action)
 
 
@@ -130,7 +130,7 @@ def test_a_slow_consumer_gets_the_newest_pairs(combiner: Combiner, address: str)
             (28, 27),
             (29, 0),
         ]
-        assert subscription.stats().lost_frames == {"left": 135, "right": 135}
+        assert lost_frames(subscription.stats()) == {"left": 135, "right": 135}
 
 
 def test_get_returns_none_when_nothing_comes_in_time(combiner: Combiner, address: str) -> None:
@@ -181,6 +181,24 @@ def test_malformed_messages_are_counted_and_the_rest_goes_on(
     assert len(warnings) == 1, "not one each"
 
 
+def test_a_window_that_is_too_large_is_said_and_counted(
+    combiner: Combiner, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = Stream(["left"])
+    with subscribe(address, max_bytes=800) as subscription, caplog.at_level(logging.WARNING):
+        combiner.wait_for_subscriber()
+        for window in range(3):
+            combiner.send(*stream.whole(window))
+        combiner.send(stream.end())
+        assert list(subscription) == []
+        stats = subscription.stats()
+    assert (stats.lost_pairs, stats.rejected) == (3, 0)
+    assert stats.lost_frames == {"left": {"too_large": 15}}
+    (line,) = caplog.messages
+    assert line.startswith("no pair comes: a window of left, 1 s, has about 960 bytes of frames")
+    assert "max_bytes is 800" in line
+
+
 def test_a_combiner_that_stops_may_come_back(address: str) -> None:
     first, second = Stream(run=1), Stream(run=2)
     with subscribe(address) as subscription:
@@ -212,7 +230,7 @@ def test_a_combiner_that_dies_in_the_middle_of_a_window_may_come_back(address: s
             combiner.send(second.pair(2))
             assert next_pair(subscription).index == 2
     stats = subscription.stats()
-    assert (stats.lost_pairs, stats.missed_frames["left"]) == (0, 5)
+    assert (stats.lost_pairs, missed_frames(stats)["left"]) == (1, 5)
 
 
 def test_a_subscriber_may_be_there_first(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections import Counter
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from framepair.protocol.client.assembly import Assembly
+from framepair.protocol.client.frame_store import WindowTooLarge
+from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.wire import reasons
 from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace
 from framepair.protocol.wire.pair import ClipHeader, PairHeader, Span, StreamEnd, Totals, spans_of
 
@@ -25,16 +29,35 @@ def pixels(header: FrameHeader) -> NDArray[np.uint8]:
 
 
 def feed(assembly: Assembly, *messages: FrameHeader | PairHeader | StreamEnd) -> None:
-    """Have ``messages`` arrive: a frame 1 ns after its capture, an announcement 5 ns after the window's end."""
+    """Add ``messages``: a frame 1 ns after its capture, an announcement 5 ns after the window's end."""
     for message in messages:
         if isinstance(message, FrameHeader):
-            place = assembly.reserve(message)
-            place.image[:] = pixels(message)
-            assembly.commit(message, place, ready_ns=message.captured_ns + 1)
+            with contextlib.suppress(WindowTooLarge):
+                place = assembly.reserve(message)
+                place.image[:] = pixels(message)
+                assembly.add_frame(message, place, ready_ns=message.captured_ns + 1)
         elif isinstance(message, PairHeader):
-            assembly.announce(message, ready_ns=message.end_ns + 5)
+            assembly.add_pair(message, ready_ns=message.end_ns + 5)
         else:
-            assembly.finish(message)
+            assembly.end_stream(message)
+
+
+def lost_frames(stats: SubscriberStats) -> dict[str, int]:
+    """Return the frames of pairs that were announced while the consumer was subscribed, and lost."""
+    return {
+        source: sum(lost.values()) - lost.get(reasons.NO_SUBSCRIBER, 0)
+        for source, lost in stats.lost_frames.items()
+        if lost.keys() - {reasons.NO_SUBSCRIBER}
+    }
+
+
+def missed_frames(stats: SubscriberStats) -> dict[str, int]:
+    """Return the frames of pairs that were announced before the consumer had subscribed."""
+    return {
+        source: lost[reasons.NO_SUBSCRIBER]
+        for source, lost in stats.lost_frames.items()
+        if reasons.NO_SUBSCRIBER in lost
+    }
 
 
 class Stream:
@@ -55,6 +78,7 @@ class Stream:
         self.pace = pace
         self.shape = shape
         self.pairs = 0
+        self.newest: int | None = None
         self.totals = dict.fromkeys(sources, Totals())
         self._seqs: Counter[str] = Counter()
         self._open: dict[int, list[FrameHeader]] = {}
@@ -92,6 +116,7 @@ class Stream:
         clips = {source: self._clip(source, window) for source in self.sources}
         self._open.pop(window, None)
         self.pairs += 1
+        previous, self.newest = self.newest, window
         return PairHeader(
             run=self.run,
             seq=self.pairs - 1,
@@ -103,6 +128,7 @@ class Stream:
             partial=False,
             pace=self.pace,
             clips=clips,
+            previous=previous,
         )
 
     def end(self, reason: EndReason = "finished") -> StreamEnd:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from framepair import Overwritten, Pair, subscribe
 from framepair.protocol.client.assembly import Assembly
-from framepair.protocol.client.frame_store import Arrivals
+from framepair.protocol.client.frame_store import FrameStore
 from framepair.protocol.client.receiver import TOPICS
 from framepair.protocol.memory.payload import Shared
 from framepair.protocol.memory.ring import Slot
@@ -24,7 +24,7 @@ from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from tests.lib.processes import PATIENCE_S
 from tests.lib.shm import mapped, open_descriptors, own_directory
-from tests.lib.stream import Stream, pixels
+from tests.lib.stream import Stream, lost_frames, missed_frames, pixels
 
 FPS = 5
 # Whole pages, so that a ring has exactly as many slots as it needs.
@@ -81,11 +81,13 @@ class Consumer:
 
     def put(self, *headers: FrameHeader) -> None:
         for header in headers:
-            self.assembly.put(header, self.attached.slot(header), header.captured_ns + 1)
+            self.assembly.add_shared_frame(
+                header, self.attached.slot(header), header.captured_ns + 1
+            )
 
     def window(self, source: Source, window: int) -> None:
         self.put(*source.window(window))
-        self.assembly.announce(source.stream.pair(window), ready_ns=9)
+        self.assembly.add_pair(source.stream.pair(window), ready_ns=9)
 
     def take(self) -> Pair:
         pair = self.assembly.take()
@@ -169,10 +171,10 @@ def test_pairs_that_waited_too_long_are_lost_and_counted(directory: Path, source
     assert (later.index, later.lost) == (pair.index + 1, 0)
     stats = consumer.assembly.stats()
     assert stats.lost_pairs == pair.lost
-    assert stats.lost_frames == {"left": FPS * pair.lost}
+    assert lost_frames(stats) == {"left": FPS * pair.lost}
     delivered = FPS * stats.pairs
     waiting = FPS * stats.queued
-    assert stats.totals["left"].paired == delivered + waiting + stats.lost_frames["left"]
+    assert stats.totals["left"].paired == delivered + waiting + lost_frames(stats)["left"]
 
 
 def test_pairs_of_which_all_were_overwritten_are_no_pairs(directory: Path, source: Source) -> None:
@@ -190,7 +192,7 @@ def test_a_change_of_shape_comes_out_as_images(directory: Path, source: Source) 
     consumer.window(source, 100)
     headers = [source.frame(101), source.frame(101), *(source.frame(101, OTHER) for _ in range(3))]
     consumer.put(*headers)
-    consumer.assembly.announce(source.stream.pair(101), ready_ns=9)
+    consumer.assembly.add_pair(source.stream.pair(101), ready_ns=9)
     before, change = consumer.take(), consumer.take()
     check(before)
     check(change)
@@ -200,7 +202,7 @@ def test_a_change_of_shape_comes_out_as_images(directory: Path, source: Source) 
     assert change.intact
     check(change.copy())
     consumer.put(*(source.frame(102, OTHER) for _ in range(FPS)))
-    consumer.assembly.announce(source.stream.pair(102), ready_ns=9)
+    consumer.assembly.add_pair(source.stream.pair(102), ready_ns=9)
     after = consumer.take()
     check(after)
     assert after["left"].array.shape == (FPS, *OTHER)
@@ -214,7 +216,7 @@ def test_frames_with_holes_between_them_are_one_array_that_was_copied(
         consumer.put(source.frame(100))
         source.payload.reserve(SHAPE)
         source.payload.pack(99)
-    consumer.assembly.announce(source.stream.pair(100), ready_ns=9)
+    consumer.assembly.add_pair(source.stream.pair(100), ready_ns=9)
     pair = consumer.take()
     check(pair)
     assert np.array_equal(pair["left"].array, pair["left"].images)
@@ -264,7 +266,7 @@ def test_a_generation_that_never_was_is_not_intact(
     lie = replace(header, location=replace(header.location, generation=generation))
     consumer = Consumer(directory)
     consumer.put(lie)
-    consumer.assembly.announce(source.stream.pair(100), ready_ns=9)
+    consumer.assembly.add_pair(source.stream.pair(100), ready_ns=9)
     assert consumer.assembly.take() is None
     assert consumer.assembly.stats().lost_pairs == 1
 
@@ -278,24 +280,24 @@ def test_a_slot_may_be_named_more_often_than_there_are_slots(
     headers += [source.frame(100) for _ in range(slots - 1)]
     again = source.stream.frame("left", 100, run=1, shape=SHAPE)
     consumer.put(*headers, replace(again, payload="shm", location=headers[0].location))
-    consumer.assembly.announce(source.stream.pair(100), ready_ns=9)
+    consumer.assembly.add_pair(source.stream.pair(100), ready_ns=9)
     pair = consumer.take()
     assert len(pair["left"].array) == slots + 1
 
 
 def test_frames_that_are_never_announced_do_not_pile_up(directory: Path, source: Source) -> None:
     attached = Attached(directory)
-    arrivals = Arrivals(windows=5, max_bytes=20 * MAX_HEADER_BYTES)
+    store = FrameStore(held=5, max_bytes=20 * MAX_HEADER_BYTES)
     slot: Slot | None = None
     for window in range(100, 200):
         for _ in range(10):
             header = source.frame(window)
             slot = attached.slot(header)
-            arrivals.put(header, window, slot, ready_ns=1)
-        assert len(arrivals) <= 2
+            store.add_shared_frame(header, window, slot, ready_ns=1)
+        assert len(store) <= 2
     assert slot is not None
     with pytest.raises(ProtocolError, match="came twice"):
-        arrivals.put(header, 199, slot, ready_ns=1)
+        store.add_shared_frame(header, 199, slot, ready_ns=1)
 
 
 def test_only_the_newest_ring_of_a_source_stays_mapped(directory: Path, source: Source) -> None:
@@ -368,6 +370,6 @@ def test_what_cannot_be_seen_here_is_counted_and_rarely_said(
                 assert list(pairs) == []
                 stats = pairs.stats()
     assert stats.rejected == 3 * FPS
-    assert stats.missed_frames == {"left": 3 * FPS}
+    assert missed_frames(stats) == {"left": 3 * FPS}
     assert len(caplog.messages) == 1
     assert f"in {directory}/elsewhere: No such file" in caplog.messages[0]

@@ -28,7 +28,7 @@ class SlowLink:
         self.delays: list[float] = []
         self.sent = self.dropped = 0
         self._free_s = 0.0
-        self._arrivals: list[tuple[float, int]] = []
+        self._stores: list[tuple[float, int]] = []
         self._answers: list[Answer] = []
 
     def run(self, seconds: float) -> None:
@@ -46,7 +46,7 @@ class SlowLink:
 
     def _ask(self, now_s: float) -> None:
         there_s = max(now_s, self._free_s if self.behind else 0.0) + self.delay_s
-        taken = max((n + 1 for at_s, n in self._arrivals if at_s <= there_s), default=0)
+        taken = max((n + 1 for at_s, n in self._stores if at_s <= there_s), default=0)
         self._answers.append(answer(taken, now_s, there_s + self.delay_s))
 
     def _capture(self, flight: InFlight, seq: int, now_s: float) -> None:
@@ -56,8 +56,8 @@ class SlowLink:
         flight.sent(seq, now_s)
         self.sent += 1
         self._free_s = max(self._free_s, now_s) + 1 / self.rate
-        self._arrivals.append((self._free_s + self.delay_s, seq))
-        self.delays.append(self._arrivals[-1][0] - now_s)
+        self._stores.append((self._free_s + self.delay_s, seq))
+        self.delays.append(self._stores[-1][0] - now_s)
 
 
 def test_a_link_that_is_fast_enough_loses_nothing() -> None:

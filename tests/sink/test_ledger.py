@@ -37,10 +37,9 @@ def stats(newest: Mapping[str, Totals], **fields: Any) -> SubscriberStats:
         "lost_pairs": 0,
         "lost_frames": {},
         "rejected": 0,
-        "missed_frames": {},
-        "overflow_frames": {},
-        "waiting_frames": {},
+        "delivered_frames": {},
         "damaged_frames": {},
+        "waiting_frames": {},
         "queued": 0,
         "end": None,
     }
@@ -72,8 +71,7 @@ def test_what_this_consumer_lost_or_missed_is_dropped_under_its_own_reasons() ->
     account = closed(
         pair_with(7, 25, totals(100)),
         newest=totals(125),
-        lost_frames={"left": 50},
-        missed_frames={"left": 50},
+        lost_frames={"left": {"subscriber_slow": 50, "no_subscriber": 50}},
     )
     assert account.balanced
     assert account.dropped == {"subscriber_slow": 50, "no_subscriber": 50}
@@ -112,13 +110,19 @@ def test_the_end_of_the_stream_has_the_last_word() -> None:
 
 
 def test_totals_of_a_pair_that_was_lost_last_count() -> None:
-    account = closed(pair_with(7, 25, totals(25)), newest=totals(50), lost_frames={"left": 25})
+    account = closed(
+        pair_with(7, 25, totals(25)),
+        newest=totals(50),
+        lost_frames={"left": {"subscriber_slow": 25}},
+    )
     assert account.balanced
     assert account.captured == 50
 
 
 def test_pairs_that_did_not_all_arrive_are_told_from_those_that_waited_too_long() -> None:
-    account = closed(newest=totals(75), lost_frames={"left": 75}, overflow_frames={"left": 25})
+    account = closed(
+        newest=totals(75), lost_frames={"left": {"subscriber_slow": 50, "publisher_overflow": 25}}
+    )
     assert account.balanced
     assert account.dropped == {"subscriber_slow": 50, "publisher_overflow": 25}
 
@@ -144,7 +148,7 @@ def test_what_a_strict_consumer_accepts() -> None:
 
 def test_without_any_pair_what_is_known_is_told() -> None:
     assert Ledger().accounts(stats({})) == {}
-    account = closed(newest=totals(50), lost_frames={"left": 50})
+    account = closed(newest=totals(50), lost_frames={"left": {"subscriber_slow": 50}})
     assert account.balanced
     assert (account.delivered, account.fps) == (0, None)
 

@@ -90,18 +90,18 @@ class World:
         for frame in accepted:
             if self.chance.random() >= self.unpublished:
                 place = self.assembly.reserve(frame.header)
-                self.assembly.commit(frame.header, place, self.now_ns)
+                self.assembly.add_frame(frame.header, place, self.now_ns)
 
     def announce(self, pairs: list[PairHeader]) -> None:
         for pair in pairs:
             if self.chance.random() >= self.unpublished:
-                self.assembly.announce(pair, self.now_ns)
+                self.assembly.add_pair(pair, self.now_ns)
 
     def end(self) -> None:
         self.publish(self.windows.stop(self.now_ns))
         self.announce(list(self.windows.flush(self.now_ns)))
         end = StreamEnd(self.run, self.windows.announced, "stopped", self.windows.totals())
-        self.assembly.finish(end)
+        self.assembly.end_stream(end)
 
     def consume(self) -> None:
         if pair := self.assembly.take():

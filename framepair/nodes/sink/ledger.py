@@ -71,17 +71,14 @@ class Ledger:
 
     def accounts(self, stats: SubscriberStats) -> dict[str, Account]:
         """Return each source's account as it is now, if ``stats`` are of after the last pair."""
-        sources = set(stats.totals).union(self._delivered, stats.lost_frames, stats.missed_frames)
+        sources = set(stats.totals).union(self._delivered, stats.lost_frames)
         return {source: self._account(source, stats) for source in sorted(sources)}
 
     def _account(self, source: str, stats: SubscriberStats) -> Account:
         total = stats.totals.get(source, Totals())
         dropped = Counter(total.dropped)
-        overflow = stats.overflow_frames.get(source, 0)
-        dropped[reasons.SUBSCRIBER_SLOW] += stats.lost_frames.get(source, 0) - overflow
-        dropped[reasons.PUBLISHER_OVERFLOW] += overflow
+        dropped.update(stats.lost_frames.get(source, {}))
         dropped[reasons.CORRUPT] += stats.damaged_frames.get(source, 0)
-        dropped[reasons.NO_SUBSCRIBER] += stats.missed_frames.get(source, 0)
         rate = self._rates.get(source)
         return Account(
             captured=total.captured,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
-from msgspec.structs import replace
+from msgspec.structs import replace as replace_fields
 
-from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.frame_store import Arrivals, Claim, Filling
-from framepair.protocol.client.losses import Losses, SubscriberStats
+from framepair.protocol.client.clip import Clip, Pair
+from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
+from framepair.protocol.client.losses import LossCounter, SubscriberStats
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
@@ -22,113 +22,118 @@ OTHER_WINDOWS = 3
 
 
 @dataclass(slots=True)
-class _Whole:
-    """A whole pair that nobody has taken yet, and how many were lost right before it."""
+class _HeldPair:
+    """A whole pair, as it was announced and as it is here, and the memory of its frames."""
 
-    header: PairHeader
-    claims: dict[str, Claim]
-    lost: int
-    ready_ns: int
-    clock_uncertainty_ns: int | None
-
-    def pair(self) -> Pair:
-        clips = {
-            source: claim.clip(source, self.header.clips[source])
-            for source, claim in self.claims.items()
-        }
-        header = replace(
-            self.header,
-            complete=self.header.complete and not any(self.damaged.values()),
-            clips={source: clip.header for source, clip in clips.items()},
-        )
-        return Pair(header, clips, self.lost, self.ready_ns, self.clock_uncertainty_ns)
+    announced: PairHeader
+    pair: Pair
+    windows: Mapping[str, Window]
 
     @property
     def damaged(self) -> dict[str, int]:
-        return {source: claim.damaged for source, claim in self.claims.items()}
+        """How many frames of each source came and are of no use."""
+        return {
+            source: self.announced.clips[source].frames - len(clip)
+            for source, clip in self.pair.items()
+        }
 
-    @property
-    def intact(self) -> bool:
-        return all(claim.intact for claim in self.claims.values())
+    def add_gap(self, lost: int, skipped: int) -> None:
+        """Count pairs and windows that are missing before this one."""
+        pair = self.pair
+        self.pair = replace(pair, lost=pair.lost + lost, skipped=pair.skipped + skipped)
 
     def release(self) -> None:
-        for claim in self.claims.values():
-            claim.window.release()
+        """Let the frames be overwritten."""
+        for window in self.windows.values():
+            window.release()
 
 
 class Assembly:
     """Keeps the newest ``keep`` whole pairs, in the slots that their frames were put into as they came.
 
     Frames of windows not announced yet, of waiting pairs, and of the pair that was taken last until its
-    ``release``, are never overwritten. With pace ``max`` no pair is dropped: whoever feeds it must look at
-    ``full``. Of each source at most ``max_bytes`` of frames wait for their announcement.
+    ``release``, are never overwritten. With pace ``max`` no pair is dropped: its user must look at ``full``.
+    Of each source at most ``max_bytes`` of frames wait for their announcement.
     """
 
     def __init__(self, keep: int, max_bytes: int) -> None:
         self._keep = keep
         self._max_bytes = max_bytes
-        self._arrivals: dict[str, Arrivals] = {}
+        self._stores: dict[str, FrameStore] = {}
         self._known: set[str] = set()
-        self._waiting: deque[_Whole] = deque()
-        self._taken: _Whole | None = None
-        self._losses = Losses()
-        self._lost_since = 0
+        self._waiting: deque[_HeldPair] = deque()
+        self._taken: _HeldPair | None = None
+        self._losses = LossCounter()
         self._lossless = False
         self._pairs = 0
+        self._delivered: Counter[str] = Counter()
         self._damaged: Counter[str] = Counter()
-        self.rejected = 0
-        self.end: StreamEnd | None = None
+        self._rejected = 0
+        self._end: StreamEnd | None = None
 
-    def reserve(self, header: FrameHeader) -> Filling:
-        """Return where the pixels of a frame go; raises ProtocolError if it can't be part of any pair."""
+    def reserve(self, header: FrameHeader) -> Reservation:
+        """Return where the pixels of a frame go; ``add_frame`` or its ``drop_frame`` must follow.
+
+        Raises ProtocolError if it can't be part of any pair, WindowTooLarge if there will be no such pair.
+        """
         index = self._window_of(header)
-        return self._arrivals_of(header.source).reserve(header, index)
+        return self._store(header.source).reserve(header, index)
 
-    def commit(self, header: FrameHeader, filling: Filling, ready_ns: int) -> None:
-        """Say that the pixels of a frame are in their place since ``ready_ns``."""
-        self._arrivals_of(header.source).commit(header, filling, ready_ns)
+    def add_frame(self, header: FrameHeader, reservation: Reservation, ready_ns: int) -> None:
+        """Add a frame whose pixels are in their place since ``ready_ns``."""
+        self._store(header.source).add_frame(header, reservation, ready_ns)
 
-    def abandon(self, header: FrameHeader, filling: Filling) -> None:
-        """Say that the pixels of a frame are of no use: its pair comes without it."""
-        filling.window.damaged.add((header.run, header.seq))
-        filling.window.written()
-
-    def put(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
-        """Take a frame that is in shared memory; raises ProtocolError if it can't be part of any pair."""
+    def add_shared_frame(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
+        """Add a frame that is in shared memory; raises as ``reserve`` does."""
         index = self._window_of(header)
-        self._arrivals_of(header.source).put(header, index, slot, ready_ns)
+        self._store(header.source).add_shared_frame(header, index, slot, ready_ns)
 
-    def announce(
+    def add_pair(
         self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int | None = 0
     ) -> None:
-        """Put the pair together if all of it is here; raises ProtocolError if the header makes no sense."""
+        """Put the announced pair together if all of it is here; raises ProtocolError if it makes no sense."""
         self._admit(header.clips)
-        self._lost_since += self._losses.announced(header)
-        self._lossless, self.end = header.pace == "max", None
-        claims = self._claim(header)
-        if claims is None:
-            self._lost_since += self._losses.not_whole(header)
+        self._losses.count_pair(header)
+        self._lossless, self._end = header.pace == "max", None
+        windows = self._take_windows(header)
+        clips = {
+            source: window.clip(source, header.clips[source]) for source, window in windows.items()
+        }
+        whole = {source: clip for source, clip in clips.items() if clip is not None}
+        if len(whole) < len(clips):
+            too_large = any(window.too_large for window in windows.values())
+            self._losses.count_incomplete(header, too_large=too_large)
+            for window in windows.values():
+                window.release()
             return
-        self._losses.whole()
-        whole = _Whole(header, claims, self._lost_since, ready_ns, clock_uncertainty_ns)
-        self._waiting.append(whole)
-        self._lost_since = 0
+        lost, skipped = self._losses.take_gap()
+        pair = Pair(_as_here(header, whole), whole, lost, skipped, ready_ns, clock_uncertainty_ns)
+        self._waiting.append(_HeldPair(header, pair, windows))
         if self.queued > self._keep and not self._lossless:
             self._drop_oldest()
 
-    def finish(self, end: StreamEnd) -> None:
-        """Note that the combiner is gone: frames that it hasn't announced are in no pair."""
+    def end_stream(self, end: StreamEnd) -> None:
+        """Take the combiner's last word: frames that it hasn't announced are in no pair."""
         self._admit(end.totals)
-        self._lost_since += self._losses.ended(end)
-        self.end = end
-        for arrivals in self._arrivals.values():
-            arrivals.forget()
+        self._losses.count_end(end)
+        self._end = end
+        for store in self._stores.values():
+            store.forget()
+
+    def count_rejected(self) -> None:
+        """Count a malformed message."""
+        self._rejected += 1
 
     def clear(self) -> None:
         """Forget all frames and pairs; the counts stay."""
-        self._arrivals.clear()
+        self._stores.clear()
         self._waiting.clear()
         self._taken = None
+
+    @property
+    def end(self) -> StreamEnd | None:
+        """The combiner's last word, unless it has announced pairs since."""
+        return self._end
 
     @property
     def queued(self) -> int:
@@ -145,7 +150,7 @@ class Assembly:
 
         Pairs that waited in shared memory until they were overwritten are lost.
         """
-        while self._waiting and not self._waiting[0].intact:
+        while self._waiting and not self._waiting[0].pair.intact:
             self._drop_oldest()
         if not self._waiting:
             return None
@@ -153,7 +158,8 @@ class Assembly:
         self._taken = self._waiting.popleft()
         self._pairs += 1
         self._damaged.update(self._taken.damaged)
-        return self._taken.pair()
+        self._delivered.update({source: len(clip) for source, clip in self._taken.pair.items()})
+        return self._taken.pair
 
     def release(self) -> None:
         """Let the pair that was taken last be overwritten."""
@@ -164,20 +170,19 @@ class Assembly:
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""
         waiting: Counter[str] = Counter()
-        for pair in self._waiting:
-            waiting.update({source: clip.frames for source, clip in pair.header.clips.items()})
+        for held in self._waiting:
+            waiting.update({source: clip.frames for source, clip in held.announced.clips.items()})
         return SubscriberStats(
             pairs=self._pairs,
             queued=self.queued,
             lost_pairs=self._losses.pairs,
-            lost_frames=dict(self._losses.frames),
-            overflow_frames=dict(self._losses.overflow),
-            missed_frames=dict(self._losses.missed),
-            waiting_frames=dict(waiting),
+            delivered_frames=dict(self._delivered),
             damaged_frames=dict(+self._damaged),
-            rejected=self.rejected,
+            lost_frames={source: dict(lost) for source, lost in self._losses.frames.items()},
+            waiting_frames=dict(waiting),
+            rejected=self._rejected,
             totals=self._losses.totals,
-            end=self.end,
+            end=self._end,
         )
 
     def _window_of(self, header: FrameHeader) -> int:
@@ -192,37 +197,32 @@ class Assembly:
             raise ProtocolError(f"more than {MAX_SOURCES} sources")
         self._known = known
 
-    def _arrivals_of(self, source: str) -> Arrivals:
-        if source not in self._arrivals:
-            self._arrivals[source] = Arrivals(self._keep + OTHER_WINDOWS, self._max_bytes)
-        return self._arrivals[source]
+    def _store(self, source: str) -> FrameStore:
+        if source not in self._stores:
+            self._stores[source] = FrameStore(self._keep + OTHER_WINDOWS, self._max_bytes)
+        return self._stores[source]
 
-    def _claim(self, header: PairHeader) -> dict[str, Claim] | None:
-        """Return the frames of every clip, or None if one of them isn't here."""
-        self._forget_others(header)
-        claims = {
-            source: self._arrivals_of(source).claim(header.window, clip.spans)
-            for source, clip in header.clips.items()
-        }
-        here = {source: claim for source, claim in claims.items() if claim is not None}
-        if len(here) == len(claims):
-            return here
-        for claim in here.values():
-            claim.window.release()
-        return None
-
-    def _forget_others(self, header: PairHeader) -> None:
-        """Forget the frames of sources that are not in the pair, and their memory if no more came."""
-        for source in self._arrivals.keys() - header.clips.keys():
-            self._arrivals[source].forget(header.window + 1)
-            if not self._arrivals[source]:
-                del self._arrivals[source]
+    def _take_windows(self, header: PairHeader) -> dict[str, Window]:
+        """Return the window of each clip. Frames of other sources are forgotten, memory too if no more came."""
+        for source in self._stores.keys() - header.clips.keys():
+            self._stores[source].forget(header.window + 1)
+            if not self._stores[source]:
+                del self._stores[source]
+        return {source: self._store(source).take_window(header.window) for source in header.clips}
 
     def _drop_oldest(self) -> None:
         oldest = self._waiting.popleft()
-        self._losses.dropped(oldest.header)
+        self._losses.count_dropped(oldest.announced)
+        lost, skipped = oldest.pair.lost + 1, oldest.pair.skipped
         if self._waiting:
-            self._waiting[0].lost += oldest.lost + 1
+            self._waiting[0].add_gap(lost, skipped)
         else:
-            self._lost_since += oldest.lost + 1
+            self._losses.return_gap(lost, skipped)
         oldest.release()
+
+
+def _as_here(header: PairHeader, clips: Mapping[str, Clip]) -> PairHeader:
+    """Return the header of a pair without the frames that were damaged."""
+    here = {source: clip.header for source, clip in clips.items()}
+    damaged = any(here[source] is not clip for source, clip in header.clips.items())
+    return replace_fields(header, complete=header.complete and not damaged, clips=here)

@@ -98,14 +98,18 @@ class Clip:
 class Pair(Mapping[str, Clip]):
     """One clip per source for the window [start_ns, end_ns), by the source's name.
 
-    ``lost`` is how many pairs were lost right before this one, ``ready_ns`` when the whole pair was in this
-    process's memory: UTC by the combiner's clock, give or take ``clock_uncertainty_ns`` (0: it is the same
-    clock; None: it is another one's, and nobody compared them).
+    Between the pair that this consumer got before it and this one, as far as is known, ``lost`` pairs were
+    announced and did not get here, and ``skipped`` windows were never announced: no combiner was there, or no
+    source was for long. Before its first pair only windows larger than its ``max_bytes`` are lost.
+
+    ``ready_ns`` is when the whole pair was in this process's memory: UTC by the combiner's clock, give or take
+    ``clock_uncertainty_ns`` (0: it is the same clock; None: it is another one's, and they were not compared).
     """
 
     header: PairHeader
     clips: Mapping[str, Clip]
     lost: int
+    skipped: int
     ready_ns: int
     clock_uncertainty_ns: int | None = 0
 

@@ -1,7 +1,8 @@
-"""One source's frames that have arrived and are not yet in any pair."""
+"""One source's frames that have arrived and are not yet in any pair, by window."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -9,19 +10,23 @@ import numpy as np
 from msgspec.structs import replace
 
 from framepair.protocol.client.clip import Clip
-from framepair.protocol.client.slots import Place, Run, Storage
-from framepair.protocol.memory.ring import Pixels, Shape, Slot, slot_bytes
+from framepair.protocol.client.slots import MAX_WINDOWS, Block, Slots
+from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import ClipHeader, Span, spans_of
 
-# The combiner has few windows open at a time; frames of more than that are of pairs that will never come.
-MAX_WINDOWS = 256
+# Run and seq, which name a frame of a source.
+FrameName = tuple[int, int]
+
+
+class WindowTooLarge(Exception):  # noqa: N818 - it says what there is
+    """A window has more bytes of frames than may wait for their announcement; its pair is lost."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A frame in memory, and when it was there."""
+class StoredFrame:
+    """A frame whose pixels are in ``slot`` since ``ready_ns``."""
 
     header: FrameHeader
     slot: Slot
@@ -30,87 +35,95 @@ class Arrival:
 
 @dataclass(slots=True)
 class Window:
-    """The frames of one window that have arrived, by run and seq, and the slots that they take."""
+    """The frames of one window that have arrived, and the memory that they take until ``release``."""
 
-    frames: dict[tuple[int, int], Arrival] = field(default_factory=dict)
-    runs: list[Run] = field(default_factory=list)
+    frames: dict[FrameName, StoredFrame] = field(default_factory=dict)
+    damaged: set[FrameName] = field(default_factory=set)
+    """Frames that came, but were not what they should be."""
+    shape: Shape = (0, 0, 0)
+    """Of the source's frames of late: an empty clip has it too."""
+    blocks: list[Block] = field(default_factory=list)
     taken_bytes: int = 0
-    writing: int = 0
-    """How many slots are being filled: whoever decodes into one must not find another frame in it."""
-    over: bool = False
-    damaged: set[tuple[int, int]] = field(default_factory=set)
-    """Run and seq of the frames that came, but were not what they should be."""
+    too_large: bool = False
+    _writing: int = 0
+    _released: bool = False
+
+    def begin_write(self, nbytes: int) -> None:
+        """Keep the memory, even if it is released, until ``end_write``: a decoder writes to a slot of it."""
+        self.taken_bytes += nbytes
+        self._writing += 1
+
+    def end_write(self) -> None:
+        """Let the memory go if it was released meanwhile."""
+        self._writing -= 1
+        if self._released:
+            self.release()
 
     def release(self) -> None:
         """Let the frames be overwritten, as soon as none is still being written."""
-        self.over = True
-        if not self.writing:
-            for run in self.runs:
-                run.release()
+        self._released = True
+        if not self._writing:
+            while self.blocks:
+                self.blocks.pop().release()
 
-    def written(self) -> None:
-        """Say that one slot less is being filled."""
-        self.writing -= 1
-        if self.over:
-            self.release()
+    def give_up(self) -> None:
+        """Forget the frames of a window that is too large, and remember that it is."""
+        self.too_large = True
+        self.frames.clear()
+        self.taken_bytes = 0
+        self.release()
 
+    def clip(self, source: str, header: ClipHeader) -> Clip | None:
+        """Return the clip that ``header`` announces, None if one of its frames never came.
 
-@dataclass(frozen=True, slots=True)
-class Filling:
-    """A slot that is reserved for a frame of ``window``, and being filled."""
-
-    place: Place
-    window: Window
-
-    @property
-    def image(self) -> Pixels:
-        """Where the pixels go: (height, width, channels)."""
-        return self.place.image
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The frames of one clip in order of capture, of a source whose frames had ``shape`` of late.
-
-    ``damaged`` more were announced that came and are of no use.
-    """
-
-    arrivals: tuple[Arrival, ...]
-    shape: Shape
-    window: Window
-    damaged: int
-
-    @property
-    def intact(self) -> bool:
-        """Whether none of the frames was overwritten so far."""
-        return all(arrival.slot.intact for arrival in self.arrivals)
-
-    def clip(self, source: str, header: ClipHeader) -> Clip:
-        """Return the clip, with views of the slots that hold it until the window is released."""
-        slots = tuple(arrival.slot for arrival in self.arrivals)
-        if self.damaged:
-            frames = ((arrival.header.run, arrival.header.seq) for arrival in self.arrivals)
-            header = replace(header, spans=spans_of(frames), gaps=header.gaps + self.damaged)
+        It lacks those that are damaged. Its arrays are views of memory that is its own until ``release``.
+        """
+        if self.too_large:
+            return None
+        names = _names(header.spans, len(self.frames) + len(self.damaged))
+        usable = [name for name in names or () if name not in self.damaged]
+        if names is None or any(name not in self.frames for name in usable):
+            return None
+        if damaged := len(names) - len(usable):
+            header = replace(header, spans=spans_of(usable), gaps=header.gaps + damaged)
+        frames = [self.frames[name] for name in usable]
+        slots = tuple(frame.slot for frame in frames)
         row = _row(slots, self.shape)
         return Clip(
             source=source,
             header=header,
-            frames=tuple(arrival.header for arrival in self.arrivals),
+            frames=tuple(frame.header for frame in frames),
             images=[slot.image for slot in slots] if row is None else list(row),
-            ready_ns=max((arrival.ready_ns for arrival in self.arrivals), default=0),
+            ready_ns=max((frame.ready_ns for frame in frames), default=0),
             _row=row,
             _slots=slots,
         )
 
 
-class Arrivals:
-    """One source's windows: frames go in as they come, a clip's come out when its pair is announced.
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A slot that is being written for a frame of ``window``: ``image`` takes (height, width, channels)."""
 
-    At most ``max_bytes`` of frames wait here; beyond that, the windows that began first are given up.
+    window: Window
+    ring: Ring
+    index: int
+    image: Pixels
+
+    def drop_frame(self, header: FrameHeader) -> None:
+        """Note that what was written is not the frame: its clip comes without it."""
+        self.window.damaged.add((header.run, header.seq))
+        self.window.end_write()
+
+
+class FrameStore:
+    """One source's windows: frames go in as they come, a window comes out when its pair is announced.
+
+    Pairs and the consumer hold ``held`` windows besides. At most ``max_bytes`` of frames wait here; beyond
+    that, the windows that began first are given up.
     """
 
-    def __init__(self, windows: int, max_bytes: int) -> None:
-        self._storage = Storage(windows, max_bytes)
+    def __init__(self, held: int, max_bytes: int) -> None:
+        self._slots = Slots(held, max_bytes)
         self._max_bytes = max_bytes
         self._windows: dict[int, Window] = {}
         self._shape: Shape = (0, 0, 0)
@@ -119,69 +132,80 @@ class Arrivals:
         """Return how many windows have frames here."""
         return len(self._windows)
 
-    def reserve(self, header: FrameHeader, index: int) -> Filling:
-        """Return the slot for a frame of window ``index``; raises ProtocolError if it is here already."""
-        self._check_new(header, index)
-        self._make_room(slot_bytes(header.shape))
-        window = self._windows.setdefault(index, Window())
-        place = self._storage.reserve(header, window.runs)
-        window.taken_bytes += slot_bytes(header.shape)
-        window.writing += 1
-        return Filling(place, window)
+    def reserve(self, header: FrameHeader, index: int) -> Reservation:
+        """Return the slot for a frame of window ``index``; ``add_frame`` or its ``drop_frame`` must follow.
 
-    def commit(self, header: FrameHeader, filling: Filling, ready_ns: int) -> None:
-        """Say that the pixels of a frame are in its slot since ``ready_ns``."""
-        arrival = Arrival(header, filling.place.commit(header.seq), ready_ns)
-        filling.window.frames[header.run, header.seq] = arrival
-        filling.window.written()
-        self._shape = header.shape
-
-    def put(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:
-        """Take a frame of window ``index`` that is in shared memory; raises ProtocolError if it came before."""
-        self._check_new(header, index)
-        self._make_room(MAX_HEADER_BYTES)
-        window = self._windows.setdefault(index, Window())
-        # Its pixels take nothing here, but frames that are never announced must not pile up either.
-        window.taken_bytes += MAX_HEADER_BYTES
-        window.frames[header.run, header.seq] = Arrival(header, slot, ready_ns)
-        self._shape = header.shape
-
-    def claim(self, index: int, spans: Sequence[Span]) -> Claim | None:
-        """Return the frames of window ``index`` that ``spans`` name, or None if one of them never came.
-
-        The windows before it are over in any case: what is left of them is forgotten.
+        Raises ProtocolError if the frame is here already, WindowTooLarge if there will be no such pair.
         """
+        nbytes = slot_bytes(header.shape)
+        window = self._window(header, index, nbytes)
+        ring, slot = self._slots.take(header, window.blocks)
+        window.begin_write(nbytes)
+        return Reservation(window, ring, slot, ring.reserve(slot))
+
+    def add_frame(self, header: FrameHeader, reservation: Reservation, ready_ns: int) -> None:
+        """Add a frame whose pixels are in its slot since ``ready_ns``."""
+        slot = reservation.ring.commit(reservation.index, header.seq)
+        window = reservation.window
+        window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
+        window.end_write()
+        self._shape = header.shape
+
+    def add_shared_frame(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:
+        """Add a frame of window ``index`` that is in a producer's ``slot``; raises as ``reserve`` does."""
+        # Its pixels take nothing here, but frames that are never announced must not pile up either.
+        window = self._window(header, index, MAX_HEADER_BYTES)
+        window.taken_bytes += MAX_HEADER_BYTES
+        window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
+        self._shape = header.shape
+
+    def take_window(self, index: int) -> Window:
+        """Remove window ``index`` and return it, to be released; those before it are over, and forgotten."""
         window = self._windows.pop(index, Window())
+        window.shape = self._shape
         self.forget(index)
-        names = _names(spans, len(window.frames) + len(window.damaged))
-        usable = [name for name in names or () if name not in window.damaged]
-        if names is None or any(name not in window.frames for name in usable):
-            window.release()
-            return None
-        arrivals = tuple(window.frames[name] for name in usable)
-        return Claim(arrivals, self._shape, window, damaged=len(names) - len(usable))
+        return window
 
     def forget(self, end: int | None = None) -> None:
         """Forget the windows before ``end``, or all of them: their pairs will not come."""
         for index in [index for index in self._windows if end is None or index < end]:
             self._windows.pop(index).release()
 
-    def _check_new(self, header: FrameHeader, index: int) -> None:
-        window = self._windows.get(index)
-        if window is not None and (header.run, header.seq) in window.frames:
+    def _window(self, header: FrameHeader, index: int, nbytes: int) -> Window:
+        """Return the window of a new frame, with ``nbytes`` to spare for it."""
+        window = self._windows.setdefault(index, Window())
+        if (header.run, header.seq) in window.frames:
             raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
+        self._make_room(index, nbytes)
+        if window.too_large or window.taken_bytes + nbytes > self._max_bytes:
+            window.give_up()
+            raise WindowTooLarge(self._complaint(header))
+        return window
 
-    def _make_room(self, nbytes: int) -> None:
-        """Give up windows until ``nbytes`` more are within bounds."""
+    def _make_room(self, index: int, nbytes: int) -> None:
+        """Forget the windows that began first, except ``index``, until ``nbytes`` more are within bounds."""
         taken = sum(window.taken_bytes for window in self._windows.values())
-        while self._windows and (taken + nbytes > self._max_bytes or len(self) > MAX_WINDOWS):
-            oldest = self._windows.pop(next(iter(self._windows)))
-            oldest.release()
-            taken -= oldest.taken_bytes
+        others = [other for other in self._windows if other != index]
+        for other in others:
+            if taken + nbytes <= self._max_bytes and len(self) <= MAX_WINDOWS:
+                return
+            taken -= self._windows[other].taken_bytes
+            self._windows.pop(other).release()
+
+    def _complaint(self, header: FrameHeader) -> str:
+        window_s, frame_bytes = (header.window_ns or 0) / 1e9, slot_bytes(header.shape)
+        nbytes = math.ceil(header.fps * window_s) * frame_bytes
+        if nbytes <= self._max_bytes:
+            # Frames came at a higher rate than the header says.
+            nbytes = self._max_bytes + frame_bytes
+        return (
+            f"no pair comes: a window of {header.source}, {window_s:g} s, has about {nbytes} bytes of frames"
+            f" and max_bytes is {self._max_bytes}: use a larger max_bytes, or a smaller --window"
+        )
 
 
-def _names(spans: Sequence[Span], most: int) -> list[tuple[int, int]] | None:
-    """Return run and seq of each frame that ``spans`` name; None if one is named twice, or they are more."""
+def _names(spans: Sequence[Span], most: int) -> list[FrameName] | None:
+    """Return the frames that ``spans`` name; None if one is named twice, or they are more than ``most``."""
     # The counts come from the wire: they must not decide how much is done here.
     if sum(span.count for span in spans) > most:
         return None

@@ -1,4 +1,4 @@
-"""Where the thread that receives hands pairs to the consumer: one lock around the assembly."""
+"""The queue between the thread that receives and the consumer: one lock around the assembly."""
 
 from __future__ import annotations
 
@@ -16,20 +16,26 @@ import numpy as np
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.frame_store import Filling
+from framepair.protocol.client.frame_store import Reservation, WindowTooLarge
 from framepair.protocol.client.losses import SubscriberStats
-from framepair.protocol.clocks.sync_client import SubscriberClock
 from framepair.protocol.memory import jpeg
 from framepair.protocol.memory.ring import Pixels
 from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
 
+POLL_S = 0.2
 MAX_THREADS = 4
-# Frames that are being decoded, or wait for it, by thread; then whoever receives has to wait.
+# Frames that are being decoded, or wait for it, by thread; beyond them the receiving thread waits.
 FRAMES_PER_THREAD = 2
+
+# UTC by the combiner's clock in nanoseconds, and by how much that may be wrong (None: not known).
+Now = Callable[[], tuple[int, int | None]]
+
+log = logging.getLogger(__name__)
 
 
 class Decoders:
@@ -41,7 +47,7 @@ class Decoders:
         self._under_way: deque[Future[None]] = deque()
 
     def submit(self, task: Callable[[], None]) -> None:
-        """Have a thread run ``task``; wait as long as too many are under way, and raise what one raised."""
+        """Run ``task`` in a thread; wait as long as too many are under way, and raise what one raised."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads, "framepair-decoder")
         while len(self._under_way) >= self._threads * FRAMES_PER_THREAD:
@@ -61,48 +67,47 @@ class Decoders:
         self._under_way.clear()
 
 
-POLL_S = 0.2
-WARNING_INTERVAL_S = 10.0
+class PairQueue:
+    """Takes messages from one thread and gives whole pairs to another; neither waits for the other's pixels.
 
-log = logging.getLogger(__name__)
-
-
-class Handover:
-    """Takes what comes in from one thread and gives whole pairs to another; neither waits for pixels."""
+    Up to ``keep`` whole pairs wait. Frames in shared memory are found in ``shm_dir``.
+    """
 
     def __init__(self, keep: int, max_bytes: int, shm_dir: Path) -> None:
         self._changed = threading.Condition()
         self._assembly = Assembly(keep, max_bytes)
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
-        self.clock = SubscriberClock(None, same=True)
-        self._warned_s: float | None = None
+        self._log = RateLimitedLog(log)
         self._done = False
         self._error: Exception | None = None
 
-    def put(self, received: Frame | PairHeader | StreamEnd) -> None:
-        """Take in a message; pixels are copied, or decoded. Raises ProtocolError if it makes no sense."""
+    def add(self, received: Frame | PairHeader | StreamEnd, now: Now) -> None:
+        """Add a message; pixels are copied, or decoded. Raises ProtocolError if it makes no sense.
+
+        ``now`` tells when its pixels, or the whole pair, are here; it is called under this queue's lock.
+        """
         if isinstance(received, tuple):
-            self._put_frame(*received)
+            try:
+                self._add_frame(*received, now)
+            except WindowTooLarge as error:
+                # Its frames are counted as lost when the pair is announced.
+                self._log.warn("too large", str(error))
             return
         # Frames are announced after they were sent, so all of them must be in their places.
         self._decoders.drain()
         with self._changed:
             if isinstance(received, PairHeader):
-                self._assembly.announce(received, *self.clock.now())
+                self._assembly.add_pair(received, *now())
             else:
-                self._assembly.finish(received)
+                self._assembly.end_stream(received)
             self._changed.notify_all()
 
     def reject(self, error: ProtocolError) -> None:
         """Count a malformed message, and warn of it, but not of each."""
-        now_s = time.monotonic()
         with self._changed:
-            self._assembly.rejected += 1
-            silent = self._warned_s is not None and now_s < self._warned_s + WARNING_INTERVAL_S
-            self._warned_s = self._warned_s if silent else now_s
-        if not silent:
-            log.warning("dropped a malformed message: %s", error)
+            self._assembly.count_rejected()
+        self._log.warn("malformed", f"dropped a malformed message: {error}")
 
     def wait_for_room(self, over: Callable[[], bool]) -> None:
         """Return as soon as more may come in, or when ``over`` says so."""
@@ -111,7 +116,7 @@ class Handover:
                 self._changed.wait(POLL_S)
 
     def finish(self, error: Exception | None) -> None:
-        """Say that nothing more comes in, because of ``error`` if there is one."""
+        """End the queue: nothing more comes in, because of ``error`` if there is one."""
         self._decoders.close()
         with self._changed:
             self._done, self._error = True, error
@@ -163,30 +168,30 @@ class Handover:
         with self._changed:
             return self._assembly.stats()
 
-    def _put_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None) -> None:
+    def _add_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None, now: Now) -> None:
         if pixels is None:
             slot = self._attached.slot(header)
             with self._changed:
-                self._assembly.put(header, slot, self.clock.now()[0])
+                self._assembly.add_shared_frame(header, slot, now()[0])
             return
         with self._changed:
-            filling = self._assembly.reserve(header)
+            place = self._assembly.reserve(header)
         # Megabytes: the consumer must not wait for them, so not under the lock.
         if isinstance(pixels, memoryview):
-            self._decoders.submit(functools.partial(self._decode, header, pixels, filling))
+            self._decoders.submit(functools.partial(self._decode, header, pixels, place, now))
             return
-        np.copyto(filling.image, pixels)
+        np.copyto(place.image, pixels)
         with self._changed:
-            self._assembly.commit(header, filling, self.clock.now()[0])
+            self._assembly.add_frame(header, place, now()[0])
 
-    def _decode(self, header: FrameHeader, file: memoryview, filling: Filling) -> None:
+    def _decode(self, header: FrameHeader, file: memoryview, place: Reservation, now: Now) -> None:
         """Decode a frame to where it belongs, in a thread of its own."""
         try:
-            jpeg.decode(file, filling.image)
+            jpeg.decode(file, place.image)
         except ProtocolError as error:
             with self._changed:
-                self._assembly.abandon(header, filling)
+                place.drop_frame(header)
             self.reject(error)
             return
         with self._changed:
-            self._assembly.commit(header, filling, self.clock.now()[0])
+            self._assembly.add_frame(header, place, now()[0])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.clocks.sync_client import SubscriberClock, SyncClient
 from framepair.protocol.transport import endpoints, sockets
 from framepair.protocol.transport.connection_watch import Contact
@@ -46,14 +46,14 @@ class Receiver:
     def __init__(
         self,
         address: str,
-        handover: Handover,
+        pairs: PairQueue,
         keys: ClientKeys | None = None,
         time_source: TimeSource | None = None,
     ) -> None:
         self._address = address
         self._time_source = time_source
         self._keys = keys
-        self._handover = handover
+        self._pairs = pairs
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -71,11 +71,11 @@ class Receiver:
             raise self._error
 
     def stop(self) -> None:
-        """Have the thread take in what is on its way, and end."""
+        """Make the thread end once it has received what is on its way."""
         self._stopping = True
 
     def close(self) -> None:
-        """Have the thread end, and wait for that under a deadline."""
+        """Make the thread end, and wait for that under a deadline."""
         self._closing = True
         # A finalizer may run in any thread, this one included.
         if self._thread is not threading.current_thread():
@@ -90,7 +90,7 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - the consumer gets it
                 self._error = error
             finally:
-                self._handover.finish(self._error)
+                self._pairs.finish(self._error)
                 self._connected.set()
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
@@ -98,15 +98,14 @@ class Receiver:
             self._comparing(context) as sync,
             sockets.subscribe(context, self._address, TOPICS, keys=self._keys) as sub,
         ):
-            same = endpoints.is_on_this_machine(self._address)
-            self._handover.clock = SubscriberClock(sync, same=same)
+            clock = SubscriberClock(sync, same=endpoints.is_on_this_machine(self._address))
             contact = Contact(sub, self._address, "where it publishes")
             self._connected.set()
             try:
                 while not self._over():
                     contact.look()
-                    self._handover.wait_for_room(lambda: self._closing)
-                    self._receive(sub)
+                    self._pairs.wait_for_room(lambda: self._closing)
+                    self._receive(sub, clock)
             finally:
                 contact.close()
 
@@ -119,23 +118,20 @@ class Receiver:
         asked = self._time_source
         return SyncClient(context, asked.address, interval_s=SYNC_INTERVAL_S, keys=asked.keys)
 
-    def _receive(self, sub: zmq.Socket[bytes]) -> None:
-        """Take in a message, if one comes in time."""
+    def _receive(self, sub: zmq.Socket[bytes], clock: SubscriberClock) -> None:
+        """Add a message to the pairs, if one comes in time."""
         try:
             parts = sub.recv_multipart(copy=False)
         except zmq.Again:
             return
         self._heard_s = time.monotonic()
-        self._put([part.buffer for part in parts])
-
-    def _put(self, parts: list[memoryview]) -> None:
         try:
-            self._handover.put(published.decode(parts))
+            self._pairs.add(published.decode([part.buffer for part in parts]), clock.now)
         except ProtocolError as error:
-            self._handover.reject(error)
+            self._pairs.reject(error)
 
     def _over(self) -> bool:
-        end = self._handover.stream_end
+        end = self._pairs.stream_end
         if self._closing or (end is not None and end.reason == "finished"):
             return True
         return self._stopping and (end is not None or self._drained())

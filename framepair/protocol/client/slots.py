@@ -1,19 +1,25 @@
-"""Which slots of which ring the frames of one source are kept in."""
+"""Which slots of which ring the frames of one source are written to."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes, whole_pages
+from framepair.protocol.memory.ring import Ring, Shape, slot_bytes, whole_pages
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 
-MAX_RUNS_PER_WINDOW = 16
+MAX_BLOCKS_PER_WINDOW = 16
+# A pair may come so long after its window's end, in nanoseconds: cameras behind a network are waited for.
+LONGEST_WAIT_NS = 10 * 1_000_000_000
+# The combiner has few windows open at a time; frames of more than that are of pairs that will never come.
+MAX_WINDOWS = 256
+# A source may be that much faster than its header says before its frames need another ring.
+HEADROOM = 2
 
 
-class Blocks:
-    """A ring cut into ``count`` blocks of at least ``slots`` slots: room for a window's frames each."""
+class BlockRing:
+    """A ring cut into ``count`` blocks of at least ``slots`` slots: one or more for the frames of a window."""
 
     def __init__(self, count: int, slots: int, shape: Shape) -> None:
         self.count = count
@@ -21,109 +27,89 @@ class Blocks:
         self.ring = Ring(count * self.slots, shape)
         self.free = set(range(count))
 
-    def begin(self) -> Run:
-        """Return a run that begins in a free block."""
+    def take(self) -> Block:
+        """Return a free block, to be released; raises ValueError if there is none."""
         # The lowest and not the next in turn, so that no more memory is touched than is in use at a time.
-        run = Run(self)
-        run.take(min(self.free))
-        return run
+        number = min(self.free)
+        self.free.remove(number)
+        return Block(self, number)
 
 
 @dataclass(slots=True)
-class Run:
-    """Slots in a row that the frames of one window fill, from the start of a block on.
+class Block:
+    """Slots in a row, of which the first ``used`` hold frames of one window."""
 
-    It goes on into the next block if that one is free, from the last one into the first.
-    """
-
-    blocks: Blocks
+    home: BlockRing
+    number: int
     used: int = 0
-    _taken: list[int] = field(default_factory=list)
 
     @property
-    def shape(self) -> Shape:
-        """The shape of the frames in this run."""
-        return self.blocks.ring.shape
+    def ring(self) -> Ring:
+        """The ring that the slots are in."""
+        return self.home.ring
 
-    def has_room(self) -> bool:
-        """Take the next block if it is needed; return whether there is a slot for another frame."""
-        if self.used < len(self._taken) * self.blocks.slots:
-            return True
-        following = (self._taken[-1] + 1) % self.blocks.count
-        if following not in self.blocks.free:
-            return False
-        self.take(following)
-        return True
+    @property
+    def full(self) -> bool:
+        """Whether no slot is left."""
+        return self.used == self.home.slots
 
-    def take(self, block: int) -> None:
-        """Make the free ``block`` part of this run."""
-        self.blocks.free.remove(block)
-        self._taken.append(block)
-
-    def reserve(self) -> Place:
-        """Return the next slot, now being written."""
-        ring = self.blocks.ring
-        index = (self._taken[0] * self.blocks.slots + self.used) % ring.slots
+    def take_slot(self) -> int:
+        """Return the index in the ring of the next slot."""
         self.used += 1
-        return Place(ring, index, ring.reserve(index))
+        return self.number * self.home.slots + self.used - 1
 
     def release(self) -> None:
         """Let the slots be overwritten."""
-        self.blocks.free.update(self._taken)
-        self._taken.clear()
+        self.home.free.add(self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A slot that is being written: ``image`` takes the pixels, (height, width, channels)."""
+class Slots:
+    """The memory of one source, for ``held`` windows of pairs and all that wait to be announced.
 
-    ring: Ring
-    index: int
-    image: Pixels
-
-    def commit(self, seq: int) -> Slot:
-        """Say that the pixels of frame ``seq`` are in."""
-        return self.ring.commit(self.index, seq)
-
-
-@dataclass(slots=True)
-class Storage:
-    """The memory of one source: room for ``windows`` windows at the rate that its headers name.
-
-    What is taken on a header's word is ``max_bytes`` at most. If more frames really come, or more windows
-    are in use at once, a larger ring is begun; the former goes as soon as nobody looks at its frames.
+    Its addresses are reserved when the first frame comes: for twice the rate that the header names, and for
+    as many windows as may be open if pairs come 10 s after their window's end. Memory is taken only by what
+    is written, once: in steady state no new page is touched. Beyond that, and for another shape, a larger
+    ring is begun; the former goes as soon as none of its frames is in use. One window never has more than
+    ``max_bytes``, whatever a header claims.
     """
 
-    windows: int
-    max_bytes: int
-    _blocks: Blocks | None = None
+    def __init__(self, held: int, max_bytes: int) -> None:
+        self._held = held
+        self._max_bytes = max_bytes
+        self._newest: BlockRing | None = None
 
-    def reserve(self, header: FrameHeader, runs: list[Run]) -> Place:
-        """Return a slot for the next frame of the window that fills ``runs``; a new run is added if need be.
+    def take(self, header: FrameHeader, blocks: list[Block]) -> tuple[Ring, int]:
+        """Return ring and index of a slot for the next frame of the window that has ``blocks``.
 
-        Raises ProtocolError if the frames of the window have too many shapes.
+        A block is added to them if none has a slot left; raises ProtocolError if they are too many.
         """
-        run = next((run for run in reversed(runs) if run.shape == header.shape), None)
-        if run is None or not run.has_room():
-            if len(runs) == MAX_RUNS_PER_WINDOW:
+        block = next((b for b in reversed(blocks) if b.ring.shape == header.shape), None)
+        if block is None or block.full:
+            if len(blocks) == MAX_BLOCKS_PER_WINDOW:
                 raise ProtocolError("the frames of one window have too many shapes")
-            run = self._fitting(header, run).begin()
-            runs.append(run)
-        return run.reserve()
+            block = self._fitting(header, block).take()
+            blocks.append(block)
+        return block.ring, block.take_slot()
 
-    def _fitting(self, header: FrameHeader, blocked: Run | None) -> Blocks:
-        """Return blocks of which one is free, for a window whose run so far, if any, can't go on."""
-        blocks = self._blocks
-        if blocks is None or blocks.ring.shape != header.shape:
-            blocks = Blocks(self.windows, self._slots(header), header.shape)
-        elif blocked is not None and blocked.blocks is blocks:
-            blocks = Blocks(blocks.count, 2 * blocked.used, header.shape)
-        elif not blocks.free:
-            blocks = Blocks(2 * blocks.count, blocks.slots, header.shape)
-        self._blocks = blocks
-        return blocks
+    def _fitting(self, header: FrameHeader, full: Block | None) -> BlockRing:
+        """Return a ring with a free block, for a window that has no block of that shape but a ``full`` one."""
+        newest = self._newest
+        if newest is None or newest.ring.shape != header.shape:
+            newest = BlockRing(self._windows(header), self._frames(header), header.shape)
+        elif full is not None and full.home is newest:
+            newest = BlockRing(newest.count, HEADROOM * full.used, header.shape)
+        elif not newest.free:
+            newest = BlockRing(2 * newest.count, newest.slots, header.shape)
+        self._newest = newest
+        return newest
 
-    def _slots(self, header: FrameHeader) -> int:
-        """Return how many frames a window has at the rate in ``header``, and one more for its jitter."""
-        frames = math.ceil(header.fps * (header.window_ns or 0) / 1e9) + 1
-        return max(1, min(frames, self.max_bytes // (self.windows * slot_bytes(header.shape))))
+    def _frames(self, header: FrameHeader) -> int:
+        """Return how many frames a window may have."""
+        frames = HEADROOM * (math.ceil(header.fps * (header.window_ns or 0) / 1e9) + 1)
+        return max(1, min(frames, self._max_bytes // slot_bytes(header.shape)))
+
+    def _windows(self, header: FrameHeader) -> int:
+        """Return how many windows may be in use at a time."""
+        waiting = -(-LONGEST_WAIT_NS // (header.window_ns or LONGEST_WAIT_NS))
+        fitting = self._max_bytes // (self._frames(header) * slot_bytes(header.shape))
+        return self._held + max(1, min(waiting, MAX_WINDOWS, HEADROOM * fitting))

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.losses import SubscriberStats
-from framepair.protocol.client.pair_queue import Handover
+from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.transport import endpoints
@@ -18,6 +18,7 @@ from framepair.protocol.transport.keys import client as client_keys
 
 __all__ = ["SubscriberStats", "Subscription", "subscribe"]
 
+# 27 s of 1080p25, 2.9 s of 2160p60.
 MAX_BYTES = 4 * 1024**3
 
 
@@ -36,33 +37,39 @@ def subscribe(
         for pair in subscribe("tcp://10.0.0.5:7400"):
             left, right = pair["left"].array, pair["right"].array
 
-    While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and
-    counted. So up to ``keep`` + 3 windows of frames are in memory. ``max_bytes`` bounds, for each source,
-    the frames that wait for their pair to be announced.
+    While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and counted
+    (``Pair.lost``, ``Subscription.stats``). With pace max none is dropped: the pipeline waits.
+
+    Frames are copied as they come to memory that the subscription owns: that of ``keep`` + 3 windows, and of
+    those that wait for a slow source. Its addresses are reserved once for each source, with room for twice the
+    rate and for pairs that come 10 s late (2 to 3 times ``max_bytes`` at most); what isn't written of it takes
+    no memory. ``max_bytes`` bounds, for each source, the frames that wait for their pair to be announced: a
+    window that has more is lost, which is logged and counted.
 
     Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine.
-    ``shm_dir`` is where producers have their rings in shared memory, if not where they have them unless
-    told otherwise.
+    ``shm_dir`` is where producers have their rings in shared memory, if not in the default directory.
 
-    ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS, unless
-    ``insecure`` says that everybody there is trusted.
+    ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS; ``insecure``
+    does without keys, so that every machine on the network can read, and can send.
 
-    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC: without it, nobody
-    knows how wrong latencies are. Nothing else depends on it.
+    ``sync`` is where a combiner on another machine tells the time, else FRAMEPAIR_SYNC: without it, it is not
+    known how wrong latencies are. Nothing else depends on it.
 
-    The combiner need not be there yet, and may go and come back. Raises EndpointError if the address
-    can't be used.
+    The combiner need not be there yet, and may go and come back. Raises ValueError if ``keep`` or ``max_bytes``
+    is below 1, EndpointError if the address can't be used.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes is {max_bytes}, and a window of frames has to fit in")
     address = address or endpoints.default_sub()
     sync = sync or endpoints.default_sync(address)
     for used in (address, *([sync] if sync else [])):
         endpoints.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
-    handover = Handover(keep, max_bytes, shm_dir or shared_ring.default_directory())
+    pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory())
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
-    return Subscription(handover, Receiver(address, handover, client, told))
+    return Subscription(pairs, Receiver(address, pairs, client, told))
 
 
 class Subscription(Iterator[Pair]):
@@ -71,11 +78,11 @@ class Subscription(Iterator[Pair]):
     A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
     """
 
-    def __init__(self, handover: Handover, receiver: Receiver) -> None:
-        self._handover = handover
+    def __init__(self, pairs: PairQueue, receiver: Receiver) -> None:
+        self._pairs = pairs
         self._receiver = receiver
         self._heartbeat = Heartbeat()
-        # Also when nobody uses this any more, or at the interpreter's exit.
+        # Also when this is no longer used, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
         self._receiver.start()
 
@@ -87,10 +94,14 @@ class Subscription(Iterator[Pair]):
         return pair
 
     def get(self, timeout_s: float | None) -> Pair | None:
-        """Return the next whole pair; None if none came in time or none will come (see ``ended``)."""
+        """Return the next whole pair; None if none came in ``timeout_s`` or none will come (see ``ended``).
+
+        ``timeout_s`` None waits without end, 0 not at all. Its arrays may be overwritten after the next call;
+        ``Pair.copy`` keeps them. Raises RuntimeError if receiving has failed.
+        """
         self._heartbeat.tell("ready")
         self._heartbeat.beat()
-        pair = self._handover.take(timeout_s, self._heartbeat.beat)
+        pair = self._pairs.take(timeout_s, self._heartbeat.beat)
         if pair is None and self.ended:
             self.close()
         return pair
@@ -98,23 +109,24 @@ class Subscription(Iterator[Pair]):
     @property
     def ended(self) -> bool:
         """Whether the iteration is over: the stream has finished, or ``stop`` or ``close`` was called."""
-        return self._handover.ended
+        return self._pairs.ended
 
     def stop(self) -> None:
-        """Take what is on its way, until the combiner's last word, a silence, or 2 s have passed; then end.
+        """Receive what is on its way, until the combiner's last word, 0.5 s of silence, or 2 s; then end.
 
-        For signal handlers and other threads.
+        Returns at once; may be called from signal handlers and other threads. Pairs that are here by then
+        still come from ``get`` and the iteration.
         """
         self._receiver.stop()
 
     def close(self) -> None:
         """Stop receiving and forget the pairs that wait."""
         self._close()
-        self._handover.clear()
+        self._pairs.clear()
 
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""
-        return self._handover.stats()
+        return self._pairs.stats()
 
     def __enter__(self) -> Subscription:
         return self

@@ -14,6 +14,7 @@ COMBINER_LOST = "combiner_lost"
 PUBLISHER_OVERFLOW = "publisher_overflow"
 SUBSCRIBER_SLOW = "subscriber_slow"
 NO_SUBSCRIBER = "no_subscriber"
+TOO_LARGE = "too_large"
 
 MEANINGS = {
     PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
@@ -28,4 +29,5 @@ MEANINGS = {
     PUBLISHER_OVERFLOW: "lost on its way to this consumer, which did not receive",
     SUBSCRIBER_SLOW: "this consumer was busy with an earlier pair",
     NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",
+    TOO_LARGE: "its window has more bytes than this consumer keeps of a source",
 }
