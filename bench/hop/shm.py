@@ -12,9 +12,10 @@ from bench.hop import framepair_ends
 from bench.hop.framepair_ends import FPS, SOURCE
 from bench.hop.raw_ipc import link
 from bench.hop.way import POOL, Place, Receive, Send
-from framepair.protocol.memory.payload import SPARE_SLOTS, Shared
+from framepair.protocol.memory.payload import Place as RingPlace
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.memory.shm import SPARE_SLOTS, RingWriter
 
 __all__ = ["NAME", "NEEDS", "link", "receiver", "sender"]
 
@@ -26,7 +27,7 @@ NEEDS: tuple[str, ...] = ()
 def sender(place: Place) -> Iterator[Send]:
     """Copy each frame into the ring, where a producer would have it decoded, and push where it is."""
     history_s = (POOL - SPARE_SLOTS) / FPS
-    memory = Shared(place.directory / "shm", SOURCE, 1, FPS, history_s)
+    memory = RingWriter(RingPlace(SOURCE, 1, FPS, history_s, place.directory / "shm"))
     with contextlib.closing(memory), framepair_ends.producer(place) as end:
 
         def send(frame: Frame) -> None:

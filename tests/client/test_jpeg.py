@@ -28,7 +28,7 @@ GOOD = jpeg.encode(picture((48, 64, 3)), QUALITY)
 
 
 def send(node: Combiner, header: FrameHeader, file: bytes) -> None:
-    header = replace(header, payload="jpeg", jpeg_bytes=len(file))
+    header = replace(header, payload="jpeg", packed_bytes=len(file))
     node.send_raw(published.frame_topic(header.source), header.encode(), file)
 
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 FRAME = FrameHeader("left", 1, 10, 1000, 2000, 1001, (1080, 1920, 3), dropped=3, total=50)
 ACCEPTED = FRAME.accepted(window=7, window_ns=100, received_ns=1500)
 SHARED = replace(FRAME, payload="shm", location=Location("ring-1", slot=0, generation=1))
-JPEG = replace(FRAME, payload="jpeg", jpeg_bytes=1000, offset_ns=-5, uncertainty_ns=3)
+JPEG = replace(FRAME, payload="jpeg", packed_bytes=1000, offset_ns=-5, uncertainty_ns=3)
 ALIVE = Alive("left", 1, seq=10, dropped=3, sent_ns=1001, next_ns=2000, offset_ns=7)
 SOURCE_END = SourceEnd("left", run=1, seq=10, dropped=3, reason="finished")
 TOTALS = Totals(
@@ -161,9 +161,9 @@ def _consistent(kind: type, values: dict[str, Any]) -> dict[str, Any]:
             values["location"] = Location("ring", 0, 1)
         if values["payload"] == "jpeg":
             values["shape"] = (min(height, 4096), min(width, 4096), values["shape"][2])
-            values["jpeg_bytes"] = values["jpeg_bytes"] or 1
+            values["packed_bytes"] = values["packed_bytes"] or 1
         else:
-            values["jpeg_bytes"] = None
+            values["packed_bytes"] = None
     if kind is PairHeader:
         values["start_ns"] = min(values["start_ns"], 2**63 - 2)
         values["end_ns"] = max(values["end_ns"], values["start_ns"] + 1)

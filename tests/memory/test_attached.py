@@ -15,9 +15,10 @@ from framepair import Overwritten, Pair, subscribe
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.frame_store import FrameStore
 from framepair.protocol.client.receiver import TOPICS
-from framepair.protocol.memory.payload import Shared
+from framepair.protocol.memory.payload import Place
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.memory.shm import RingWriter
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
@@ -58,8 +59,8 @@ class Source:
         self.payload.reserve(shape)[:] = pixels(header)
         return replace(header, payload="shm", location=self.payload.pack(header.seq).location)
 
-    def _payload(self) -> Shared:
-        return Shared(self._directory, "left", self.run, FPS, self._history_s)
+    def _payload(self) -> RingWriter:
+        return RingWriter(Place("left", self.run, FPS, self._history_s, self._directory))
 
     def window(self, window: int) -> list[FrameHeader]:
         return [self.frame(window) for _ in range(FPS)]

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from framepair.protocol.memory import jpeg
-from framepair.protocol.memory.payload import Jpeg
-from framepair.protocol.memory.payload_spec import Spec
+from framepair.protocol.memory import jpeg, payloads
+from framepair.protocol.memory.jpeg import Jpeg, JpegWriter
+from framepair.protocol.memory.payload import Payload
+from framepair.protocol.memory.raw import Raw
 from framepair.protocol.memory.ring import Pixels, Shape
+from framepair.protocol.memory.shm import Shm
 from framepair.protocol.wire.frame import decode
 from framepair.protocol.wire.header import ProtocolError
 from tests.lib.pictures import picture
@@ -96,18 +98,18 @@ def test_random_damage_raises_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "spec"),
+    ("text", "payload"),
     [
-        ("raw", Spec("raw")),
-        ("shm", Spec("shm")),
-        ("jpeg", Spec("jpeg", 90)),
-        ("jpeg:1", Spec("jpeg", 1)),
-        ("jpeg:100", Spec("jpeg", 100)),
+        ("raw", Raw()),
+        ("shm", Shm()),
+        ("jpeg", Jpeg(90)),
+        ("jpeg:1", Jpeg(1)),
+        ("jpeg:100", Jpeg(100)),
     ],
 )
-def test_payloads_are_read(text: str, spec: Spec) -> None:
-    assert Spec.parse(text) == spec
-    assert Spec.parse(str(spec)) == spec
+def test_payloads_are_read(text: str, payload: Payload) -> None:
+    assert payloads.parse(text) == payload
+    assert payloads.parse(str(payload)) == payload
 
 
 @pytest.mark.parametrize(
@@ -115,11 +117,11 @@ def test_payloads_are_read(text: str, spec: Spec) -> None:
 )
 def test_other_payloads_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not raw, shm, jpeg or jpeg:QUALITY"):
-        Spec.parse(text)
+        payloads.parse(text)
 
 
 def test_a_producers_memory_is_used_again_and_its_files_stay() -> None:
-    payload = Jpeg(QUALITY)
+    payload = JpegWriter(QUALITY)
     files = []
     for seq in range(3):
         memory = payload.reserve((48, 64, 3))
@@ -131,17 +133,17 @@ def test_a_producers_memory_is_used_again_and_its_files_stay() -> None:
         assert np.abs(error).mean() < 4
 
 
-HEADER = replace(Stream().frame("left", 0), payload="jpeg", jpeg_bytes=1000)
+HEADER = replace(Stream().frame("left", 0), payload="jpeg", packed_bytes=1000)
 
 
 def test_a_header_says_how_many_bytes_the_file_has() -> None:
     assert decode(HEADER.encode()) == HEADER
     assert HEADER.message_bytes == 1000
     for count in (None, 0, -1, 2**40, "many"):
-        with pytest.raises(ProtocolError, match="jpeg_bytes"):
-            decode(replace(HEADER, jpeg_bytes=count).encode())
+        with pytest.raises(ProtocolError, match="packed_bytes"):
+            decode(replace(HEADER, packed_bytes=count).encode())
 
 
 def test_a_few_bytes_are_not_believed_to_be_a_picture_of_any_size() -> None:
-    with pytest.raises(ProtocolError, match="a JPEG of 3221225472 bytes"):
+    with pytest.raises(ProtocolError, match="3221225472 bytes of compressed pixels"):
         decode(replace(HEADER, shape=(32768, 32768, 3)).encode())

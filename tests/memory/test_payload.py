@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framepair.protocol.memory.payload import SPARE_SLOTS, Raw, Shared, history_s
+from framepair.protocol.memory.payload import Place, history_s
+from framepair.protocol.memory.raw import RawWriter
 from framepair.protocol.memory.ring import Ring
 from framepair.protocol.memory.shared_ring import attach
+from framepair.protocol.memory.shm import SPARE_SLOTS, RingWriter
 from framepair.protocol.wire.frame import Location
 from tests.lib.shm import mapped, open_descriptors, own_directory, rings
 
@@ -25,14 +27,18 @@ def directory() -> Iterator[Path]:
         yield path
 
 
+def writer(directory: Path, fps: float = 4.0, history_s: float = 1.0) -> RingWriter:
+    return RingWriter(Place("left", RUN, fps, history_s, directory))
+
+
 @pytest.fixture
-def shared(directory: Path) -> Iterator[Shared]:
-    payload = Shared(directory, "left", RUN, fps=4.0, history_s=1.0)
+def shared(directory: Path) -> Iterator[RingWriter]:
+    payload = writer(directory)
     yield payload
     payload.close()
 
 
-def send(payload: Shared, seq: int, shape: tuple[int, int, int] = SHAPE) -> Location:
+def send(payload: RingWriter, seq: int, shape: tuple[int, int, int] = SHAPE) -> Location:
     payload.reserve(shape)[:] = seq
     packed = payload.pack(seq)
     assert packed.data == b""
@@ -41,7 +47,7 @@ def send(payload: Shared, seq: int, shape: tuple[int, int, int] = SHAPE) -> Loca
 
 
 def test_raw_frames_each_have_their_own_memory() -> None:
-    payload = Raw()
+    payload = RawWriter()
     frames = []
     for seq in range(3):
         frame = payload.reserve(SHAPE)
@@ -54,7 +60,9 @@ def test_raw_frames_each_have_their_own_memory() -> None:
     payload.close()
 
 
-def test_each_frame_goes_to_the_next_slot_and_says_which(shared: Shared, directory: Path) -> None:
+def test_each_frame_goes_to_the_next_slot_and_says_which(
+    shared: RingWriter, directory: Path
+) -> None:
     locations = [send(shared, seq) for seq in range(8)]
     slots = 4 + SPARE_SLOTS
     assert {location.ring for location in locations} == {f"left.1a.0.{slots}.ring"}
@@ -65,7 +73,7 @@ def test_each_frame_goes_to_the_next_slot_and_says_which(shared: Shared, directo
     assert [ring.seq(index) for index in range(slots)] == [6, 7, 2, 3, 4, 5]
 
 
-def test_a_reserved_slot_is_marked_until_it_is_packed(shared: Shared, directory: Path) -> None:
+def test_a_reserved_slot_is_marked_until_it_is_packed(shared: RingWriter, directory: Path) -> None:
     ring = attach(directory, send(shared, 0).ring, SHAPE)
     assert ring.generation(1) == 0
     for seq in range(1, ring.slots):
@@ -78,7 +86,7 @@ def test_a_reserved_slot_is_marked_until_it_is_packed(shared: Shared, directory:
 
 
 def test_another_shape_begins_another_ring_and_the_former_goes_later(
-    shared: Shared, directory: Path
+    shared: RingWriter, directory: Path
 ) -> None:
     first = attach(directory, send(shared, 0).ring, SHAPE)
     # The size is only known once the frame is decoded.
@@ -96,7 +104,7 @@ def test_another_shape_begins_another_ring_and_the_former_goes_later(
 
 
 def test_changing_shape_all_the_time_does_not_fill_the_memory(
-    shared: Shared, directory: Path
+    shared: RingWriter, directory: Path
 ) -> None:
     descriptors = open_descriptors()
     for seq in range(50):
@@ -111,7 +119,7 @@ def test_changing_shape_all_the_time_does_not_fill_the_memory(
     [(25.0, 4.0, 100), (29.97, 2.0, 60), (0.5, 1.0, 1), (1e4, 0.01, 100)],
 )
 def test_the_depth_is_a_time(directory: Path, fps: float, seconds: float, frames: int) -> None:
-    payload = Shared(directory, "left", RUN, fps, seconds)
+    payload = writer(directory, fps, seconds)
     payload.reserve(SHAPE)
     (name,) = rings(directory)
     assert int(name.split(".")[3]) == frames + SPARE_SLOTS
@@ -119,17 +127,24 @@ def test_the_depth_is_a_time(directory: Path, fps: float, seconds: float, frames
 
 
 @pytest.mark.parametrize(
-    ("asked_s", "window_s", "expected_s"), [(4.0, 1.0, 4.0), (0.1, 1.0, 2.0), (4.0, 10.0, 20.0)]
+    ("asked_s", "window_s", "max_wait_s", "expected_s"),
+    [
+        (4.0, 1.0, 0.5, 4.0),
+        (4.0, 10.0, 0.5, 20.0),
+        # Else frames are overwritten before the pair that waited for another source is delivered.
+        (0.1, 1.0, 0.5, 2.5),
+        (4.0, 1.0, 5.0, 7.0),
+    ],
 )
-def test_a_ring_never_holds_less_than_two_windows(
-    asked_s: float, window_s: float, expected_s: float
+def test_a_ring_holds_two_windows_and_as_long_as_a_pair_may_wait(
+    asked_s: float, window_s: float, max_wait_s: float, expected_s: float
 ) -> None:
-    assert math.isclose(history_s(asked_s, window_s), expected_s)
+    assert math.isclose(history_s(asked_s, window_s, max_wait_s), expected_s)
 
 
 def test_closing_removes_everything_but_what_is_read(directory: Path) -> None:
     descriptors = open_descriptors()
-    payload = Shared(directory, "left", RUN, 4.0, 1.0)
+    payload = writer(directory)
     location = send(payload, 7)
     ring: Ring | None = attach(directory, location.ring, SHAPE)
     send(payload, 8, OTHER)
@@ -144,5 +159,5 @@ def test_closing_removes_everything_but_what_is_read(directory: Path) -> None:
 
 
 def test_a_payload_that_was_never_used_closes(directory: Path) -> None:
-    Shared(directory, "left", RUN, 4.0, 1.0).close()
+    writer(directory).close()
     assert not directory.exists()

@@ -12,6 +12,7 @@ import pytest
 
 from framepair.nodes.estimate import bounds, main
 from framepair.nodes.estimate.bounds import Format, Limits, Source
+from framepair.protocol.memory import payloads
 from framepair.protocol.memory.shared_ring import SharedRing
 from tests.lib.launcher import launcher
 from tests.lib.processes import Running, python
@@ -23,7 +24,7 @@ FRAME = 1920 * 1080 * 3
 
 def source(payload: str = "raw", address: str = "ipc:///x", **fields: Any) -> Source:
     form = Format(**{"shape": (1080, 1920, 3), **fields})
-    return Source("left", form, payload, synthetic=True, address=address)
+    return Source("left", form, payloads.parse(payload), synthetic=True, address=address)
 
 
 def planned(directory: Path, *arguments: str | Path) -> tuple[dict[str, Any], Running]:
@@ -155,13 +156,13 @@ def test_a_producer_says_what_its_source_is() -> None:
         "fps": 10.0,
         "total": 0,
         "live": False,
-        "jpeg_bytes": None,
+        "message_bytes": 160 * 120 * 3,
     }
     small, large = (
         json.loads(probed("--source", "synthetic://160x120@10", "--payload", f"jpeg:{q}").stdout[0])
         for q in (10, 100)
     )
-    assert 0 < small["jpeg_bytes"] < large["jpeg_bytes"]
+    assert 0 < small["message_bytes"] < large["message_bytes"]
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,10 @@ WRITER = f"""
 import itertools, sys
 from pathlib import Path
 import numpy as np
-from framepair.protocol.memory.payload import SPARE_SLOTS, Shared
+from framepair.protocol.memory.payload import Place
+from framepair.protocol.memory.shm import SPARE_SLOTS, RingWriter
 slots = int(sys.argv[2])
-payload = Shared(Path(sys.argv[1]), "left", 1, slots - SPARE_SLOTS, 1.0)
+payload = RingWriter(Place("left", 1, slots - SPARE_SLOTS, 1.0, Path(sys.argv[1])))
 for seq in itertools.count():
     payload.reserve({SHAPE}).reshape(-1).view(np.uint64)[:] = seq
     location = payload.pack(seq).location

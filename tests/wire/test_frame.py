@@ -80,7 +80,7 @@ def test_a_payload_has_what_it_needs_and_nothing_else(header: FrameHeader) -> No
     refuse(frame.decode, edited(data, ("payload",), "raw"))
     refuse(frame.decode, edited(FRAME.encode(), ("payload",), header.payload))
     refuse(frame.decode, edited(data, ("location",), None if header is SHARED else {"ring": "r"}))
-    refuse(frame.decode, edited(data, ("jpeg_bytes",), None if header is JPEG else 5))
+    refuse(frame.decode, edited(data, ("packed_bytes",), None if header is JPEG else 5))
 
 
 def test_a_few_bytes_of_jpeg_are_no_picture_of_any_size() -> None:

@@ -75,6 +75,9 @@ class Windows:
     """realtime: as the videos play, dropping what cannot be sent in time; max: offline, as fast as possible
     without losing a frame."""
 
+    max_wait: Annotated[float, PAIRS, NotNegative] = 0.5
+    """Seconds that a pair waits for a slow source after its window's end."""
+
     max_bytes: Annotated[int | None, PIXELS, AtLeastOne] = None
     """Bytes of frames that may queue at each link. [default: two windows]"""
 
@@ -109,15 +112,13 @@ class Producing(Opening, Windows, SharedMemory, Network):
     """Keep trying a camera or URL that cannot be opened at the start."""
 
     history: Annotated[float, PIXELS, Positive] = 4.0
-    """With --payload shm, seconds of frames kept in shared memory; two windows at the least."""
+    """With --payload shm, seconds of frames kept in shared memory; at the least two windows, and a window,
+    --max-wait and a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Combining(Windows, Network):
     """What the combiner and the launcher know."""
-
-    max_wait: Annotated[float, PAIRS, NotNegative] = 0.5
-    """Seconds that a pair waits for a slow source after its window's end."""
 
     idle_timeout: Annotated[float, PAIRS, Positive] = 2.0
     """Seconds of silence after which a source is offline and no pair waits for it."""

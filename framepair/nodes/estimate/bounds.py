@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from framepair.protocol.client import assembly
-from framepair.protocol.memory import payload
-from framepair.protocol.memory.ring import file_bytes, whole_pages
+from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import sockets
 
 MB = 10**6
@@ -35,15 +34,15 @@ class Format:
 class Source:
     """One source as far as it is known: its frames (None: not yet known), and how they travel.
 
-    ``jpeg_bytes`` is what one of its frames took compressed, None if that isn't known.
+    ``message_bytes`` is what one of its frames took in a message, None if that isn't known.
     """
 
     name: str
     format: Format | None
-    payload: str
+    payload: Payload
     synthetic: bool
     address: str
-    jpeg_bytes: int | None = None
+    message_bytes: int | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -57,10 +56,10 @@ class Source:
 
     @property
     def link_bytes_per_s(self) -> float:
-        """How many bytes its link carries for them, if all JPEGs are as large as the one that is known."""
-        if self.format is not None and self.payload == "jpeg" and self.jpeg_bytes is not None:
-            return self.jpeg_bytes * self.format.fps
-        return 0.0 if self.payload == "shm" else self.bytes_per_s
+        """How many bytes its link carries for them, if all messages are as large as the one that is known."""
+        if self.format is not None and self.message_bytes is not None:
+            return self.message_bytes * self.format.fps
+        return 0.0 if self.payload.one_machine else self.bytes_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +70,12 @@ class Limits:
     max_bytes: int | None
     keep: int
     history_s: float
+    """As long as rings are made, not only as asked for."""
 
 
 def queue_bytes(source: Source, limits: Limits) -> int:
     """Return how much of a source may queue at a link."""
-    if source.format is None or source.payload == "shm":
+    if source.format is None or source.payload.one_machine:
         return 0
     default = sockets.window_bytes(source.frame_bytes, source.format.fps, limits.window_s)
     most = limits.max_bytes or default
@@ -84,11 +84,9 @@ def queue_bytes(source: Source, limits: Limits) -> int:
 
 def ring_bytes(source: Source, limits: Limits) -> int:
     """Return how much shared memory a source reserves."""
-    if source.format is None or source.payload != "shm":
+    if source.format is None:
         return 0
-    history_s = payload.history_s(limits.history_s, limits.window_s)
-    slots = math.ceil(source.format.fps * history_s) + payload.SPARE_SLOTS
-    return file_bytes(whole_pages(slots, source.format.shape), source.format.shape)
+    return source.payload.ring_bytes(source.format.shape, source.format.fps, limits.history_s)
 
 
 def producer_bytes(source: Source, limits: Limits) -> int:
@@ -103,7 +101,9 @@ def combiner_bytes(sources: Sequence[Source], limits: Limits, subscribers: int =
     """Return how much memory the combiner takes at most, with so many subscribers that don't receive."""
     received = sum(queue_bytes(source, limits) + _in_hand(source) for source in sources)
     held = sum(
-        round(source.bytes_per_s * limits.window_s) for source in sources if source.payload != "shm"
+        round(source.bytes_per_s * limits.window_s)
+        for source in sources
+        if not source.payload.one_machine
     )
     queued = received + held + subscribers * published_bytes(sources, limits)
     return BASE_BYTES["combiner"] + round(HEAP * queued)
@@ -128,14 +128,14 @@ def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:
     windows = limits.keep + assembly.OTHER_WINDOWS
     held = 0
     for source in sources:
-        if source.format is not None and source.payload != "shm":
+        if source.format is not None and not source.payload.one_machine:
             frames = math.ceil(source.format.fps * limits.window_s) + 1
             held += windows * frames * source.frame_bytes + _in_hand(source)
     return BASE_BYTES["sink"] + round(HEAP * held)
 
 
 def _in_hand(source: Source) -> int:
-    return 0 if source.payload == "shm" else (IN_HAND + sockets.DRAINED_HWM) * source.frame_bytes
+    return 0 if source.payload.one_machine else (IN_HAND + sockets.DRAINED_HWM) * source.frame_bytes
 
 
 def _longest(sources: Sequence[Source], limits: Limits) -> int:

@@ -27,7 +27,7 @@ from framepair.nodes.launcher.names import is_synthetic, without_secrets
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.topology import Plan
-from framepair.protocol.memory import free_space, shared_ring
+from framepair.protocol.memory import free_space, payload, shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 
@@ -78,10 +78,10 @@ def of_unknown(sources: Sequence[Source]) -> Iterator[str]:
 def described(source: Source) -> str:
     """Return what a source is, such as left raw 1080p25."""
     if source.format is None:
-        return f"{source.name} {source.payload}"
+        return f"{source.name} {source.payload.name}"
     height, width, _ = source.format.shape
     picture = f"{height}p" if width * 9 == height * 16 else f"{width}x{height}@"
-    return f"{source.name} {source.payload} {picture}{source.format.fps:g}"
+    return f"{source.name} {source.payload.name} {picture}{source.format.fps:g}"
 
 
 def size(nbytes: float) -> str:
@@ -136,7 +136,7 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
         window_s=options.window,
         max_bytes=options.max_bytes,
         keep=options.keep,
-        history_s=options.history,
+        history_s=payload.history_s(options.history, options.window, options.max_wait),
     )
     links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
     whole = sum(source.link_bytes_per_s for source in sources)
@@ -211,8 +211,8 @@ def _source(plan: Plan, name: str, process: subprocess.Popen[str]) -> Source:
     return Source(
         name=name,
         format=Format(tuple(found["shape"]), found["fps"]) if found else None,
-        jpeg_bytes=found.get("jpeg_bytes"),
-        payload=plan.payloads[name].kind,
+        message_bytes=found.get("message_bytes"),
+        payload=plan.payloads[name],
         synthetic=is_synthetic(plan.uris[name]),
         address=plan.endpoints.pull[name],
     )

@@ -19,6 +19,7 @@ from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret, is_synt
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, reachable
+from framepair.protocol.memory import payloads
 from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
 from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
@@ -98,7 +99,7 @@ def _producer(
         push=reachable(plan.endpoints.pull[name]),
         sync=_clock(plan, plan.endpoints.pull[name]),
         returns=plan.restarts[name] == "always",
-        payload=None if payload.kind == "raw" else payload,
+        payload=None if payload == payloads.DEFAULT else payload,
         until=None if until_ns is None else _seconds(until_ns),
         **_given(options, Producing),
     )

@@ -67,7 +67,7 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         remains = Remains(
             addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
             made=str(plan.run_dir) if made else None,
-            shared=any(payload.kind == "shm" for payload in plan.payloads.values()),
+            shared=any(payload.one_machine for payload in plan.payloads.values()),
             shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
         )
         try:

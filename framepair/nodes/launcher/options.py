@@ -31,6 +31,7 @@ from framepair.nodes.common.options import (
 )
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher.names import is_name
+from framepair.protocol.memory import payloads
 
 # What a key may hold, by the type of its option; all else is text.
 NUMBER, TEXT = ((int, float), "a number"), ((str,), "text")
@@ -50,6 +51,7 @@ KINDS = {
     list: "a list",
     dict: "a table",
 }
+PAYLOAD = f"How pixels travel: {payloads.HELP}; NAME=shm is for one source only. [default: raw]"
 # What may be given as a table as well as a list.
 TABLES = ("sources", "hosts", "restart")
 # What may be given as one word as well as a list.
@@ -75,9 +77,7 @@ class Options(Producing, Combining, Consuming, Sources):
     duration: Annotated[float | None, PAIRS, Positive] = None
     """Seconds to run, and on to the end of the last pair; with --pace max, seconds of video."""
 
-    payload: Annotated[tuple[str, ...], PIXELS, SEVERAL] = ("raw",)
-    """How pixels travel: raw, in messages; shm, in shared memory on one machine; or jpeg, compressed.
-    jpeg:80 asks for another quality than 90, NAME=shm is for one source only. [default: raw]"""
+    payload: Annotated[tuple[str, ...], PIXELS, SEVERAL, Parameter(help=PAYLOAD)] = ("raw",)
 
     sink: Annotated[str | None, OUTPUT] = None
     """A consumer of your own instead of the one that prints: a command such as "python model.py". It is

@@ -7,14 +7,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from framepair.nodes.common import fault_spec, shm_limits
+from framepair.nodes.common import fault_spec, payload_limits
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher.names import COMBINER, SINK, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
-from framepair.protocol.memory.payload_spec import WORDS, Spec
+from framepair.protocol.memory import payloads as table
+from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import endpoints, keys
 from framepair.protocol.transport.endpoints import Endpoints
 
@@ -99,7 +100,7 @@ class Plan:
     """The sources of a pipeline by name, and where its nodes meet."""
 
     uris: dict[str, str]
-    payloads: dict[str, Spec]
+    payloads: dict[str, Payload]
     endpoints: Endpoints
     run_dir: Path | None
     restarts: dict[str, Policy]
@@ -136,9 +137,9 @@ def plan(options: Options) -> Plan:
     for address in addresses.listening():
         endpoints.ipc_path(address)
     _refuse_impossible(options, payloads, addresses)
-    shared = any(payload.kind == "shm" for payload in payloads.values())
-    if placement is not None and shared and not options.no_sink:
-        shm_limits.refuse_elsewhere(SINK, placement.beside_combiner(SINK))
+    if placement is not None and not options.no_sink:
+        for payload in payloads.values():
+            payload_limits.refuse_elsewhere(payload, SINK, placement.beside_combiner(SINK))
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
@@ -165,27 +166,30 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
     return Endpoints(pull=tcp.pull | local, pub=tcp.pub, sync=tcp.sync)
 
 
-def _refuse_impossible(options: Options, payloads: dict[str, Spec], endpoints: Endpoints) -> None:
+def _refuse_impossible(
+    options: Options, payloads: dict[str, Payload], endpoints: Endpoints
+) -> None:
     for address in endpoints.listening():
         keys.refuse_open(options.keys, address, insecure=options.insecure)
     if options.clock == "corrected" and endpoints.sync is None:
         raise Refused("--clock corrected: on one machine there is one clock; it is for --listen")
     for name, payload in payloads.items():
-        if payload.kind == "shm":
-            shm_limits.refuse_beyond(options.pace, reachable(endpoints.pull[name]))
+        payload_limits.refuse_beyond(payload, options.pace, reachable(endpoints.pull[name]))
 
 
-def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Spec]:
+def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Payload]:
     """Return each source's payload; raises Refused for a word that is none, or a source that isn't there."""
-    payloads = dict.fromkeys(sources, Spec("raw"))
+    payloads = dict.fromkeys(sources, table.DEFAULT)
     for word in asked:
         name, separator, text = word.rpartition("=")
         try:
-            payload = Spec.parse(text)
+            payload = table.parse(text)
         except ValueError:
             payload = None
         if payload is None or (separator and name not in payloads):
-            raise Refused(f"--payload {word}: it is {WORDS}, or NAME=shm for a source of that name")
+            raise Refused(
+                f"--payload {word}: it is {table.USAGE}, or NAME=shm for a source of that name"
+            )
         payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
     return payloads
 

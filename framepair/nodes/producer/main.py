@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import zmq
 from cyclopts import Parameter
 
-from framepair.nodes.common import runtime, shm_limits
+from framepair.nodes.common import payload_limits, runtime
 from framepair.nodes.common.fault_spec import of_source
 from framepair.nodes.common.options import ONLY_ON, SEVERAL, Producing, node_app
 from framepair.nodes.producer import probe
@@ -25,7 +25,7 @@ from framepair.nodes.producer.stamps import Playback, Stamp, Stamps, stamps_for
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.memory.payload import Jpeg, Payload, Raw, Shared
+from framepair.protocol.memory.payload import Place, Writer
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
@@ -104,7 +104,7 @@ class Stream:
     def __init__(
         self,
         source: Capture,
-        payload: Payload,
+        payload: Writer,
         stamps: Stamps,
         outbox: Outbox,
         heartbeat: Heartbeat,
@@ -201,26 +201,22 @@ def _refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--history", options.history, above=0)
     for address in (options.push, *([options.sync] if options.sync else [])):
         keys.client(options.keys, address, insecure=options.insecure)
-    if options.spec().kind == "shm":
-        shm_limits.refuse_beyond(options.pace, options.push)
+    payload_limits.refuse_beyond(options.payload_asked(), options.pace, options.push)
 
 
-def _payload(options: Options, source_format: Format, run: int) -> Payload:
-    spec = options.spec()
-    if spec.kind == "raw":
-        return Raw()
-    if spec.kind == "jpeg":
-        return Jpeg(spec.quality)
-    history_s = payload.history_s(options.history, options.window)
+def _payload(options: Options, source_format: Format, run: int) -> Writer:
+    """Return the memory for frames of this format; raises Refused if it does not fit."""
+    history_s = payload.history_s(options.history, options.window, options.max_wait)
     directory = options.shm_dir or shared_ring.default_directory()
-    shared = Shared(directory, options.name, run, source_format.fps, history_s)
+    place = Place(options.name, run, source_format.fps, history_s, directory)
+    writer = options.payload_asked().writer(place)
     try:
-        # The ring is made now: if it doesn't fit, nothing should have started.
-        shared.reserve(source_format.shape)
+        # All memory is taken now: if it doesn't fit, nothing should have started.
+        writer.reserve(source_format.shape)
     except NoRoom as error:
-        shared.close()
+        writer.close()
         raise runtime.Refused(f"{options.name}: {error}") from None
-    return shared
+    return writer
 
 
 def _total(source_format: Format, options: Options) -> int:

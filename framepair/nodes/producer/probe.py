@@ -1,7 +1,6 @@
 """``--probe``: what a source's frames look like, as a line of JSON, for those that plan a pipeline."""
 
-from __future__ import annotations
-
+# Not "from __future__ import annotations": cyclopts looks names up in the module of the class that inherits.
 import json
 import sys
 from contextlib import closing
@@ -18,8 +17,8 @@ from framepair.nodes.producer.sources.opening import open_capture
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
 from framepair.nodes.producer.sources.uri import parse
 from framepair.protocol.clocks import clock
-from framepair.protocol.memory import jpeg
-from framepair.protocol.memory.payload_spec import Spec
+from framepair.protocol.memory import payloads
+from framepair.protocol.memory.payload import Payload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,24 +30,22 @@ class Options(Opening):
     source: str = ""
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
     A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
-    payload: str = "raw"
-    """How pixels travel: raw, in the message; shm, in shared memory, to consumers on this machine only; jpeg,
-    compressed, or jpeg:QUALITY (1 to 100, else 90)."""
+    payload: Annotated[str, Parameter(help=f"How pixels travel: {payloads.HELP}.")] = "raw"
 
-    def spec(self) -> Spec:
+    def payload_asked(self) -> Payload:
         """Return what ``payload`` asks for; raises Refused if it asks for nothing that there is."""
         try:
-            return Spec.parse(self.payload)
+            return payloads.parse(self.payload)
         except ValueError as error:
             raise Refused(f"--payload {error}") from None
 
 
 def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
-    """Print the source's format as JSON, with jpeg_bytes of its first frame if --payload is jpeg.
+    """Print the source's format as JSON, and as message_bytes what its first frame takes in a message.
 
     Exit with 1 if the source can't be opened now, with 2 if there can be no such source.
     """
-    spec = options.spec()
+    payload = options.payload_asked()
     try:
         parse(options.source)
     except SourceError as error:
@@ -66,16 +63,16 @@ def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
         sys.exit(exit_codes.FAILED)
     with closing(capture):
         found = asdict(capture.format)
-        jpeg_bytes = _jpeg_bytes(capture, spec.quality) if spec.kind == "jpeg" else None
-    print(json.dumps({**found, "jpeg_bytes": jpeg_bytes}), flush=True)
+        message_bytes = _message_bytes(capture, payload)
+    print(json.dumps({**found, "message_bytes": message_bytes}), flush=True)
 
 
-def _jpeg_bytes(capture: Capture, quality: int) -> int | None:
-    """Return how many bytes the first frame takes compressed, None if it can't be read."""
+def _message_bytes(capture: Capture, payload: Payload) -> int | None:
+    """Return how many bytes a message has for the first frame, None if it can't be read."""
     try:
         if not capture.grab():
             return None
         memory = np.empty(capture.format.shape, np.uint8)
-        return len(jpeg.encode(capture.retrieve(memory, 0, clock.now_ns()), quality))
+        return payload.message_bytes(capture.retrieve(memory, 0, clock.now_ns()))
     except (CaptureLost, FrameLost, SourceError):
         return None

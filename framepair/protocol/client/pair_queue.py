@@ -12,13 +12,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.frame_store import Reservation, WindowTooLarge
 from framepair.protocol.client.losses import SubscriberStats
-from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.ring import Pixels
 from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
@@ -169,25 +167,27 @@ class PairQueue:
             return self._assembly.stats()
 
     def _add_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None, now: Now) -> None:
+        payload = PAYLOADS[header.payload]
         if pixels is None:
-            slot = self._attached.slot(header)
+            slot = payload.locate(header, self._attached)
             with self._changed:
                 self._assembly.add_shared_frame(header, slot, now()[0])
             return
         with self._changed:
             place = self._assembly.reserve(header)
         # Megabytes: the consumer must not wait for them, so not under the lock.
-        if isinstance(pixels, memoryview):
-            self._decoders.submit(functools.partial(self._decode, header, pixels, place, now))
-            return
-        np.copyto(place.image, pixels)
-        with self._changed:
-            self._assembly.add_frame(header, place, now()[0])
+        store = functools.partial(self._store, header, pixels, place, now)
+        if payload.slow:
+            self._decoders.submit(store)
+        else:
+            store()
 
-    def _decode(self, header: FrameHeader, file: memoryview, place: Reservation, now: Now) -> None:
-        """Decode a frame to where it belongs, in a thread of its own."""
+    def _store(
+        self, header: FrameHeader, pixels: Pixels | memoryview, place: Reservation, now: Now
+    ) -> None:
+        """Write a frame's pixels to where they belong, a slow payload's in a thread of its own."""
         try:
-            jpeg.decode(file, place.image)
+            PAYLOADS[header.payload].store(pixels, place.image)
         except ProtocolError as error:
             with self._changed:
                 place.drop_frame(header)

@@ -1,13 +1,82 @@
-"""JPEG: frames as small files, for links that the pixels don't fit."""
+"""``jpeg``: each frame is a small file in the message, for links that the pixels don't fit."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
-import simplejpeg
-
-from framepair.protocol.memory.ring import Pixels
+from framepair.protocol.memory.payload import Packed, Payload, Place
 from framepair.protocol.wire.header import ProtocolError
+
+if TYPE_CHECKING:
+    from framepair.protocol.memory.ring import Pixels, Shape
+
+DEFAULT_QUALITY, MAX_QUALITY = 90, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Jpeg(Payload):
+    """Pixels compressed as JPEG, of ``quality`` 1 to 100."""
+
+    name = "jpeg"
+    what = f"compressed, with quality {DEFAULT_QUALITY} unless told otherwise"
+    usages = ("jpeg", "jpeg:QUALITY")
+    argument = f"a quality from 1 to {MAX_QUALITY}"
+    slow = True
+
+    quality: int = DEFAULT_QUALITY
+
+    @classmethod
+    def parse(cls, argument: str | None) -> Self:
+        """Return the payload of that quality; raises ValueError if it is none."""
+        if argument is None:
+            return cls()
+        if not argument.isdecimal() or not 1 <= int(argument) <= MAX_QUALITY:
+            raise ValueError(f"{argument!r} is not {cls.argument}")
+        return cls(int(argument))
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.quality}"
+
+    def writer(self, place: Place) -> JpegWriter:  # noqa: ARG002 - it needs no place
+        """Return a producer's end."""
+        return JpegWriter(self.quality)
+
+    @classmethod
+    def store(cls, data: Pixels | memoryview, out: Pixels) -> None:
+        """Decode the file into ``out``; raises ProtocolError if it is damaged or of another size."""
+        decode(data if isinstance(data, memoryview) else data.data, out)
+
+    def message_bytes(self, image: Pixels) -> int:
+        """Return the size of the file that ``image`` becomes."""
+        return len(encode(image, self.quality))
+
+
+class JpegWriter:
+    """Memory that each frame is drawn into anew: what travels is a file that is made from it."""
+
+    def __init__(self, quality: int) -> None:
+        self._quality = quality
+        self._frame: Pixels | None = None
+
+    def reserve(self, shape: Shape) -> Pixels:
+        """Return memory for the next frame, (height, width, channels)."""
+        import numpy as np
+
+        if self._frame is None or self._frame.shape != shape:
+            self._frame = np.empty(shape, np.uint8)
+        return self._frame
+
+    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
+        """Return the frame as a JPEG file."""
+        if self._frame is None:
+            raise ValueError("no frame was reserved")
+        return Packed(encode(self._frame, self._quality), "jpeg")
+
+    def close(self) -> None:
+        """Do nothing: the memory is this object's own."""
+
 
 MARKER, START_OF_SCAN, END_OF_IMAGE = b"\xff", 0xDA, b"\xff\xd9"
 # Beginnings of frames that are not baseline or extended sequential ones: progressive, lossless and others.
@@ -20,6 +89,8 @@ COLOURS = {3: ("BGR", "420"), 1: ("GRAY", "Gray")}
 
 def encode(image: Pixels, quality: int) -> bytes:
     """Return ``image``, (height, width, 3 or 1) BGR or grey, as a JPEG file of ``quality`` 1 to 100."""
+    import simplejpeg
+
     colours, subsampling = COLOURS[image.shape[2]]
     file: bytes = simplejpeg.encode_jpeg(
         image, quality=quality, colorspace=colours, colorsubsampling=subsampling
@@ -32,6 +103,8 @@ def decode(file: memoryview, out: Pixels) -> None:
 
     Raises ProtocolError if the file is damaged or is not of that size; ``out`` may be half written then.
     """
+    import simplejpeg
+
     height, width, channels = out.shape
     colours, _ = COLOURS[channels]
     try:

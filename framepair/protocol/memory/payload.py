@@ -1,35 +1,52 @@
-"""How pixels travel: in the message (``raw``), compressed in it (``jpeg``), or in shared memory (``shm``)."""
+"""What a payload is: how pixels travel from a producer to a consumer. ``payloads`` is the table of them."""
 
+# Light: the launcher reads the table. numpy and codecs are imported by the ends, when they are used.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-import numpy as np
+from framepair.protocol.wire.frame import FrameHeader, Location, PayloadKind
+from framepair.protocol.wire.header import ProtocolError
 
-from framepair.protocol.memory import jpeg
-from framepair.protocol.memory.payload_spec import Kind
-from framepair.protocol.memory.ring import Pixels, Shape
-from framepair.protocol.memory.shared_ring import SharedRing, remove_stale
-from framepair.protocol.wire.frame import Location
+if TYPE_CHECKING:
+    from framepair.protocol.memory.ring import Pixels, Shape, Slot
+    from framepair.protocol.memory.shared_ring import Attached
 
-# Slots beyond the history: the one that is written, and the one that was just sent.
-SPARE_SLOTS = 2
 MIN_WINDOWS = 2
+# What a pair's way takes after the combiner has closed its window, in seconds: to the consumer, and its turn.
+DELIVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What goes into a message: the pixels, a JPEG file, or nothing and their location."""
+    """What goes into a message: the pixels, their compressed form, or nothing and their location."""
 
     data: memoryview | bytes
-    kind: Kind = "raw"
+    payload: PayloadKind = "raw"
     location: Location | None = None
 
+    @property
+    def packed_bytes(self) -> int | None:
+        """How many bytes the compressed form has, None if the pixels are not compressed."""
+        return None if self.payload == "raw" or self.location else len(self.data)
 
-class Payload(Protocol):
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Whose frames a payload holds, at which rate, for how long, and where if in shared memory."""
+
+    source: str
+    run: int
+    fps: float
+    history_s: float
+    directory: Path
+
+
+class Writer(Protocol):
     """A producer's memory for frames, one after the other."""
 
     def reserve(self, shape: Shape) -> Pixels:
@@ -42,98 +59,69 @@ class Payload(Protocol):
         """Give the memory back."""
 
 
-class Raw:
-    """Memory of its own for every frame: the message takes it along."""
+@dataclass(frozen=True, slots=True)
+class Payload(ABC):
+    """One way for pixels to travel, as the user asked for it; both ends are made here."""
 
-    def __init__(self) -> None:
-        self._frame = np.empty((0, 0, 0), np.uint8)
+    name: ClassVar[PayloadKind]
+    what: ClassVar[str]
+    """For the help of ``--payload``: how its pixels travel, in a few words."""
+    usages: ClassVar[tuple[str, ...]]
+    """How it may be written, such as ``jpeg`` and ``jpeg:QUALITY``."""
+    argument: ClassVar[str] = ""
+    """What its argument is, such as ``a quality from 1 to 100``."""
+    one_machine: ClassVar[bool] = False
+    """Whether both ends have to be on one machine, as no pixels are in the message."""
+    waits: ClassVar[bool] = True
+    """Whether it can wait for a consumer without losing a frame, as ``--pace max`` asks for."""
+    slow: ClassVar[bool] = False
+    """Whether ``store`` takes so long that several threads should share the work."""
 
-    def reserve(self, shape: Shape) -> Pixels:
-        """Return memory for the next frame, (height, width, channels)."""
-        self._frame = np.empty(shape, np.uint8)
-        return self._frame
+    @classmethod
+    def parse(cls, argument: str | None) -> Self:
+        """Return the payload with ``argument``, what follows ``name:``; raises ValueError if it takes none."""
+        if argument is not None:
+            raise ValueError(f"{cls.name} takes no {argument!r}")
+        return cls()
 
-    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
-        """Return the frame's own memory, not a copy."""
-        return Packed(self._frame.data)
+    def __str__(self) -> str:
+        return self.name
 
-    def close(self) -> None:
-        """Do nothing: the memory goes with the last message."""
+    @abstractmethod
+    def writer(self, place: Place) -> Writer:
+        """Return a producer's end; raises NoRoom if its memory does not fit."""
+
+    @classmethod
+    def locate(cls, header: FrameHeader, attached: Attached) -> Slot:  # noqa: ARG003
+        """Return the slot of ``attached`` memory that holds a frame whose message has no pixels.
+
+        Raises ProtocolError if it is in no such memory.
+        """
+        raise ProtocolError(f"a {cls.name} frame without pixels")
+
+    @classmethod
+    def store(cls, data: Pixels | memoryview, out: Pixels) -> None:  # noqa: ARG003
+        """Write the pixels of a message's ``data`` into ``out``; raises ProtocolError if it is damaged."""
+        raise ProtocolError(f"a {cls.name} frame with {len(data)} bytes of pixels")
+
+    def message_bytes(self, image: Pixels) -> int:
+        """Return how many bytes a message has for ``image``."""
+        return image.nbytes
+
+    def ring_bytes(self, shape: Shape, fps: float, history_s: float) -> int:  # noqa: ARG002
+        """Return how much shared memory a source of such frames reserves."""
+        return 0
 
 
-class Jpeg:
-    """Memory that each frame is drawn into anew: what travels is a file that is made from it."""
+def history_s(asked_s: float, window_s: float, max_wait_s: float) -> float:
+    """Return how many seconds of frames a ring must hold: a frame may be read until its pair is delivered.
 
-    def __init__(self, quality: int) -> None:
-        self._quality = quality
-        self._frame = np.empty((0, 0, 0), np.uint8)
-
-    def reserve(self, shape: Shape) -> Pixels:
-        """Return memory for the next frame, (height, width, channels)."""
-        if self._frame.shape != shape:
-            self._frame = np.empty(shape, np.uint8)
-        return self._frame
-
-    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
-        """Return the frame as a JPEG file."""
-        return Packed(jpeg.encode(self._frame, self._quality), "jpeg")
-
-    def close(self) -> None:
-        """Do nothing: the memory is this object's own."""
-
-
-class Shared:
-    """A ring in shared memory: the newest ``history_s`` seconds of frames, overwritten in turn.
-
-    Another shape begins another ring; the former stays until that one has gone round, or yet another is
-    begun, since frames of it are still on their way. Raises NoRoom if a ring does not fit.
+    That is its window, the wait for slow sources, and the delivery: ``asked_s`` only if it is more than that,
+    and two windows at the least.
     """
-
-    def __init__(
-        self, directory: Path, source: str, run: int, fps: float, history_s: float
-    ) -> None:
-        self._directory = directory
-        self._stem = f"{source}.{run:x}"
-        self._slots = math.ceil(fps * history_s) + SPARE_SLOTS
-        self._rings: list[SharedRing] = []
-        self._count = 0
-        self._next = 0
-
-    def reserve(self, shape: Shape) -> Pixels:
-        """Return the next slot, (height, width, channels), marked as being written."""
-        if not self._rings or self._rings[-1].ring.shape != shape:
-            self._begin(shape)
-        ring = self._rings[-1].ring
-        if self._next == ring.slots:
-            self._next = 0
-            self._close_former()
-        return ring.reserve(self._next)
-
-    def pack(self, seq: int) -> Packed:
-        """Say that the slot holds frame ``seq``; return where that is."""
-        newest = self._rings[-1]
-        slot = newest.ring.commit(self._next, seq)
-        self._next += 1
-        return Packed(b"", "shm", Location(newest.name, slot.index, slot.generation))
-
-    def close(self) -> None:
-        """Remove the rings; who reads them keeps what they hold."""
-        while self._rings:
-            self._rings.pop().close()
-        remove_stale(self._directory)
-
-    def _begin(self, shape: Shape) -> None:
-        # A camera that changes its mind every second must not fill the memory.
-        self._close_former()
-        stem = f"{self._stem}.{self._count}"
-        self._rings.append(SharedRing(self._directory, stem, self._slots, shape))
-        self._count, self._next = self._count + 1, 0
-
-    def _close_former(self) -> None:
-        while len(self._rings) > 1:
-            self._rings.pop(0).close()
+    return max(asked_s, MIN_WINDOWS * window_s, window_s + max_wait_s + DELIVERY_S)
 
 
-def history_s(asked_s: float, window_s: float) -> float:
-    """Return how many seconds a ring must hold: a window and the one being filled at the least."""
-    return max(asked_s, MIN_WINDOWS * window_s)
+def history_frames(fps: float, history_s: float) -> int:
+    """Return how many frames come in ``history_s``."""
+    return math.ceil(fps * history_s)

@@ -52,7 +52,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     earliest stamp that the next frame can bear, ``dropped`` how many frames of this run the producer
     could not send so far, ``total`` how many frames the source has in all (0: not known), ``reopened`` how
     often it was opened again in this run. With payload ``shm`` the message has no pixels, and ``location``
-    says where they are; with ``jpeg`` it has ``jpeg_bytes`` of a JPEG file.
+    says where they are; with ``raw`` it has them as they are, with others as ``packed_bytes`` compressed ones.
     ``offset_ns``, give or take ``uncertainty_ns``, is what the producer found the combiner's clock to be
     ahead of its own; once the combiner has passed the header on, what was added to its times (None: nothing),
     and how far they may be wrong by its clock (None: not known).
@@ -75,7 +75,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     total: Count = 0
     reopened: Count = 0
     location: Location | None = None
-    jpeg_bytes: Annotated[int, Meta(ge=1, le=MAX_FRAME_BYTES)] | None = None
+    packed_bytes: Annotated[int, Meta(ge=1, le=MAX_FRAME_BYTES)] | None = None
     offset_ns: SignedNanoseconds | None = None
     uncertainty_ns: Nanoseconds | None = None
     window: Count | None = None
@@ -91,11 +91,11 @@ class FrameHeader(Header, frozen=True, tag="frame"):
             raise ProtocolError(f"{self.shape[2]} channels, which {self.encoding} does not have")
         if (self.payload == "shm") is (self.location is None):
             raise ProtocolError("a location is for payload shm, and shm needs one")
-        if (self.payload == "jpeg") is (self.jpeg_bytes is None):
-            raise ProtocolError("jpeg_bytes is for payload jpeg, and jpeg needs it")
+        if (self.payload in ("raw", "shm")) is not (self.packed_bytes is None):
+            raise ProtocolError("packed_bytes is for compressed pixels, and those need it")
         # A few bytes may claim to be a picture of any size.
-        if self.jpeg_bytes is not None and self.nbytes > MAX_FRAME_BYTES:
-            raise ProtocolError(f"a JPEG of {self.nbytes} bytes of pixels, more than a frame has")
+        if self.packed_bytes is not None and self.nbytes > MAX_FRAME_BYTES:
+            raise ProtocolError(f"{self.nbytes} bytes of compressed pixels, more than a frame has")
 
     @property
     def nbytes(self) -> int:
@@ -105,8 +105,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     @property
     def message_bytes(self) -> int:
         """How many bytes the message has for the pixels."""
-        if self.jpeg_bytes is not None:
-            return self.jpeg_bytes
+        if self.packed_bytes is not None:
+            return self.packed_bytes
         return 0 if self.location else self.nbytes
 
     @property

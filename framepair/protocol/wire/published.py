@@ -21,7 +21,7 @@ END: Final = b"end."
 # "frame.", a source's name of 64 characters, and "."
 MAX_TOPIC_BYTES: Final = 71
 
-# A frame as it came: its header and an array, a JPEG file, or None if the pixels are in shared memory.
+# A frame as it came: its header and an array, compressed pixels, or None if the pixels are in shared memory.
 Frame = tuple[FrameHeader, NDArray[np.uint8] | memoryview | None]
 
 
@@ -56,6 +56,6 @@ def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
         raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.message_bytes}")
     if header.location:
         return header, None
-    if header.jpeg_bytes is not None:
+    if header.packed_bytes is not None:
         return header, parts[2]
     return header, np.frombuffer(parts[2], np.uint8).reshape(header.shape)

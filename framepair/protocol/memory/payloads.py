@@ -1,0 +1,45 @@
+"""The table of payloads: to add one is a module like ``jpeg``, a line here, its name in wire's PayloadKind."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from framepair.protocol.memory.jpeg import Jpeg
+from framepair.protocol.memory.payload import Payload
+from framepair.protocol.memory.raw import Raw
+from framepair.protocol.memory.shm import Shm
+from framepair.protocol.wire.frame import PayloadKind
+
+PAYLOADS: Final[dict[PayloadKind, type[Payload]]] = {
+    payload.name: payload for payload in (Raw, Shm, Jpeg)
+}
+DEFAULT: Final[Payload] = Raw()
+
+
+def _usage() -> str:
+    words = [usage for payload in PAYLOADS.values() for usage in payload.usages]
+    arguments = [payload.argument for payload in PAYLOADS.values() if payload.argument]
+    return f"{', '.join(words[:-1])} or {words[-1]} with {', '.join(arguments)}"
+
+
+# For sentences and help: how payloads are written, what each is, and those without a limit of their own.
+USAGE: Final = _usage()
+HELP: Final = "; ".join(
+    f"{' or '.join(payload.usages)}, {payload.what}" for payload in PAYLOADS.values()
+)
+ACROSS_HOSTS: Final = " or ".join(
+    name for name, payload in PAYLOADS.items() if not payload.one_machine
+)
+LOSSLESS: Final = " or ".join(name for name, payload in PAYLOADS.items() if payload.waits)
+
+
+def parse(text: str) -> Payload:
+    """Return the payload that ``text``, NAME or NAME:ARGUMENT, asks for; raises ValueError if there is none."""
+    name, colon, argument = text.partition(":")
+    found = next((payload for kind, payload in PAYLOADS.items() if kind == name), None)
+    try:
+        if found is not None:
+            return found.parse(argument if colon else None)
+    except ValueError:
+        pass
+    raise ValueError(f"{text!r} is not {USAGE}")
