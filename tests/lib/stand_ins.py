@@ -19,6 +19,7 @@ def stop(*_):
 signal.signal(signal.SIGTERM, stop)
 for number, status in (signal.SIGUSR1, 0), (signal.SIGUSR2, 1), (signal.SIGHUP, 2):
     signal.signal(number, lambda *_, status=status: os._exit(status))
+os.write(int(os.environ["FRAMEPAIR_HEALTH_FD"]), b"flowing\\npaired\\n")
 os.write(1, f"READY {name} {os.getpid()}\\n".encode())
 while True:
     signal.pause()

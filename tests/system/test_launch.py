@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from framepair.nodes.launcher.supervisor import nobody_reads
+from framepair.nodes.launcher.pipeline import is_unread
 from tests.lib.launcher import launcher
 from tests.lib.processes import Running, python, wait_for_exit
 from tests.lib.stand_ins import (
@@ -169,13 +169,13 @@ def test_when_nobody_reads_the_pairs_any_more_everything_stops(directory: Path) 
 
 def test_a_pipe_that_nobody_reads_is_told_from_what_is_only_not_read_yet() -> None:
     reader, writer = os.pipe()
-    assert not nobody_reads(writer)
+    assert not is_unread(writer)
     os.close(reader)
-    assert nobody_reads(writer)
+    assert is_unread(writer)
     os.close(writer)
     with tempfile.TemporaryFile() as file, Path(os.devnull).open("w") as null:
-        assert not nobody_reads(file.fileno())
-        assert not nobody_reads(null.fileno())
+        assert not is_unread(file.fileno())
+        assert not is_unread(null.fileno())
 
 
 def test_without_one_producer_the_rest_goes_on(directory: Path) -> None:

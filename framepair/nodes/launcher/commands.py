@@ -23,8 +23,6 @@ from framepair.protocol.memory import payloads
 from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
 from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
-# Seconds until the last node works, on a machine that is busy: --duration means the time after that.
-STARTUP_S = 1
 # A consumer gives a sign of work whenever it asks for a pair, and may work on one for long.
 CONSUMER_PATIENCE_S = 20.0
 SOURCE_VARIABLE = variable("source")
@@ -60,15 +58,11 @@ class Node:
         return self.name.rpartition(" ")[2]
 
 
-def until_ns(options: Options, now_ns: int) -> int | None:
-    """Return the capture time at which producers started now are to end; None: they aren't told to."""
-    if options.duration is None:
+def until_ns(options: Options) -> int | None:
+    """Return the media time at which producers end with --pace max; in real time the launcher tells them."""
+    if options.duration is None or options.pace != "max":
         return None
-    duration_ns, window_ns = round(options.duration * 1e9), round(options.window * 1e9)
-    if options.pace == "max":
-        return duration_ns
-    # Windows begin at multiples of their length, and the last one should be whole.
-    return -(-(now_ns + STARTUP_S * 10**9 + duration_ns) // window_ns) * window_ns
+    return round(options.duration * 1e9)
 
 
 def table(

@@ -70,12 +70,12 @@ class Guard:
             self._popen.wait(END_S)
         self._dismiss()
 
-    def began(self, group: int) -> None:
-        """Say that there is such a process group."""
+    def add_group(self, group: int) -> None:
+        """Tell the guard of a process group."""
         self._tell(f"+{group}")
 
-    def ended(self, group: int) -> None:
-        """Say that it has ended; its id may become another's."""
+    def remove_group(self, group: int) -> None:
+        """Tell the guard that a process group has ended; its id may become another's."""
         self._tell(f"-{group}")
 
     def _tell(self, word: str) -> None:
@@ -133,20 +133,20 @@ def left_behind(lines: Iterable[str]) -> set[int] | None:
 
 def ask(groups: Collection[int]) -> None:
     """Have all processes of ``groups`` stop by themselves, if they do."""
-    from framepair.nodes.launcher.process_groups import ask_followers, send
+    from framepair.nodes.launcher.process_groups import send, terminate_children
 
     # The kernel told the nodes of the launcher's death, but not what they started, nor who is stopped.
-    ask_followers(groups)
+    terminate_children(groups)
     send(signal.SIGCONT, groups)
 
 
 def end(groups: Collection[int], until_s: float) -> None:
     """Wait for the end of all processes of ``groups``, and kill those that are left at ``until_s``."""
-    from framepair.nodes.launcher.process_groups import send, still_there
+    from framepair.nodes.launcher.process_groups import send, wait_until_empty
 
-    stubborn = still_there(groups, until_s - time.monotonic())
+    stubborn = wait_until_empty(groups, until_s - time.monotonic())
     send(signal.SIGKILL, stubborn)
-    still_there(stubborn, KILL_S)
+    wait_until_empty(stubborn, KILL_S)
 
 
 def clear(remains: Remains) -> None:

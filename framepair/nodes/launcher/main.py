@@ -18,6 +18,7 @@ from framepair.nodes.launcher.signal_queue import SignalQueue
 if TYPE_CHECKING:
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.options import Options
+    from framepair.nodes.launcher.supervisor import Rules
     from framepair.nodes.launcher.topology import Plan
 
 
@@ -82,30 +83,36 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
     from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE
     from framepair.nodes.launcher import commands
+    from framepair.nodes.launcher.faults import pipeline
     from framepair.nodes.launcher.processes import Processes
-    from framepair.nodes.launcher.supervisor import Pipeline
+    from framepair.nodes.launcher.supervisor import Supervisor
     from framepair.protocol.clocks import clock
 
+    offset_ns = clock.utc_offset_ns()
     environment = {
-        clock.OFFSET_VARIABLE: str(clock.utc_offset_ns()),
+        clock.OFFSET_VARIABLE: str(offset_ns),
         LAUNCHER_VARIABLE: str(os.getpid()),
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
-    offline = options.pace == "max"
-    now_ns = clock.now_ns()
-    until_ns = commands.until_ns(options, now_ns)
-    settle_s = SETTLE_OFFLINE_S if offline else SETTLE_S
-    pipeline = Pipeline(
-        Processes(environment, signals, guard),
-        signals,
-        settle_s=settle_s,
-        health_timeout_s=options.health_timeout,
-        verbose=options.verbose,
-        faults=plan.faults,
-    )
-    if until_ns is not None and not offline:
-        pipeline.end_by(time.monotonic() + (until_ns - now_ns) / 1e9 + settle_s)
-    return pipeline.run(commands.table(options, plan, until_ns, python=(sys.executable, "-P")))
+    python = (sys.executable, "-P")
+    nodes = commands.table(options, plan, commands.until_ns(options), python=python)
+    supervisor = Supervisor(nodes, rules(options, offset_ns), time.monotonic())
+    processes = Processes(environment, signals, guard)
+    loop = pipeline(supervisor, processes, signals, verbose=options.verbose, faults=plan.faults)
+    return loop.run()
+
+
+def rules(options: Options, offset_ns: int) -> Rules:
+    """Return how patient the supervisor is; ``offset_ns`` is UTC minus the monotonic clock."""
+    from framepair.nodes.launcher.supervisor import Duration, Rules
+
+    if options.pace == "max":
+        return Rules(options.health_timeout, SETTLE_OFFLINE_S)
+    duration = None
+    if options.duration is not None:
+        offset_s = offset_ns / 1e9
+        duration = Duration(options.duration, options.window, offset_s, options.start_timeout)
+    return Rules(options.health_timeout, SETTLE_S, duration)
 
 
 def make_keys(directory: Path) -> int:
@@ -136,8 +143,8 @@ def show(options: Options, plan: Plan) -> int:
 
     offline = options.pace == "max"
     if options.duration is not None and not offline:
-        say("--duration counts from the start: add --until UTC_SECONDS to the producers yourself")
-    nodes = commands.table(options, plan, commands.until_ns(options, 0) if offline else None)
+        say("--duration is the launcher's: add --until UTC_SECONDS to the producers yourself")
+    nodes = commands.table(options, plan, commands.until_ns(options))
     if options.listen and ("//*:" in options.listen or "//0.0.0.0:" in options.listen):
         say("other machines reach the combiner at its own address: put that in place of 127.0.0.1")
     if any(commands.SOURCE_VARIABLE in dict(node.environment) for node in nodes):

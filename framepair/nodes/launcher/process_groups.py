@@ -19,7 +19,7 @@ def members(groups: Collection[int]) -> dict[int, int]:
     return {pid: group for pid, group in found if group in groups}
 
 
-def still_there(groups: Collection[int], for_s: float) -> set[int]:
+def wait_until_empty(groups: Collection[int], for_s: float) -> set[int]:
     """Wait until all of ``groups`` are empty, ``for_s`` at most; return those that never were."""
     until_s = time.monotonic() + for_s
     # Only what was never seen empty: the id of a group that was may have become another's.
@@ -36,7 +36,7 @@ def send(number: signal.Signals, groups: Collection[int]) -> None:
             os.killpg(group, number)
 
 
-def ask_followers(groups: Collection[int]) -> None:
+def terminate_children(groups: Collection[int]) -> None:
     """Ask the processes of ``groups`` to stop, but for the leaders: those were asked, or have ended."""
     for pid, group in members(groups).items():
         if pid != group:

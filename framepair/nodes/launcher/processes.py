@@ -1,19 +1,46 @@
-"""The processes of all nodes: start them, ask them to stop, kill them, hear which have ended or hang."""
+"""The processes of all nodes: start them, ask them to stop, kill them, hear what they say and how they end."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-from collections.abc import Collection, Mapping
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast, get_args
 
-from framepair.nodes.launcher.commands import Kind, Node
+from framepair.nodes.launcher import process_groups
+from framepair.nodes.launcher.commands import Node
+from framepair.nodes.launcher.console import pass_on
 from framepair.nodes.launcher.guard import Guard
-from framepair.nodes.launcher.process import Process
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.signal_queue import SignalQueue
+from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Word
 
-# A machine that is busy takes its time until a new process says its first word.
-START_S = 20.0
+# Other programs don't look after the launcher; this makes the kernel end them with it.
+ENDS_WITH_LAUNCHER = (sys.executable, "-P", "-m", "framepair.nodes.common.parent_death")
+WORDS = get_args(Word)
+LAST_LINES = 10
+CHUNK_BYTES = 65536
+MAX_LINE_BYTES = 2000
+# How long the kernel may take to end a process that was killed.
+KILL_S = 0.5
+# How long the children of a user's program have to stop once that has ended. The launcher does nothing else
+# meanwhile: no longer than a node may well be silent.
+CHILDREN_S = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a process ended: its status as subprocess gives it, and what it said last."""
+
+    status: int
+    words: Sequence[Word]
+    last_lines: Sequence[str]
 
 
 class Processes:
@@ -28,70 +55,192 @@ class Processes:
         self._guard = guard
         self._processes: dict[Node, Process] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._processes)
-
-    def start(self, node: Node, *, again: bool) -> Process:
-        """Start ``node``, that has run before or not; raises OSError or ValueError if that can't be done."""
+    def start(self, node: Node, *, again: bool) -> int:
+        """Start ``node`` and return its pid; raises OSError or ValueError if that can't be done."""
         process = Process(node, self._environment, self._signals, again=again)
-        self._guard.began(process.pid)
+        self._guard.add_group(process.pid)
         self._processes[node] = process
-        return process
+        return process.pid
 
-    def running(self, kind: Kind) -> list[Node]:
-        """Return the nodes of a kind that haven't ended, as far as ``reap`` has told."""
-        return [node for node in self._processes if node.kind == kind]
+    def pids(self) -> dict[Node, int]:
+        """Return the pids of the nodes that run, as far as ``reap`` has told."""
+        return {node: process.pid for node, process in self._processes.items()}
 
-    def reap(self) -> list[tuple[Process, int]]:
-        """Return the processes that ended since the last call, with their status as subprocess gives it."""
-        ended = [process for process in self._processes.values() if process.has_ended()]
-        return [(process, self._bury(process)) for process in ended]
+    def words(self) -> list[tuple[Node, Word]]:
+        """Return what nodes have said since the last call."""
+        return [(n, word) for n, process in self._processes.items() for word in process.words()]
 
-    def _bury(self, process: Process) -> int:
-        """Return how ``process`` has ended, and see to it that nothing of it is left."""
-        del self._processes[process.node]
-        process.end_followers()
+    def reap(self) -> list[tuple[Node, End]]:
+        """Return the nodes that ended since the last call; nothing that they started is left."""
+        ended = [node for node, process in self._processes.items() if process.has_ended()]
+        return [(node, self._reap(node)) for node in ended]
+
+    def _reap(self, node: Node) -> End:
+        process = self._processes.pop(node)
+        process.end_children()
         # Before it is waited for: after that its id may be that of a process which the guard should not kill.
-        self._guard.ended(process.pid)
-        return process.status()
+        self._guard.remove_group(process.pid)
+        return process.end()
 
-    def working(self) -> list[Process]:
-        """Return the processes that work, as far as they say."""
-        processes = self._processes.values()
-        return [process for process in processes if process.is_ready or not process.node.is_ours]
+    def tell(self, node: Node, line: str) -> None:
+        """Send a line to ``node``, if it runs and reads."""
+        if node in self._processes:
+            self._processes[node].tell(line)
 
-    def silent(self, timeout_s: float) -> list[Process]:
-        """Return the processes that have not said for longer than they may that their work goes on."""
-        now_s = time.monotonic()
-        return [
-            process for process in self._processes.values() if now_s > _due_s(process, timeout_s)
-        ]
-
-    def next_due_s(self, timeout_s: float) -> float:
-        """Return when the next process would be silent for too long, infinity if none can be."""
-        due = [_due_s(process, timeout_s) for process in self._processes.values()]
-        return min(due, default=float("inf"))
-
-    def terminate(self, kind: Kind) -> None:
-        """Ask the nodes of a kind to stop."""
-        for node in self.running(kind):
+    def terminate(self, node: Node) -> None:
+        """Ask ``node`` to stop."""
+        if node in self._processes:
             self._processes[node].terminate()
 
     def kill(self, nodes: Collection[Node] | None = None) -> None:
         """Kill ``nodes``, or all, with whatever they started; ``reap`` doesn't tell of them."""
-        doomed = list(self._processes if nodes is None else nodes)
-        processes = [self._processes.pop(node) for node in doomed]
+        doomed = self._processes if nodes is None else nodes
+        processes = [self._processes.pop(node) for node in list(doomed) if node in self._processes]
         for process in processes:
             process.kill()
-            self._guard.ended(process.pid)
+            self._guard.remove_group(process.pid)
         for process in processes:
             process.wait_killed()
 
 
-def _due_s(process: Process, timeout_s: float) -> float:
-    """Return when ``process`` has been silent for too long."""
-    patience_s = process.node.patience_s
-    if not (process.node.is_ours or process.is_ready):
-        return float("inf")
-    starting_s = 0.0 if process.is_ready else START_S
-    return process.heard_s + timeout_s + patience_s + starting_s
+class Process:
+    """Starts ``node`` in a process group of its own: Ctrl-C in a terminal doesn't reach it.
+
+    What it writes to stderr is passed on, and its last lines are kept. ``again``: it has run before.
+    Raises OSError or ValueError if it can't be started.
+    """
+
+    def __init__(
+        self, node: Node, environment: Mapping[str, str], signals: SignalQueue, *, again: bool
+    ) -> None:
+        self._last: deque[str] = deque(maxlen=LAST_LINES)
+        self._rest = self._unheard = b""
+        self._words: list[Word] = []
+        self._signals = signals
+        self._errors, errors = os.pipe()
+        self._heartbeat, theirs = socket.socketpair()
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603
+                _command(node, again=again),
+                env={
+                    **environment,
+                    **dict(node.environment),
+                    DESCRIPTOR_VARIABLE: str(theirs.fileno()),
+                },
+                stdin=subprocess.DEVNULL,
+                stderr=errors,
+                pass_fds=(theirs.fileno(),),
+                process_group=0,
+            )
+        except (OSError, ValueError):
+            os.close(self._errors)
+            self._heartbeat.close()
+            raise
+        finally:
+            os.close(errors)
+            theirs.close()
+        os.set_blocking(self._errors, False)
+        self._heartbeat.setblocking(False)
+        signals.watch(self._errors, self._read_errors)
+        signals.watch(self._heartbeat.fileno(), self._read_heartbeat)
+
+    @property
+    def pid(self) -> int:
+        """The process's id, and its group's."""
+        return self._popen.pid
+
+    def words(self) -> list[Word]:
+        """Return what its heartbeat has said since the last call."""
+        words, self._words = self._words, []
+        return words
+
+    def has_ended(self) -> bool:
+        """Return whether it has ended; until it is waited for, its id and its group's can't be another's."""
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, flags) is not None
+
+    def end_children(self) -> None:
+        """End what it started and left: asked first, killed if it takes its time. It has ended itself."""
+        group = (self.pid,)
+        if process_groups.members(group):
+            process_groups.terminate_children(group)
+            process_groups.wait_until_empty(group, CHILDREN_S)
+        process_groups.send(signal.SIGKILL, group)
+
+    def end(self) -> End:
+        """Return how it ended, once it has."""
+        status = self._popen.wait()
+        self._close()
+        return End(status, self.words(), list(self._last))
+
+    def tell(self, line: str) -> None:
+        """Send it a line; a process that doesn't read is not waited for."""
+        with contextlib.suppress(OSError):
+            self._heartbeat.send(line.encode())
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        # Not Popen's own way, which would reap one that has just ended: its group is still to be ended.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill it and all that it started."""
+        process_groups.send(signal.SIGKILL, (self.pid,))
+
+    def wait_killed(self) -> None:
+        """Wait for the end of a process that was killed, but not for long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout=KILL_S)
+        self._close()
+
+    def _read_errors(self) -> None:
+        """Pass on whole lines: several nodes write at the same time."""
+        text = self._rest + self._read(self._errors)
+        end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        if len(text) - end > MAX_LINE_BYTES:
+            end = len(text)
+        self._rest = text[end:]
+        self._pass_on(text[:end])
+
+    def _pass_on(self, text: bytes) -> None:
+        pass_on(text)
+        lines = text.splitlines()[-LAST_LINES:]
+        self._last.extend(line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines)
+
+    def _read_heartbeat(self) -> None:
+        *lines, self._unheard = (self._unheard + self._read(self._heartbeat.fileno())).split(b"\n")
+        self._unheard = self._unheard[:MAX_LINE_BYTES]
+        words = (line.decode(errors="replace") for line in lines)
+        self._words += [cast("Word", word) for word in words if word in WORDS]
+
+    def _read(self, descriptor: int) -> bytes:
+        try:
+            chunk = os.read(descriptor, CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        except ConnectionResetError:
+            # It ended without having read what it was told.
+            chunk = b""
+        if not chunk:
+            self._signals.forget(descriptor)
+        return chunk
+
+    def _close(self) -> None:
+        """Take its last words; what it started may hold the other end open for longer."""
+        if self._errors < 0:
+            return
+        self._read_errors()
+        if self._rest:
+            self._pass_on(self._rest + b"\n")
+        self._read_heartbeat()
+        for descriptor in (self._errors, self._heartbeat.fileno()):
+            self._signals.forget(descriptor)
+        os.close(self._errors)
+        self._heartbeat.close()
+        self._errors = -1
+
+
+def _command(node: Node, *, again: bool) -> tuple[str, ...]:
+    wrapper = () if node.is_ours else ENDS_WITH_LAUNCHER
+    return (*wrapper, *node.command, *(node.again if again else node.first))

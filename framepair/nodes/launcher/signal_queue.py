@@ -18,7 +18,6 @@ class SignalQueue:
         nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
         self._numbers = [n for n in numbers if not (nohup and n == signal.SIGHUP)]
         self._watched: dict[int, Callable[[], None]] = {}
-        self._interrupted = False
 
     def __enter__(self) -> SignalQueue:
         self._reader, self._writer = os.pipe()
@@ -42,24 +41,15 @@ class SignalQueue:
         """Watch ``descriptor`` no more."""
         self._watched.pop(descriptor, None)
 
-    def interrupt(self) -> None:
-        """Have the wait end early: something was read that its caller should know of."""
-        self._interrupted = True
-
     def wait(self, until_s: float = math.inf) -> int | None:
-        """Return the next signal's number; None if none came until ``until_s``, or if it was interrupted.
+        """Return the next signal's number; None if a descriptor was read instead, or at ``until_s``.
 
         Times are of the monotonic clock.
         """
-        while True:
-            timeout_s = None if math.isinf(until_s) else max(0.0, until_s - time.monotonic())
-            ready, _, _ = select.select([self._reader, *self._watched], [], [], timeout_s)
-            # What nodes said before a signal comes first: their last words before their end.
-            for descriptor in ready:
-                if descriptor in self._watched:
-                    self._watched[descriptor]()
-            if self._reader in ready:
-                return os.read(self._reader, 1)[0]
-            if self._interrupted or time.monotonic() >= until_s:
-                self._interrupted = False
-                return None
+        timeout_s = None if math.isinf(until_s) else max(0.0, until_s - time.monotonic())
+        ready, _, _ = select.select([self._reader, *self._watched], [], [], timeout_s)
+        # What nodes said before a signal comes first: their last words before their end.
+        for descriptor in ready:
+            if descriptor in self._watched:
+                self._watched[descriptor]()
+        return os.read(self._reader, 1)[0] if self._reader in ready else None

@@ -1,62 +1,19 @@
-"""What becomes of a pipeline when a node ends or hangs, a signal comes or time is up."""
+"""What becomes of a pipeline when a node ends or hangs, a signal comes or time is up.
+
+Pure: a supervisor is told events and the time, and answers with actions. `pipeline` has the processes.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import select
 import signal
-import sys
-import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from framepair.nodes.common import exit_codes
-from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.launcher.commands import Kind, Node
-from framepair.nodes.launcher.console import say
-from framepair.nodes.launcher.process import Process
-from framepair.nodes.launcher.processes import Processes
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
-from framepair.nodes.launcher.signal_queue import SignalQueue
-
-
-class Inflicted:
-    """Says which signals are due for which process, from when on its node works."""
-
-    def __init__(self, faults: Iterable[Fault]) -> None:
-        self._planned = [fault for fault in faults if not fault.is_the_producers]
-        self._due: list[tuple[float, int, signal.Signals]] = []
-
-    def began(self, node: str, pid: int, now_s: float) -> None:
-        """Say that the process ``pid`` of ``node`` works; later processes of that node are spared."""
-        for fault in [fault for fault in self._planned if fault.node == node]:
-            self._planned.remove(fault)
-            at_s = now_s + fault.from_s
-            if fault.kind == "kill":
-                self._due.append((at_s, pid, signal.SIGKILL))
-            else:
-                self._due.append((at_s, pid, signal.SIGSTOP))
-                self._due.append((at_s + fault.for_s, pid, signal.SIGCONT))
-
-    def ended(self, pid: int) -> None:
-        """Say that a process has ended: its number may become another's."""
-        self._due = [due for due in self._due if due[1] != pid]
-
-    @property
-    def next_s(self) -> float:
-        """When the next signal is due, on the monotonic clock."""
-        return min((at_s for at_s, _, _ in self._due), default=math.inf)
-
-    def act(self, now_s: float) -> list[tuple[int, signal.Signals]]:
-        """Send what is due; return the signals that were sent, and to whom."""
-        due = sorted(entry for entry in self._due if entry[0] <= now_s)
-        self._due = [entry for entry in self._due if entry[0] > now_s]
-        for _, pid, number in due:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        return [(pid, number) for _, pid, number in due]
-
+from framepair.protocol.transport.heartbeat import Word
 
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
 STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
@@ -65,190 +22,479 @@ STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
 PRODUCERS_S, STAGE_S = 3.0, 1.0
 # timeout(1) sends its signal to a process and then to its group: that is not a second Ctrl-C.
 ECHO_S = 0.5
+# A machine that is busy takes its time until a new process says its first word.
+START_S = 20.0
+# The launcher turns at least so often; a turn that comes later counts as this long (see WatchedTime).
+TICK_S = 0.25
 
 
-class Pipeline:
-    """Runs the nodes: starts those again that fail, and stops all of them when there is nothing left to do."""
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A node's process could not be started."""
 
-    def __init__(
-        self,
-        processes: Processes,
-        signals: SignalQueue,
-        *,
-        settle_s: float,
-        health_timeout_s: float,
-        verbose: bool,
-        faults: Sequence[Fault] = (),
-    ) -> None:
-        self._processes = processes
-        self._signals = signals
-        self._settle_s = settle_s
-        self._health_timeout_s = health_timeout_s
-        self._verbose = verbose
-        self._faults = Inflicted(faults)
-        self._end_by_s = math.inf
-        self._restarts: dict[Node, Restarts] = {}
-        self._due: dict[Node, float] = {}
-        self._exit_code = 0
+    node: Node
+    reason: str
 
-    def run(self, nodes: Sequence[Node]) -> int:
-        """Start ``nodes``, wait until they have ended or something asks for a stop; return the exit code."""
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A node has sent a word of its heartbeat."""
+
+    node: Node
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A node's process has ended; ``status`` is as subprocess gives it."""
+
+    node: Node
+    status: int
+    last_lines: Sequence[str] = ()
+    """What it wrote to stderr last."""
+    unread: bool = False
+    """Whether the reader of the launcher's stdout is gone, as when ``head`` has its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The launcher got a signal that asks it to stop."""
+
+    number: int
+
+
+Event = StartFailed | Heard | Ended | Signalled
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a node's process; ``again``: it has run before."""
+
+    node: Node
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndAt:
+    """Tell a producer to end with the frame before this capture time."""
+
+    node: Node
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Ask a node to stop."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill nodes with all that they started; no Ended comes of them."""
+
+    nodes: Sequence[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the user."""
+
+    sentence: str
+
+
+Action = Start | EndAt | Terminate | Kill | Say
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """How long frames should flow, up to a window's end; ``utc_offset_s`` is UTC minus the monotonic clock."""
+
+    seconds: float
+    window_s: float
+    utc_offset_s: float
+    start_timeout_s: float
+    """For how long the last sources are waited for, once all nodes work."""
+
+    def until_ns(self, now_s: float) -> int:
+        """Return the capture time at which frames should end that have flowed since ``now_s``."""
+        window_ns = round(self.window_s * 1e9)
+        end_ns = round((now_s + self.utc_offset_s) * 1e9) + round(self.seconds * 1e9)
+        return -(-end_ns // window_ns) * window_ns
+
+    def left_s(self, until_ns: int, now_s: float) -> float:
+        """Return how long it takes from ``now_s`` to the capture time ``until_ns``."""
+        return until_ns / 1e9 - self.utc_offset_s - now_s
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How patient a supervisor is."""
+
+    health_timeout_s: float
+    settle_s: float
+    """How long the rest may go on once the videos are over."""
+    duration: Duration | None = None
+
+
+class WatchedTime:
+    """The time in which the launcher itself ran: no deadline passes while everything is frozen.
+
+    Of a gap between two turns, because of SIGSTOP, docker pause or a suspended machine, only TICK_S counts:
+    nodes that were frozen as well get the rest of their time when all go on (systemd #38517).
+    """
+
+    def __init__(self, real_s: float) -> None:
+        self.now_s = real_s
+        self.real_s = real_s
+
+    def advance(self, real_s: float) -> None:
+        """Note that the launcher has come to a turn at ``real_s`` of the monotonic clock."""
+        self.now_s += min(max(0.0, real_s - self.real_s), TICK_S)
+        self.real_s = real_s
+
+
+@dataclass(slots=True)
+class Life:
+    """One process of a node, from its start to its end."""
+
+    started_s: float
+    heard_s: float
+    words: set[Word] = field(default_factory=set)
+
+
+class Supervisor:
+    """Decides which nodes are started, restarted, asked to stop and killed, and when all is over.
+
+    ``begin`` once, then ``handle`` for each event and at ``wake_s`` at the latest, until there is an
+    ``exit_code``. All times are of the monotonic clock.
+    """
+
+    def __init__(self, nodes: Sequence[Node], rules: Rules, now_s: float) -> None:
+        self.exit_code: int | None = None
+        self._nodes = nodes
+        self._rules = rules
+        self._time = WatchedTime(now_s)
         self._restarts = {node: Restarts(node.restart) for node in nodes}
-        try:
-            # All at once: they wait for each other.
-            if all(self._start(node) for node in reversed(nodes)):
-                self._watch()
-                self._stop()
-        finally:
-            self._processes.kill()
-        self._sum_up()
-        return self._exit_code
+        self._running: dict[Node, Life] = {}
+        self._due: dict[Node, float] = {}
+        self._end_s = math.inf
+        self._failed = 0
+        self._stop: StopOrder | None = None
+        self._flow = Flow(nodes, rules.duration, now_s)
+        self._outcome = Outcome(nodes)
+        self._actions: list[Action] = []
 
-    def end_by(self, monotonic_s: float) -> None:
-        """Stop what still runs at that time."""
-        self._end_by_s = monotonic_s
+    @property
+    def wake_s(self) -> float:
+        """When to call ``handle`` again, without an event if none has come."""
+        now_s = self._time.now_s
+        dues = (
+            *self._due.values(),
+            *(self._silent_s(n, life) for n, life in self._running.items()),
+        )
+        next_s = self._stop.deadline_s if self._stop else min((self._end_s, *dues))
+        return self._time.real_s + min(TICK_S, max(0.0, next_s - now_s))
 
-    def _start(self, node: Node) -> bool:
-        try:
-            process = self._processes.start(node, again=self._restarts[node].count > 0)
-        except (OSError, ValueError) as error:
-            say(f"cannot start {node.name}: {error}")
-            self._exit_code = exit_codes.FAILED
-            return False
-        if self._verbose:
-            say(f"started {node.name} as process {process.pid}")
-        return True
+    def begin(self) -> list[Action]:
+        """Start all nodes at once: they wait for each other."""
+        for node in reversed(self._nodes):
+            self._start(node)
+        return self._taken()
 
-    def _watch(self) -> None:
-        """Return when all nodes have ended or the rest should stop."""
-        while self._processes or self._due:
-            due_s = min(self._due.values(), default=math.inf)
-            silent_s = self._processes.next_due_s(self._health_timeout_s)
-            fault_s = self._inflict()
-            number = self._signals.wait(min(self._end_by_s, due_s, silent_s, fault_s))
-            if number not in (None, signal.SIGCHLD) or time.monotonic() >= self._end_by_s:
-                return
-            if not self._turn():
-                return
+    def handle(self, event: Event | None, now_s: float) -> list[Action]:
+        """Take note of ``event``, and of the time; return what to do, in this order."""
+        self._time.advance(now_s)
+        if self.exit_code is None:
+            if event is not None:
+                self._note(event)
+            self._check_time()
+        return self._taken()
 
-    def _inflict(self) -> float:
-        """Do to processes what was asked for and is due; return when more is."""
-        now_s = time.monotonic()
-        for process in self._processes.working():
-            self._faults.began(process.node.key, process.pid, now_s)
-        for pid, number in self._faults.act(now_s):
-            say(f"process {pid} gets {number.name}, as asked for")
-        return self._faults.next_s
+    def _taken(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
 
-    def _turn(self) -> bool:
-        """Take note of what ended or hangs, start what is due; return whether the pipeline goes on."""
-        going_on = [self._goes_on(process, status) for process, status in self._processes.reap()]
-        for process in self._processes.silent(self._health_timeout_s):
-            say(f"{process.node.name} hangs: it gave no sign of work for {self._silence(process)}")
-            self._processes.kill([process.node])
-            going_on.append(self._goes_on(process, -signal.SIGKILL))
-        now_s = time.monotonic()
-        for node in [node for node, due_s in self._due.items() if due_s <= now_s]:
-            del self._due[node]
-            going_on.append(self._start(node))
-        return all(going_on)
+    def _note(self, event: Event) -> None:
+        match event:
+            case StartFailed(node, reason):
+                self._running.pop(node, None)
+                self._say(f"cannot start {node.name}: {reason}")
+                self._finish(exit_codes.FAILED)
+            case Heard(node, word):
+                self._hear(node, word)
+            case Ended():
+                self._note_end(event)
+            case Signalled(number):
+                self._note_signal(number)
 
-    def _goes_on(self, process: Process, status: int) -> bool:
-        """Take note of how a node ended, and tell whether the pipeline goes on."""
-        node, restarts = process.node, self._restarts[process.node]
-        self._faults.ended(process.pid)
-        if self._refused(process, status):
+    def _start(self, node: Node) -> None:
+        now_s = self._time.now_s
+        self._running[node] = Life(started_s=now_s, heard_s=now_s)
+        self._actions.append(Start(node, again=self._restarts[node].count > 0))
+        if node.kind == "producer" and self._flow.until_ns is not None:
+            self._actions.append(EndAt(node, self._flow.until_ns))
+
+    def _hear(self, node: Node, word: Word) -> None:
+        life = self._running.get(node)
+        if life is not None:
+            life.heard_s = self._time.now_s
+            life.words.add(word)
+            self._flow.hear(node, word, self._time.now_s)
+            self._outcome.hear(node, word)
+
+    def _note_signal(self, number: int) -> None:
+        if self._stop is None:
+            self._outcome.excuse()
+            self._begin_stop()
+        elif number == signal.SIGINT and self._time.now_s > self._stop.began_s + ECHO_S:
+            self._finish(exit_codes.INTERRUPTED)
+
+    def _note_end(self, end: Ended) -> None:
+        life = self._running.pop(end.node, None)
+        if life is None:
+            return
+        if self._stop is None:
+            if not self._goes_on(end, life) and self.exit_code is None:
+                self._begin_stop()
+        # One that hadn't come to handle signals yet ends of SIGTERM.
+        elif end.status not in (0, -signal.SIGTERM):
+            self._fail(end.node, end.status)
+
+    def _goes_on(self, end: Ended, life: Life) -> bool:
+        """Take note of how a node ended; return whether the pipeline goes on."""
+        node, restarts, now_s = end.node, self._restarts[end.node], self._time.now_s
+        if self._refused(end, life):
             # It has said why; whatever the others would report now only hides that.
-            self._exit_code = exit_codes.USAGE
-            self._processes.kill()
+            self._finish(exit_codes.USAGE)
             return False
-        if node.kind == "sink" and nobody_reads(sys.stdout.fileno()):
+        if node.kind == "sink" and end.unread:
+            self._outcome.excuse()
             return False
-        if process.is_done or not restarts.wanted(status):
-            return self._goes_on_without(node, status)
-        pause_s = restarts.pause_s(time.monotonic(), process.started_s)
+        if "done" in life.words or not restarts.wanted(end.status):
+            return self._goes_on_without(node, end.status)
+        pause_s = restarts.pause_s(now_s, life.started_s)
         if pause_s is None:
-            self._give_up_on(process, status)
+            self._give_up_on(end)
             return False
-        say(f"{node.name} ended with {described(status)}: it is started again in {pause_s:g} s")
-        self._due[node] = time.monotonic() + pause_s
+        self._say(
+            f"{node.name} ended with {described(end.status)}: it is started again in {pause_s:g} s"
+        )
+        self._due[node] = now_s + pause_s
         return True
 
-    def _refused(self, process: Process, status: int) -> bool:
-        """Tell whether a node of ours never worked, as it was asked for what can't be done."""
-        first = self._restarts[process.node].count == 0
-        ours = process.node.is_ours
-        return status == exit_codes.USAGE and ours and first and not process.is_ready
+    def _refused(self, end: Ended, life: Life) -> bool:
+        """Return whether a node of ours never worked, as it was asked for what can't be done."""
+        first = self._restarts[end.node].count == 0
+        refused = end.status == exit_codes.USAGE and "ready" not in life.words
+        return refused and end.node.is_ours and first
 
     def _goes_on_without(self, node: Node, status: int) -> bool:
-        """Take note that ``node`` isn't started again, and tell whether the rest goes on."""
-        producing = self._producing()
+        """Take note that ``node`` isn't started again; return whether the rest goes on."""
+        producing = any(n.kind == "producer" for n in (*self._running, *self._due))
         if node.kind == "sink" and status == 0:
+            if not node.is_ours:
+                self._outcome.excuse()
             return False
         if status != 0:
             others = node.kind == "producer" and producing
             self._fail(node, status, ": the others go on" if others else "")
             return others
+        if node.kind == "producer":
+            self._outcome.source_over(node)
         if node.kind == "combiner" or not producing:
-            self.end_by(time.monotonic() + self._settle_s)
-        # A combiner waits for the return of a producer that died, though nobody restarts it.
-        return producing or self._exit_code == 0
+            self._end_s = self._time.now_s + self._rules.settle_s
+        # A combiner waits for the return of a producer that died, though nothing restarts it.
+        return producing or not self._failed
 
-    def _producing(self) -> bool:
-        waiting = any(node.kind == "producer" for node in self._due)
-        return waiting or bool(self._processes.running("producer"))
-
-    def _give_up_on(self, process: Process, status: int) -> None:
+    def _give_up_on(self, end: Ended) -> None:
         often = f": for the {MAX_A_MINUTE + 1}th time in a minute, so everything stops"
-        self._fail(process.node, status, often)
-        for line in process.last_lines:
-            say(f"  {line}")
+        self._fail(end.node, end.status, often)
+        for line in end.last_lines:
+            self._say(f"  {line}")
 
-    def _stop(self) -> None:
+    def _check_time(self) -> None:
+        """Do what is due."""
+        if self._stop is None:
+            self._kill_silent()
+            self._start_due()
+            self._check_duration()
+            if self._stop is None and (self._time.now_s >= self._end_s or not self._left()):
+                self._begin_stop()
+        self._go_on_stopping()
+
+    def _alive(self, kind: Kind | None) -> list[Node]:
+        return [node for node in self._nodes if node.kind == kind and node in self._running]
+
+    def _left(self) -> bool:
+        return bool(self._running or self._due)
+
+    def _kill_silent(self) -> None:
+        now_s = self._time.now_s
+        for node, life in list(self._running.items()):
+            if now_s > self._silent_s(node, life) and self._stop is None:
+                silence_s = now_s - life.heard_s
+                self._say(f"{node.name} hangs: it gave no sign of work for {silence_s:.1f} s")
+                self._actions.append(Kill([node]))
+                self._note_end(Ended(node, -signal.SIGKILL))
+
+    def _silent_s(self, node: Node, life: Life) -> float:
+        """Return when a node has been silent for too long."""
+        ready = "ready" in life.words
+        if not (node.is_ours or ready):
+            return math.inf
+        starting_s = 0.0 if ready else START_S
+        return life.heard_s + self._rules.health_timeout_s + node.patience_s + starting_s
+
+    def _start_due(self) -> None:
+        for node in [node for node, due_s in self._due.items() if due_s <= self._time.now_s]:
+            del self._due[node]
+            self._start(node)
+
+    def _check_duration(self) -> None:
+        """Once frames flow, tell the producers when to end."""
+        duration = self._rules.duration
+        if duration is None or not self._flow.begins(self._time.now_s):
+            return
+        self._flow.until_ns = until_ns = duration.until_ns(self._time.real_s)
+        left_s = duration.left_s(until_ns, self._time.real_s)
+        self._end_s = self._time.now_s + left_s + self._rules.settle_s
+        self._actions += [EndAt(node, until_ns) for node in self._alive("producer")]
+
+    def _begin_stop(self) -> None:
         """Stop what runs, kind by kind, in the order in which frames flow."""
         for node in [node for node in self._due if not node.is_ours]:
-            say(f"{node.name} was not running at the end")
-            self._exit_code = self._exit_code or exit_codes.FAILED
+            self._say(f"{node.name} was not running at the end")
+            self._failed = self._failed or exit_codes.FAILED
         self._due.clear()
-        began_s = deadline_s = time.monotonic()
-        for kind in STOP_ORDER:
-            self._processes.terminate(kind)
-            # What one kind doesn't need of its time is left to the next.
-            deadline_s += PRODUCERS_S if kind == "producer" else STAGE_S
-            while running := self._processes.running(kind):
-                number = self._signals.wait(deadline_s)
-                if number == signal.SIGINT and time.monotonic() > began_s + ECHO_S:
-                    self._exit_code = exit_codes.INTERRUPTED
-                    return
-                if number is None and time.monotonic() >= deadline_s:
-                    self._give_up(running)
-                for process, status in self._processes.reap():
-                    # One that hadn't come to handle signals yet ends of SIGTERM.
-                    if status not in (0, -signal.SIGTERM):
-                        self._fail(process.node, status)
+        self._stop = StopOrder(self._time.now_s)
 
-    def _give_up(self, nodes: list[Node]) -> None:
-        self._processes.kill(nodes)
+    def _go_on_stopping(self) -> None:
+        while self._stop is not None and self.exit_code is None:
+            nodes = self._alive(self._stop.kind)
+            if nodes and self._time.now_s < self._stop.deadline_s:
+                return
+            if nodes:
+                self._give_up(nodes)
+            kind = self._stop.next_kind()
+            if kind is None:
+                self._finish(self._failed)
+            self._actions += [Terminate(node) for node in self._alive(kind)]
+
+    def _give_up(self, nodes: Sequence[Node]) -> None:
+        self._kill(nodes)
         for node in nodes:
-            say(f"{node.name} did not stop in time and was killed")
+            self._say(f"{node.name} did not stop in time and was killed")
             # A producer whose camera hangs has nothing more to say; without the others, pairs are lost.
             if node.kind != "producer":
-                self._exit_code = self._exit_code or exit_codes.FAILED
+                self._failed = self._failed or exit_codes.FAILED
+
+    def _kill(self, nodes: Sequence[Node]) -> None:
+        if nodes:
+            self._actions.append(Kill(nodes))
+        for node in nodes:
+            del self._running[node]
 
     def _fail(self, node: Node, status: int, consequence: str = "") -> None:
-        say(f"{node.name} ended with {described(status)}{consequence}")
-        self._exit_code = self._exit_code or exit_codes.FAILED
+        self._say(f"{node.name} ended with {described(status)}{consequence}")
+        self._failed = self._failed or exit_codes.FAILED
 
-    def _silence(self, process: Process) -> str:
-        return f"{time.monotonic() - process.heard_s:.1f} s"
-
-    def _sum_up(self) -> None:
+    def _finish(self, code: int) -> None:
+        self._kill([node for node in self._nodes if node in self._running])
         counts = {node.name: restarts.count for node, restarts in self._restarts.items()}
-        if any(counts.values()):
-            say(
-                "restarts: "
-                + ", ".join(f"{name} {count}" for name, count in counts.items() if count)
-            )
+        restarted = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+        if restarted:
+            self._say(f"restarts: {restarted}")
+        complaint = self._outcome.complaint(failures=bool(restarted))
+        if code == 0 and complaint:
+            self._say(complaint)
+            code = exit_codes.FAILED
+        self.exit_code = code
+
+    def _say(self, sentence: str) -> None:
+        self._actions.append(Say(sentence))
+
+
+class StopOrder:
+    """Which kind of nodes has to stop next, and until when."""
+
+    def __init__(self, now_s: float) -> None:
+        self.began_s = self.deadline_s = now_s
+        self.kind: Kind | None = None
+        self._kinds = list(STOP_ORDER)
+
+    def next_kind(self) -> Kind | None:
+        """Go on to the next kind and return it, None after the last."""
+        self.kind = self._kinds.pop(0) if self._kinds else None
+        # What one kind doesn't need of its time is left to the next.
+        self.deadline_s += PRODUCERS_S if self.kind == "producer" else STAGE_S
+        return self.kind
+
+
+class Flow:
+    """When frames of all sources flow: from then on a duration counts."""
+
+    def __init__(self, nodes: Sequence[Node], duration: Duration | None, now_s: float) -> None:
+        self.until_ns: int | None = None
+        """The capture time at which the duration ends, once it has begun."""
+        self._start_timeout_s = duration.start_timeout_s if duration else math.inf
+        self._begin_s = now_s + START_S + self._start_timeout_s
+        self._not_ready = {node for node in nodes if node.is_ours}
+        # The combiner knows of all sources; producers here may be some of them.
+        combiners = {node for node in nodes if node.kind == "combiner"}
+        self._not_flowing = combiners or {node for node in nodes if node.kind == "producer"}
+        self._can_flow = bool(self._not_flowing)
+
+    def hear(self, node: Node, word: Word, now_s: float) -> None:
+        """Take note of a node's word."""
+        if word == "flowing":
+            self._not_flowing.discard(node)
+        if word == "ready" and node in self._not_ready:
+            self._not_ready.discard(node)
+            if not self._not_ready:
+                self._begin_s = min(self._begin_s, now_s + self._start_timeout_s)
+
+    def begins(self, now_s: float) -> bool:
+        """Return whether the duration begins now; False if it has begun before."""
+        flowing = self._can_flow and not self._not_flowing
+        return self.until_ns is None and (flowing or now_s >= self._begin_s)
+
+
+class Outcome:
+    """Whether pairs came: a pipeline without any has failed, unless there is a reason."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._producers = {node for node in nodes if node.kind == "producer"}
+        ours = {node.kind: node for node in nodes if node.is_ours}
+        self._judge = ours.get("sink") or ours.get("combiner")
+        self._paired = self._asked_to_stop = False
+        self._empty = set(self._producers)
+        self._over: set[Node] = set()
+
+    def hear(self, node: Node, word: Word) -> None:
+        """Take note of a node's word."""
+        if node is self._judge and word == "paired":
+            self._paired = True
+        if word == "flowing":
+            self._empty.discard(node)
+
+    def source_over(self, node: Node) -> None:
+        """Take note that a source has ended by itself."""
+        self._over.add(node)
+
+    def excuse(self) -> None:
+        """Take note that the user wanted no more, be there pairs or not."""
+        self._asked_to_stop = True
+
+    def complaint(self, *, failures: bool) -> str | None:
+        """Return what is wrong with a run that ended well otherwise; ``failures``: nodes were restarted."""
+        if self._judge is None or self._paired or (self._asked_to_stop and not failures):
+            return None
+        if self._producers and self._producers <= self._over & self._empty:
+            return None
+        if failures:
+            return "no pair came: nodes failed, and what they said above tells why"
+        return "no pair came: run for longer than two windows, with a smaller --window or with --pace max"
 
 
 def described(status: int) -> str:
@@ -256,10 +502,3 @@ def described(status: int) -> str:
     if status < 0:
         return f"signal {-status} ({signal.strsignal(-status)})"
     return f"exit status {status}"
-
-
-def nobody_reads(descriptor: int) -> bool:
-    """Tell whether the other end of a pipe is closed, as when ``head`` has its lines."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))

@@ -93,7 +93,7 @@ def _produce(source: Capture, options: Options, stop: runtime.Stop, heartbeat: H
             stamps = stamps_with(stamps_for(source.format, video, outbox.offset_ns()), faults)
             faulty = FaultyCapture(source, faults) if faults else source
             stream = Stream(faulty, memory, stamps, outbox, heartbeat)
-            reason = stream.run(options.until, stop)
+            reason = stream.run(_until_ns(options), stop)
             outbox.end("stopped" if options.returns else reason)
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
 
@@ -115,11 +115,12 @@ class Stream:
         self._outbox = outbox
         self._heartbeat = heartbeat
 
-    def run(self, until_s: float, stop: runtime.Stop) -> EndReason:
+    def run(self, until_ns: int | None, stop: runtime.Stop) -> EndReason:
         """Send frames until the video is over; return why it ended."""
         while self._grab(stop):
             stamp = self._stamps.stamp()
-            if stamp.captured_ns >= until_s * 1e9:
+            until_ns = until_ns or self._heartbeat.read_until_ns()
+            if until_ns is not None and stamp.captured_ns >= until_ns:
                 return "finished"
             try:
                 self._retrieve(stamp)
@@ -217,6 +218,10 @@ def _payload(options: Options, source_format: Format, run: int) -> Writer:
         writer.close()
         raise runtime.Refused(f"{options.name}: {error}") from None
     return writer
+
+
+def _until_ns(options: Options) -> int | None:
+    return None if math.isinf(options.until) else round(options.until * 1e9)
 
 
 def _total(source_format: Format, options: Options) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Literal, Protocol
 
-# A descriptor that the launcher hands to each process it starts: one word a line is written to it.
+# A descriptor that the launcher hands to each process it starts: one word a line is written to it. The launcher
+# answers a producer with one line, until NANOSECONDS: the capture time at which to end.
 DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"
 BEAT_S = 0.5
+MAX_RECEIVED_BYTES = 100
 
 # ready: the work has begun. flowing: frames come, in a combiner from every source or after --start-timeout.
 # paired: a pair with frames was announced, or received. done: the work is over, whatever the exit status will
@@ -33,10 +36,14 @@ class Heartbeat:
     def __init__(self, status: Status | None = None) -> None:
         number = os.environ.get(DESCRIPTOR_VARIABLE, "")
         self._descriptor = int(number) if number.isdecimal() else None
+        with contextlib.suppress(OSError):
+            if self._descriptor is not None:
+                os.set_blocking(self._descriptor, False)
         self._status = status
         self._frames = 0
         self._told: set[Word] = set()
         self._unsent: list[Word] = []
+        self._received = b""
         self._next_s = 0.0
 
     def beat(self) -> None:
@@ -59,13 +66,21 @@ class Heartbeat:
             self._unsent.append(word)
             self._send()
 
+    def read_until_ns(self) -> int | None:
+        """Return the capture time at which the launcher wants this source to end; None if it hasn't said so."""
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                self._received += os.read(self._descriptor, MAX_RECEIVED_BYTES)
+        line, end, _ = self._received.partition(b"\n")
+        word, _, number = line.partition(b" ")
+        return int(number) if end and word == b"until" and number.isdigit() else None
+
     def _send(self) -> None:
         """Send what is unsent, and a beat in any case; what doesn't go now goes with the next beat."""
         if self._descriptor is None:
             return
         lines = "".join(f"{word}\n" for word in (*self._unsent, "beat"))
         try:
-            os.set_blocking(self._descriptor, False)
             # Far below PIPE_BUF: written whole or not at all.
             os.write(self._descriptor, lines.encode())
         except BlockingIOError:
