@@ -333,6 +333,14 @@ def test_a_duration_counts_from_when_frames_flow_up_to_a_windows_end() -> None:
     assert h.code == 0
 
 
+def test_a_duration_waits_for_a_sink_that_is_slow_to_start() -> None:
+    h = History(working=False, duration=duration())
+    h.work("ready", "flowing", nodes=[h.left, h.right, h.combiner]).wait(15.3)
+    assert h.take() == STARTS
+    h.work("ready", nodes=[h.sink]).wait(0.3)
+    assert h.take() == ["end left at 1518", "end right at 1518"]
+
+
 def test_a_duration_counts_after_the_start_timeout_without_the_last_source() -> None:
     h = History(working=False, duration=duration())
     h.work("ready").wait(4.9)

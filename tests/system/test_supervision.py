@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,27 @@ def test_a_node_that_hangs_is_killed_and_started_again(directory: Path, node: st
         assert wait_for_exit(frozen, 30)
         pid_of(running, node, count=2)
         running.wait_for(WHOLE, count=len(running.stdout) + 2)
+        assert running.stop() == 0
+
+
+@pytest.mark.parametrize("first", ["nodes", "launcher"])
+def test_when_everything_was_frozen_nothing_is_taken_for_hanging(
+    directory: Path, first: str
+) -> None:
+    with launch(directory, "--health-timeout", "2") as running:
+        running.wait_for(WHOLE)
+        pids = sorted(running.processes())
+        launcher = running.process.pid
+        order = sorted(pids, key=lambda pid: (pid == launcher) == (first == "nodes"))
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        # It is time itself that is tested: longer than the launcher's patience.
+        time.sleep(3.5)
+        for pid in order:
+            os.kill(pid, signal.SIGCONT)
+        running.wait_for(WHOLE, count=len(running.stdout) + 10)
+        assert sorted(running.processes()) == pids
+        assert not any("hangs" in line for line in running.stderr)
         assert running.stop() == 0
 
 

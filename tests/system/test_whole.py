@@ -59,10 +59,15 @@ def test_offline_nothing_is_lost(directory: Path) -> None:
 
 
 def test_a_duration_ends_by_itself(directory: Path) -> None:
-    with launch(directory, *SMALL, "--duration", "1", "--window", "0.5") as running:
+    timing = ("--duration", "1", "--window", "0.5", "--json", "report.json")
+    with launch(directory, *SMALL, *timing) as running:
         assert running.wait() == 0
         assert "The ledger balances" in running.stdout[-1]
         assert running.processes() == []
+    report = json.loads((directory / "report.json").read_text())
+    # However long the start took: a second of frames, and none of the windows was cut short.
+    assert report["pairs"] >= 2
+    assert report["partial_pairs"] == 0
 
 
 @pytest.mark.parametrize("bad", ["missing.mp4", "text.mp4", "nonsense://x"])

@@ -444,6 +444,8 @@ class Flow:
         combiners = {node for node in nodes if node.kind == "combiner"}
         self._not_flowing = combiners or {node for node in nodes if node.kind == "producer"}
         self._can_flow = bool(self._not_flowing)
+        # A sink that is slow to start should not find that all is over.
+        self._not_listening = {n for n in self._not_ready if n.kind == "sink"}
 
     def hear(self, node: Node, word: Word, now_s: float) -> None:
         """Take note of a node's word."""
@@ -451,12 +453,13 @@ class Flow:
             self._not_flowing.discard(node)
         if word == "ready" and node in self._not_ready:
             self._not_ready.discard(node)
+            self._not_listening.discard(node)
             if not self._not_ready:
                 self._begin_s = min(self._begin_s, now_s + self._start_timeout_s)
 
     def begins(self, now_s: float) -> bool:
         """Return whether the duration begins now; False if it has begun before."""
-        flowing = self._can_flow and not self._not_flowing
+        flowing = self._can_flow and not self._not_flowing and not self._not_listening
         return self.until_ns is None and (flowing or now_s >= self._begin_s)
 
 
