@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.frame_store import WindowTooLarge
+from framepair.protocol.memory.ring import slot_bytes
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader
 from tests.lib.examples import examples
@@ -20,6 +22,7 @@ SOURCES = ("a", "b", "c")
 STEP = st.tuples(
     st.sampled_from(
         ["frame"] * 12
+        + ["damage"]
         + ["announce"] * 5
         + ["take"] * 3
         + ["release", "producer", "combiner", "end"]
@@ -35,8 +38,8 @@ STEPS = st.lists(STEP, max_size=20) | st.lists(STEP, min_size=50, max_size=300)
 class World:
     """A combiner whose messages partly arrive, a consumer, and what the two of them know."""
 
-    def __init__(self, keep: int) -> None:
-        self.assembly = Assembly(keep, max_bytes=10**7)
+    def __init__(self, keep: int, max_frames: int = 10**5) -> None:
+        self.assembly = Assembly(keep, max_bytes=max_frames * slot_bytes((1, 1, 3)))
         self.combiners = 0
         self.producer_runs = dict.fromkeys(SOURCES, 1)
         self.announced: Counter[str] = Counter()
@@ -62,6 +65,15 @@ class World:
         header = self.stream.frame(name, self.window + ahead, run=run)
         if arrives:
             feed(self.assembly, header)
+
+    def damage(self, source: int, ahead: int, arrives: bool) -> None:
+        """Let a frame come that turns out not to be what it should be."""
+        name = SOURCES[source]
+        run = 100 * self.combiners + self.producer_runs[name]
+        header = self.stream.frame(name, self.window + ahead, run=run)
+        if arrives:
+            with contextlib.suppress(WindowTooLarge):
+                self.assembly.reserve(header).drop_frame(header)
 
     def announce(self, _source: int, _ahead: int, arrives: bool) -> None:
         header = self.stream.pair(self.window)
@@ -111,7 +123,8 @@ class World:
         for source in SOURCES:
             queued = sum(held.announced.clips[source].frames for held in waiting)
             lost = sum(stats.lost_frames.get(source, {}).values())
-            assert self.announced[source] == self.delivered[source] + lost + queued
+            damaged = stats.damaged_frames.get(source, 0)
+            assert self.announced[source] == self.delivered[source] + damaged + lost + queued
             assert stats.delivered_frames.get(source, 0) == self.delivered[source]
             assert stats.waiting_frames.get(source, 0) == queued
             paired = stats.totals[source].paired if source in stats.totals else 0
@@ -121,11 +134,11 @@ class World:
 
 
 @settings(max_examples=examples(60), deadline=None)
-@given(steps=STEPS, keep=st.integers(1, 3))
+@given(steps=STEPS, keep=st.integers(1, 3), max_frames=st.sampled_from([4, 10**5]))
 def test_every_announced_frame_is_delivered_once_or_counted(
-    steps: list[tuple[str, int, int, bool]], keep: int
+    steps: list[tuple[str, int, int, bool]], keep: int, max_frames: int
 ) -> None:
-    world = World(keep)
+    world = World(keep, max_frames)
     for step, source, ahead, arrives in steps:
         getattr(world, step)(source, ahead, arrives)
         world.check()

@@ -137,7 +137,7 @@ def pair_of(second: int, count: int = 25, **fields: Any) -> Pair:
 def measured(*pairs: Pair) -> PairTimes:
     times = PairTimes()
     for pair in pairs:
-        times.add(pair)
+        times.add_pair(pair)
     return times
 
 
@@ -159,7 +159,7 @@ def test_each_hop_is_measured_between_its_stamps() -> None:
 
 def test_the_interval_is_returned_from_the_second_pair_on() -> None:
     times = PairTimes()
-    assert [times.add(pair_of(second)) for second in (0, 1, 3)] == [None, 1 * S, 2 * S]
+    assert [times.add_pair(pair_of(second)) for second in (0, 1, 3)] == [None, 1 * S, 2 * S]
 
 
 def test_a_pair_cut_short_says_nothing_of_lag_interval_and_announcement() -> None:
@@ -193,21 +193,21 @@ def test_throughput_counts_from_the_first_frames_arrival() -> None:
 def test_the_rate_of_capture_counts_frames_that_never_came() -> None:
     rate = CaptureRate()
     for first in (0, 25, 500):
-        rate.add(cast(Clip, SimpleNamespace(frames=frames("left", first, 10))))
+        rate.add_clip(cast(Clip, SimpleNamespace(frames=frames("left", first, 10))))
     assert rate.fps == pytest.approx(25)
 
 
 def test_the_rate_of_capture_is_not_measured_across_two_runs() -> None:
     rate = CaptureRate()
     one, two = frames("left", 100, 1)[0], frames("left", 0, 1)[0]
-    rate.add(cast(Clip, SimpleNamespace(frames=(one,))))
-    rate.add(cast(Clip, SimpleNamespace(frames=(replace(two, run=2),))))
+    rate.add_clip(cast(Clip, SimpleNamespace(frames=(one,))))
+    rate.add_clip(cast(Clip, SimpleNamespace(frames=(replace(two, run=2),))))
     assert rate.fps is None
 
 
 def test_how_wrong_a_lag_may_be_is_told_from_not_knowing() -> None:
     times = PairTimes()
     for second, uncertainty_ns in enumerate([0, 2 * MS, 4 * MS, None]):
-        times.add(pair_of(second, lag_uncertainty_ns=uncertainty_ns))
+        times.add_pair(pair_of(second, lag_uncertainty_ns=uncertainty_ns))
     assert times.uncertainty.count == 2
     assert times.unknown == 1

@@ -54,7 +54,7 @@ def closed(*pairs: Pair, newest: Totals, **fields: Any) -> Account:
     """Return the account of ``left`` after ``pairs``."""
     ledger = Ledger()
     for pair in pairs:
-        ledger.deliver(pair)
+        ledger.add_pair(pair)
     return ledger.accounts(stats({"left": newest}, **fields))["left"]
 
 

@@ -105,7 +105,7 @@ class World:
 
     def consume(self) -> None:
         if pair := self.assembly.take():
-            self.ledger.deliver(pair)
+            self.ledger.add_pair(pair)
 
     def accounts(self) -> dict[str, Account]:
         return self.ledger.accounts(self.assembly.stats())

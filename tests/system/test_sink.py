@@ -95,6 +95,13 @@ class Publisher:
         self._seq += 1
         self._window += 1
 
+    def lose(self, count: int) -> None:
+        """Let each source have captured ``count`` frames more, all of them before the first pair."""
+        for name, totals in self._totals.items():
+            self._totals[name] = replace(
+                totals, captured=totals.captured + count, dropped={"startup": count}
+            )
+
     def end(self, reason: EndReason = "finished") -> None:
         """Publish the end of the stream."""
         end = StreamEnd(self.run, self._seq, reason, self._totals)
@@ -387,6 +394,32 @@ def test_without_any_pair_it_says_so(address: str, directory: Path) -> None:
     assert running.out[1].startswith(f"No pair came from {address} in ")
     assert len(running.out) == 2
     assert json.loads((directory / "report.json").read_text())["pairs"] == 0
+
+
+def test_that_no_pair_came_of_what_was_captured_is_a_failure(
+    publishing: zmq.Socket[bytes], address: str
+) -> None:
+    publisher = Publisher(publishing, "left", "right")
+    with sink(address) as running:
+        publisher.wait_for_sink()
+        publisher.lose(10)
+        publisher.end()
+        assert running.exit() == 1
+    assert running.log[-1].startswith(
+        "sink: no pair came of 20 frames captured (20 startup): run for longer than two windows"
+    )
+    assert running.out[-1].startswith("The ledger balances: 20 frames captured = 0 delivered")
+
+
+def test_no_pair_of_sources_that_had_no_frame_is_no_failure(
+    publishing: zmq.Socket[bytes], address: str
+) -> None:
+    publisher = Publisher(publishing, "left", "right")
+    with sink(address) as running:
+        publisher.wait_for_sink()
+        publisher.end()
+        assert running.exit() == 0
+    assert running.out[1].startswith(f"No pair came from {address} in ")
 
 
 def test_a_report_that_cannot_be_written_is_refused_at_the_start(address: str) -> None:

@@ -95,7 +95,7 @@ class CaptureRate:
     _frames: int = 0
     _time_ns: int = 0
 
-    def add(self, clip: Clip) -> None:
+    def add_clip(self, clip: Clip) -> None:
         """Take the frames of the source's next clip."""
         for frame in clip.frames:
             if frame.run == self._run:
@@ -142,7 +142,7 @@ class PairTimes:
         self._first_start_ns = self._first_received_ns = 0
         self._newest_end_ns = self._newest_ready_ns = 0
 
-    def add(self, pair: Pair) -> int | None:
+    def add_pair(self, pair: Pair) -> int | None:
         """Measure a pair; return the nanoseconds since the one before it, None if it is the first."""
         interval_ns = pair.ready_ns - self._newest_ready_ns if self.pairs else None
         if interval_ns is not None and not pair.partial:

@@ -63,11 +63,11 @@ class Ledger:
         self._delivered: Counter[str] = Counter()
         self._rates: dict[str, CaptureRate] = {}
 
-    def deliver(self, pair: Pair) -> None:
+    def add_pair(self, pair: Pair) -> None:
         """Count the frames of a pair that the consumer got."""
         for source, clip in pair.items():
             self._delivered[source] += len(clip.frames)
-            self._rates.setdefault(source, CaptureRate()).add(clip)
+            self._rates.setdefault(source, CaptureRate()).add_clip(clip)
 
     def accounts(self, stats: SubscriberStats) -> dict[str, Account]:
         """Return each source's account as it is now, if ``stats`` are of after the last pair."""
@@ -124,6 +124,20 @@ def _fault(account: Account) -> str:
     return f"{account.in_flight} frames are in flight after the end of the stream"
 
 
+def no_pair(accounts: Mapping[str, Account]) -> str | None:
+    """Say why it is a failure that no pair came; None if no source had any frame."""
+    captured = sum(account.captured for account in accounts.values())
+    if not captured:
+        return None
+    lost: Counter[str] = Counter()
+    for account in accounts.values():
+        lost.update(account.dropped)
+    return (
+        f"no pair came of {captured} frames captured ({_counted(lost) or 'none was dropped'}): run for longer"
+        " than two windows, with a smaller --window or with --pace max"
+    )
+
+
 def shortfall(accounts: Mapping[str, Account]) -> str | None:
     """Say what a strict consumer does not accept: frames that weren't delivered, or can't be accounted for.
 
@@ -136,5 +150,9 @@ def shortfall(accounts: Mapping[str, Account]) -> str | None:
         lost.update(account.dropped)
         lost["late"] += account.late
     del lost[reasons.STARTUP]
-    told = ", ".join(f"{count} {reason}" for reason, count in sorted((+lost).items()))
+    told = _counted(lost)
     return f"Not every frame was delivered: {told}." if told else None
+
+
+def _counted(lost: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()) if count)

@@ -14,7 +14,7 @@ from cyclopts import Parameter, validators
 from framepair.nodes.common import exit_codes, runtime
 from framepair.nodes.common.options import Consuming, node_app
 from framepair.nodes.sink.latency import PairTimes
-from framepair.nodes.sink.ledger import Ledger, shortfall
+from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
 from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.nodes.sink.screen import Screen
 from framepair.protocol.client.clip import Clip, Pair
@@ -49,25 +49,14 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
     if options.json:
         refuse_unwritable(options.json)
     times, ledger, screen = PairTimes(), Ledger(), Screen()
-    subscription = subscribe(
-        options.sub,
-        keep=options.keep,
-        shm_dir=options.shm_dir,
-        keys=options.keys,
-        insecure=options.insecure,
-        sync=options.sync,
-    )
-    with subscription, screen:
+    with _subscribe(options) as subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
         for pair in arriving(subscription, stop, heartbeat):
             waits_ms = take(pair)
-            ledger.deliver(pair)
-            count = sum(len(clip.frames) for clip in pair.values())
-            heartbeat.count_frames(count)
-            if count:
-                heartbeat.tell("paired")
-            screen.show(pair, times.add(pair), waits_ms)
+            ledger.add_pair(pair)
+            screen.show(pair, times.add_pair(pair), waits_ms)
+            _tell(heartbeat, pair)
             stop.wait(options.work_ms / 1e3)
         heartbeat.tell("done")
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
@@ -77,9 +66,29 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         report.show(screen.console)
     if options.json:
         _write(report, options.json)
-    if options.strict and (fault := shortfall(accounts)):
-        print(f"sink: {fault}", file=sys.stderr)
-        sys.exit(exit_codes.FAILED)
+    if not (times.pairs or stop.is_set()):
+        _fail(no_pair(accounts))
+    if options.strict:
+        _fail(shortfall(accounts))
+
+
+def _subscribe(options: Options) -> Subscription:
+    return subscribe(
+        options.sub,
+        keep=options.keep,
+        shm_dir=options.shm_dir,
+        keys=options.keys,
+        insecure=options.insecure,
+        sync=options.sync,
+    )
+
+
+def _tell(heartbeat: Heartbeat, pair: Pair) -> None:
+    """Tell the launcher and the status file of the frames of a pair."""
+    count = sum(len(clip.frames) for clip in pair.values())
+    heartbeat.count_frames(count)
+    if count:
+        heartbeat.tell("paired")
 
 
 def _write(report: Report, path: Path) -> None:
@@ -87,7 +96,13 @@ def _write(report: Report, path: Path) -> None:
         report.write(path)
     except OSError as error:
         # The disk has filled since the start.
-        print(f"sink: cannot write the report to {path}: {error.strerror}", file=sys.stderr)
+        _fail(f"cannot write the report to {path}: {error.strerror}")
+
+
+def _fail(fault: str | None) -> None:
+    """Exit with 1 if there is a ``fault``, after saying so."""
+    if fault is not None:
+        print(f"sink: {fault}", file=sys.stderr)
         sys.exit(exit_codes.FAILED)
 
 
