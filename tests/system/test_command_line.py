@@ -110,7 +110,8 @@ def test_bad_usage_is_one_sentence_and_exit_code_2(directory: Path, arguments: s
     assert list(directory.iterdir()) == []
 
 
-def test_what_cannot_be_used_is_said_without_its_password(file: Path) -> None:
+def test_what_cannot_be_used_is_said_without_its_password(directory: Path) -> None:
+    file = directory / "pipeline.toml"
     file.write_text('pace = "rtsp://u:hunter2@h/x"')
     with Running(launcher("plan", "--config", file)) as running:
         assert running.wait() == 2
