@@ -1,5 +1,5 @@
-# One image for every node: docker build -t framepair .
-# Any base with Python 3.11 or newer and its venv module will do.
+# One image for every node: docker build --tag framepair .
+# BASE is any image with Python 3.11 or newer and its venv module.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
@@ -19,10 +19,10 @@ RUN /opt/framepair/bin/pip install --no-cache-dir --no-deps . \
 FROM ${BASE}
 COPY --from=build /opt/framepair /opt/framepair
 ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1
-# A volume that is mounted here belongs to that user, too.
+# A volume mounted here gets this owner and mode.
 RUN mkdir --mode=700 /keys && chown 10001:10001 /keys
-# A number, so that Kubernetes can tell that it isn't root.
+# By number: Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001
-# Run it with an init (docker run --init), which hands signals on: to process 1 the kernel itself does less.
+# Run it with an init (docker run --init): the kernel does not deliver every signal to process 1.
 ENTRYPOINT ["python", "-m"]
 CMD ["framepair"]

@@ -27,7 +27,7 @@ WHOLE = r"left 25/25 +right 25/25"
 # A pair without left: right's frames, and why.
 WITHOUT_LEFT = r"left  ?0/\S+ +right 25/25.*left"
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 def run(*command: str | Path, **environment: str) -> str:
