@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import zmq
 
 from bench.hop.way import IN_FLIGHT, Place
-from framepair.nodes.combiner.intake import FrameArrival, parse
+from framepair.nodes.combiner.intake import parse
+from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.common import runtime
 from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.sources.source import Format
@@ -58,7 +59,7 @@ def combiner(place: Place) -> Iterator[zmq.Socket[bytes]]:
         yield pull
 
 
-def receive(pull: zmq.Socket[bytes]) -> FrameArrival:
+def receive(pull: zmq.Socket[bytes]) -> ReceivedFrame[zmq.Frame]:
     """Return the next frame as the combiner has it."""
     while True:
         try:
@@ -66,5 +67,5 @@ def receive(pull: zmq.Socket[bytes]) -> FrameArrival:
         except zmq.Again:
             continue
         arrival = parse(parts, clock.now_ns(), SOURCE, "max")
-        if isinstance(arrival, FrameArrival):
+        if isinstance(arrival, ReceivedFrame):
             return arrival

@@ -6,35 +6,41 @@ import random
 
 import pytest
 
-from framepair.nodes.combiner.continuity import MAX_HOLES, MAX_LOST, MAX_RUNS, Arrival, Continuity
+from framepair.nodes.combiner.continuity import (
+    MAX_HOLES,
+    MAX_LOST,
+    MAX_RUNS,
+    Continuation,
+    Continuity,
+)
 from framepair.protocol.wire.frame import SourceEnd
 from framepair.protocol.wire.header import MAX_INT
 from tests.lib.feed import BEGIN_NS, PERIOD_NS, at, frame
 
 
-def seen(continuity: Continuity, *seqs: int, run: int = 1) -> list[Arrival]:
+def seen(continuity: Continuity, *seqs: int, run: int = 1) -> list[Continuation]:
     """Let frames come in this order."""
     return [continuity.frame(frame(seq=seq, run=run)) for seq in seqs]
 
 
-def ended(continuity: Continuity, seq: int, *, run: int = 1, dropped: int = 0) -> Arrival:
+def ended(continuity: Continuity, seq: int, *, run: int = 1, dropped: int = 0) -> Continuation:
     """Let a run end after ``seq`` frames."""
-    return continuity.end(SourceEnd("left", run, seq, dropped, "finished"))
+    return continuity.count(SourceEnd("left", run, seq, dropped, "finished"))
 
 
 def test_frames_in_a_row() -> None:
     continuity = Continuity()
     assert seen(continuity, 0, 1, 2) == [
-        Arrival(new=True, begins=True),
-        Arrival(new=True),
-        Arrival(new=True),
+        Continuation(new=True, begins=True),
+        Continuation(new=True),
+        Continuation(new=True),
     ]
     assert (continuity.captured, continuity.dropped()) == (3, {})
 
 
 def test_a_hole() -> None:
     continuity = Continuity()
-    assert seen(continuity, 0, 4)[-1] == Arrival(new=True, lost=3)
+    assert seen(continuity, 0, 4)[-1] == Continuation(new=True, lost=3)
     assert (continuity.captured, continuity.dropped()) == (5, {"transport": 3})
 
 
@@ -42,7 +48,7 @@ def test_a_hole_is_filled_from_either_side_and_from_within() -> None:
     continuity = Continuity()
     seen(continuity, 0, 10)
     for missing, seq in zip(range(8, -1, -1), [5, 1, 9, 2, 8, 4, 6, 3, 7], strict=True):
-        assert seen(continuity, seq) == [Arrival(new=True, filled=True)]
+        assert seen(continuity, seq) == [Continuation(new=True, filled=True)]
         assert continuity.dropped().total() == missing
     assert continuity.captured == 11
 
@@ -51,7 +57,7 @@ def test_a_hole_is_filled_from_either_side_and_from_within() -> None:
 def test_what_came_before_is_not_new(seq: int) -> None:
     continuity = Continuity()
     seen(continuity, 0, 1, 5, 3)
-    assert seen(continuity, seq) == [Arrival(new=False)]
+    assert seen(continuity, seq) == [Continuation(new=False)]
     assert continuity.captured == 6
 
 
@@ -72,7 +78,10 @@ def test_any_order_with_repeats_adds_up(seed: int) -> None:
 def test_each_run_counts_from_zero() -> None:
     continuity = Continuity()
     seen(continuity, 0, 1, run=1)
-    assert seen(continuity, 0, 1, run=2) == [Arrival(new=True, begins=True), Arrival(new=True)]
+    assert seen(continuity, 0, 1, run=2) == [
+        Continuation(new=True, begins=True),
+        Continuation(new=True),
+    ]
     assert (continuity.captured, continuity.dropped()) == (4, {})
 
 
@@ -87,29 +96,29 @@ def test_runs_that_alternate_have_holes_of_their_own() -> None:
 def test_an_end_tells_of_the_last_frames() -> None:
     continuity = Continuity()
     seen(continuity, 0, 1)
-    assert ended(continuity, 5) == Arrival(new=True, lost=3)
+    assert ended(continuity, 5) == Continuation(new=True, lost=3)
     assert (continuity.captured, continuity.dropped()) == (5, {"transport": 3})
-    assert ended(continuity, 5) == Arrival(new=True, lost=3)
+    assert ended(continuity, 5) == Continuation(new=True, lost=3)
     assert continuity.captured == 5
 
 
 def test_an_end_that_knows_of_less_than_came_changes_nothing() -> None:
     continuity = Continuity()
     seen(continuity, 0, 1, 2)
-    assert ended(continuity, 1) == Arrival(new=True)
+    assert ended(continuity, 1) == Continuation(new=True)
     assert continuity.captured == 3
 
 
 def test_an_end_may_be_all_that_comes_of_a_run() -> None:
     continuity = Continuity()
-    assert ended(continuity, 5, dropped=2) == Arrival(new=True, lost=5, begins=True)
+    assert ended(continuity, 5, dropped=2) == Continuation(new=True, lost=5, begins=True)
     assert continuity.dropped() == {"producer_backpressure": 2, "before_combiner": 3}
 
 
 def test_a_frame_after_the_end_fills_the_hole() -> None:
     continuity = Continuity()
     ended(continuity, 3)
-    assert seen(continuity, 1) == [Arrival(new=True, filled=True)]
+    assert seen(continuity, 1) == [Continuation(new=True, filled=True)]
     assert continuity.dropped() == {"before_combiner": 2}
 
 
@@ -118,7 +127,7 @@ def test_a_refused_frame_is_missing_for_a_reason_of_its_own() -> None:
     seen(continuity, 0)
     assert continuity.refuse(frame(seq=1), "future").new
     assert not continuity.refuse(frame(seq=1), "future").new
-    assert seen(continuity, 2) == [Arrival(new=True, lost=1)]
+    assert seen(continuity, 2) == [Continuation(new=True, lost=1)]
     assert (continuity.captured, continuity.dropped()) == (3, {"future": 1})
 
 
@@ -187,14 +196,14 @@ def test_forgotten_holes_stay_in_the_counts() -> None:
     seen(continuity, *range(0, 6 * MAX_HOLES, 2))
     assert continuity.dropped().total() == 3 * MAX_HOLES - 1
     # What is forgotten can't be told from a duplicate any more.
-    assert seen(continuity, 1) == [Arrival(new=False)]
-    assert seen(continuity, 6 * MAX_HOLES - 3) == [Arrival(new=True, filled=True)]
+    assert seen(continuity, 1) == [Continuation(new=False)]
+    assert seen(continuity, 6 * MAX_HOLES - 3) == [Continuation(new=True, filled=True)]
 
 
 @pytest.mark.parametrize("seq", [MAX_LOST + 1, 2**62, MAX_INT])
 def test_a_seq_beyond_all_reason_is_not_taken(seq: int) -> None:
     continuity = Continuity()
-    assert seen(continuity, seq) == [Arrival(new=False)]
+    assert seen(continuity, seq) == [Continuation(new=False)]
     assert not continuity.refuse(frame(seq=seq), "future").new
     assert not ended(continuity, seq).new
     assert (continuity.captured, continuity.dropped()) == (0, {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from framepair.nodes.combiner.intake import QUIET_NS, Rivals
 from framepair.protocol.wire.frame import SourceEnd
-from tests.lib.feed import MS, frame
+from tests.lib.feed import MS, Feed, alive, frame, frames
 
 
 def test_the_first_goes_on_and_the_second_is_refused() -> None:
@@ -34,7 +36,29 @@ def test_one_that_says_goodbye_is_replaced_at_once() -> None:
 
 
 def test_a_slow_camera_is_not_gone_between_two_frames() -> None:
+    """Its producer says twice a second that it is alive."""
     rivals = Rivals()
-    assert not rivals.is_one(frame(run=1, fps=1.0), 0)
-    assert rivals.is_one(frame(run=2, fps=1.0), 2900 * MS)
-    assert not rivals.is_one(frame(run=2, fps=1.0), 3000 * MS)
+    assert not rivals.is_one(frame(run=1, fps=0.2), 0)
+    for half in range(1, 10):
+        assert not rivals.is_one(alive("left", half / 2, 1), half * 500 * MS)
+        assert rivals.is_one(frame(run=2, fps=0.2), half * 500 * MS + 1)
+        assert rivals.is_one(alive("left", half / 2, 1, run=2), half * 500 * MS + 2)
+
+
+@pytest.mark.parametrize("fps", [1e-3, 0.2, 1.0])
+def test_a_slow_camera_whose_producer_is_gone_is_replaced_as_soon_as_any(fps: float) -> None:
+    rivals = Rivals()
+    assert not rivals.is_one(frame(run=1, fps=fps), 0)
+    assert not rivals.is_one(alive("left", 0.5, 1), 500 * MS)
+    assert rivals.is_one(frame(run=2, fps=fps), 500 * MS + QUIET_NS - 1)
+    assert not rivals.is_one(frame(run=2, fps=fps), 500 * MS + QUIET_NS)
+
+
+def test_what_is_refused_is_accounted_for_once_its_run_is_the_source_s() -> None:
+    feed = Feed("left")
+    feed.send(*frames("left", range(5)))
+    for header in frames("left", range(3), run=2, offset_ns=450 * MS):
+        feed.windows.reject_rival(header)
+    assert (feed.totals().rejected, feed.totals().dropped) == (3, {})
+    feed.send(*frames("left", range(4, 8), run=2, offset_ns=1450 * MS))
+    assert feed.totals().dropped == {"rival": 3, "transport": 1}

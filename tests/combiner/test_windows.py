@@ -7,9 +7,11 @@ import random
 
 import pytest
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.open_windows import ReceivedFrame
+from framepair.nodes.combiner.pace import Rules
 from tests.lib.feed import (
     BEGIN_NS,
+    DELAY_NS,
     MS,
     Feed,
     S,
@@ -41,19 +43,19 @@ def test_a_window_begins_with_its_first_nanosecond_and_ends_before_the_next(wind
 
 def test_an_accepted_frame_says_its_window_and_when_the_combiner_had_it() -> None:
     feed = Feed("left", Rules(window_ns=2 * S))
-    (accepted,) = feed.windows.frame(frame(), "pixels", received_ns=17, now_ns=at(0.1))
+    (accepted,) = feed.windows.frame(ReceivedFrame(frame(), "pixels", at(0.1)))
     assert accepted.pixels == "pixels"
     assert (accepted.header.window, accepted.header.window_ns) == (BEGIN_NS // (2 * S), 2 * S)
-    assert accepted.header.received_ns == 17
+    assert accepted.header.received_ns == at(0.1)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["left", "right", "top"])))
 def test_the_order_of_arrival_among_sources_does_not_matter(order: tuple[str, ...]) -> None:
-    feed = Feed("left right top")
+    feed = Feed("left right top", Rules(max_wait_ns=2 * S))
     for second in range(3):
         for source in order:
             batch = frames(source, range(second * 10, second * 10 + 10))
-            feed.send(*batch, now_ns=at(second + 1))
+            feed.send(*batch, now_ns=at(second + 0.95))
     assert [pair.window for pair in feed.pairs] == [index_of(second) for second in range(3)]
     for second, pair in enumerate(feed.pairs):
         assert pair.complete
@@ -63,13 +65,13 @@ def test_the_order_of_arrival_among_sources_does_not_matter(order: tuple[str, ..
 
 @pytest.mark.parametrize("seed", range(10))
 def test_the_order_of_arrival_within_a_source_does_not_matter(seed: int) -> None:
-    feed = Feed()
+    feed = Feed(rules=Rules(max_wait_ns=2 * S))
     for second in range(3):
         # The last of a window promises that the window is over, and the very first says where to begin.
         first, *rest, last = range(second * 10, second * 10 + 10)
         random.Random(seed + second).shuffle(rest)
         for source in ("left", "right"):
-            feed.send(*frames(source, [first, *rest, last]), now_ns=at(second + 1))
+            feed.send(*frames(source, [first, *rest, last]), now_ns=at(second + 0.95))
     assert [pair.complete for pair in feed.pairs] == [True] * 3
     assert [seqs(pair.clips["left"]) for pair in feed.pairs] == [
         list(range(10)),
@@ -89,16 +91,41 @@ def test_spans_are_in_order_of_capture() -> None:
 
 def test_a_window_closes_once_every_watermark_has_passed_its_end_even_before_its_end() -> None:
     feed = Feed()
-    assert feed.send(*frames("left", range(10)), now_ns=at(0.9)) == []
-    assert feed.send(*frames("right", range(9)), now_ns=at(0.9)) == []
-    (pair,) = feed.send(*frames("right", [9]), now_ns=at(0.9))
+    assert feed.send(*frames("left", range(10)), now_ns=at(0.96)) == []
+    assert feed.send(*frames("right", range(9)), now_ns=at(0.96)) == []
+    (pair,) = feed.send(*frames("right", [9]), now_ns=at(0.96))
     assert pair.complete
-    assert (pair.start_ns, pair.end_ns, pair.closed_ns) == (at(0), at(1), at(0.9))
+    assert (pair.start_ns, pair.end_ns, pair.closed_ns) == (at(0), at(1), at(0.96))
+
+
+@pytest.mark.parametrize(
+    ("fps", "early_ms"), [(0.5, 50), (2.0, 50), (10.0, 50), (50.0, 10), (200.0, 2.5)]
+)
+def test_a_promise_closes_a_window_no_earlier_than_half_a_period(
+    fps: float, early_ms: float
+) -> None:
+    feed = Feed("left")
+    feed.receive(frame(fps=fps, next_ns=at(5)), at(0.1))
+    assert feed.tick(at(1) - round(early_ms * MS) - 1) == []
+    (pair,) = feed.tick(at(1) - round(early_ms * MS))
+    assert pair.complete
+
+
+def test_a_fast_source_that_is_away_bounds_how_early_windows_close() -> None:
+    """It may return at any moment: no more than half a frame of it can be late then."""
+    feed = Feed(rules=Rules(idle_timeout_ns=500 * MS))
+    feed.receive(frame("right", fps=100.0), at(0))
+    feed.receive(frame("left", fps=1.0, next_ns=at(5)), at(0))
+    assert feed.tick(at(1) - 5 * MS - 1) == []
+    (pair,) = feed.tick(at(1) - 5 * MS)
+    assert pair.clips["right"].missing == "offline"
 
 
 def test_a_window_closes_before_its_end_if_the_next_frame_is_promised_for_later() -> None:
     feed = Feed("left")
-    (pair,) = feed.send(frame(captured_ns=at(0), next_ns=at(1.5)), now_ns=at(0.1))
+    feed.receive(frame(captured_ns=at(0), next_ns=at(1.5)), at(0.1))
+    assert feed.tick(at(0.94)) == []
+    (pair,) = feed.tick(at(0.95))
     assert pair.complete
     assert pair.clips["left"].frames == 1
 
@@ -123,14 +150,14 @@ def test_a_clip_says_how_many_frames_it_should_have_and_when_the_newest_came() -
     feed = Feed("left", Rules(window_ns=S // 2))
     (pair,) = feed.send(*frames("left", range(4)), now_ns=at(0.4)) + feed.send(*frames("left", [4]))
     clip = pair.clips["left"]
-    assert (clip.expected, clip.received_ns) == (5, feed.now_ns)
+    assert (clip.expected, clip.received_ns) == (5, at(0.4) + DELAY_NS)
 
 
 def test_the_newest_frame_need_not_come_last() -> None:
     feed = Feed("left")
-    feed.windows.frame(frame(), "pixels", received_ns=at(0.2), now_ns=at(0.2))
-    feed.windows.frame(frame(seq=1, next_ns=at(1)), "pixels", received_ns=7, now_ns=at(0.2))
-    (pair,) = feed.windows.closed(at(0.2))
+    feed.receive(frame(), at(0.2))
+    feed.receive(frame(seq=1, next_ns=at(1)), at(0.2) - 7)
+    (pair,) = feed.windows.closed(at(0.99))
     assert pair.clips["left"].received_ns == at(0.2)
 
 
@@ -211,7 +238,7 @@ def test_the_pause_is_skipped_after_what_was_received_before_it() -> None:
     feed.send(*frames("left", range(15)))
     # All of this arrived while nobody looked at the clock.
     for header in frames("left", [*range(15, 20), *range(36000, 36010)]):
-        feed.windows.frame(header, "pixels", 0, at(3601.4))
+        feed.receive(header, at(3601.4))
     pairs = list(feed.windows.closed(at(3601.5)))
     assert len(pairs) < 20
     assert (pairs[0].window, pairs[-1].window) == (index_of(1), index_of(3600))
@@ -219,9 +246,11 @@ def test_the_pause_is_skipped_after_what_was_received_before_it() -> None:
 
 
 def test_a_pause_is_not_skipped_before_its_windows_are_due() -> None:
+    """A stream that is known to be 40 s behind: each window waits so long."""
     feed = Feed("left", Rules(max_wait_ns=60 * S))
-    feed.send(*frames("left", range(10)))
-    feed.tick(at(40))
+    feed.send(*frames("left", range(10)), now_ns=at(40))
+    feed.tick(at(40.5))
     feed.send(*frames("left", range(10, 400)), now_ns=at(41))
+    feed.tick(at(41))
     assert [pair.window for pair in feed.pairs] == [index_of(second) for second in range(40)]
     assert feed.totals().late == 0

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pytest
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.pair import PairHeader
 from tests.lib.feed import Feed, S, frame, seqs

@@ -12,8 +12,8 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from framepair.nodes.combiner.track import Rules
-from framepair.protocol.wire.frame import FrameHeader, SourceEnd
+from framepair.nodes.combiner.pace import Rules
+from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
 from tests.lib.examples import examples
 from tests.lib.feed import BEGIN_NS, MS, Feed, Key, S, names
 from tests.lib.weather import Journey, Overflowed, Rejected, Weather, travel
@@ -132,8 +132,10 @@ def deliver(feed: Feed, travels: dict[str, Journey]) -> None:
         match message:
             case FrameHeader():
                 feed.send(message, now_ns=feed.now_ns)
+            case Alive():
+                feed.windows.alive(message, feed.now_ns)
             case SourceEnd():
-                feed.windows.end(message)
+                feed.windows.end(message, feed.now_ns)
             case Rejected(source):
                 feed.windows.reject(source)
             case Overflowed(source):
@@ -161,7 +163,7 @@ def known_captured(journey: Journey) -> int:
     for _, message in journey.arrivals:
         if isinstance(message, FrameHeader):
             known[message.run] = max(known[message.run], message.seq + 1)
-        elif isinstance(message, SourceEnd):
+        elif isinstance(message, Alive | SourceEnd):
             known[message.run] = max(known[message.run], message.seq)
     return known.total()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.pace import Rules
 from tests.lib.feed import MS, Feed, S, at, frame, frames, in_order_of_capture, index_of, seqs
 
 

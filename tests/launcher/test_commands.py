@@ -108,7 +108,23 @@ def test_any_number_of_sources_will_do(count: int) -> None:
 
 def test_what_is_not_said_is_left_to_the_nodes() -> None:
     flags = {word for node in nodes_of(Options()) for word in node.command if word[:2] == "--"}
-    assert flags == {"--name", "--source", "--push", "--pull", "--pub", "--sub"}
+    assert flags == {"--name", "--source", "--push", "--pull", "--pub", "--sub", "--max-wait"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "max_wait"),
+    [
+        (("a.mp4", "0"), "0.5"),
+        (("file:///a.mp4", "synthetic://"), "0.5"),
+        (("a.mp4", "rtsp://camera/1"), "5"),
+        (("http://host/live.m3u8",), "5"),
+    ],
+)
+def test_pairs_wait_longer_if_a_source_is_a_stream(sources: tuple[str, ...], max_wait: str) -> None:
+    for node in nodes_of(Options(sources)):
+        if node.kind != "sink":
+            assert flag(node, "--max-wait") == max_wait
+    assert flag(nodes_of(Options(sources, max_wait=7.0))[-2], "--max-wait") == "7"
 
 
 # Another value than the default for each option that a node knows too, and how a node is told.
@@ -123,6 +139,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "idle_timeout": (3.0, ["--idle-timeout", "3"]),
     "start_timeout": (0.0, ["--start-timeout", "0"]),
     "max_bytes": (7, ["--max-bytes", "7"]),
+    "max_frame": (8, ["--max-frame", "8"]),
     "history": (8.0, ["--history", "8"]),
     "keep": (4, ["--keep", "4"]),
     "strict": (True, ["--strict"]),
@@ -164,7 +181,8 @@ def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str,
         for app in (main.app, options_module.app()):
             ours = nodes_of(Options(("0",)))
             needed = next(node for node in ours if node.kind == kind).command[3:]
-            words = [*(needed if app is main.app else ()), f"{flag}={text}"]
+            others = needed[: needed.index(flag)] if flag in needed else needed
+            words = [*(others if app is main.app else ()), f"{flag}={text}"]
             try:
                 app.parse_args(words, exit_on_error=False, print_error=False)
                 refusals.add("")

@@ -191,6 +191,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         history = 8
         shm_dir = "/dev/shm/x"
         max_bytes = 1_000_000
+        max_frame = 2_000_000
         """
     )
     parsed = parse("--config", str(file))
@@ -230,6 +231,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         history=8.0,
         shm_dir=Path("/dev/shm/x"),
         max_bytes=1_000_000,
+        max_frame=2_000_000,
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []

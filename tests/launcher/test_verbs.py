@@ -60,7 +60,7 @@ def test_all_options_are_in_the_whole_help(capsys: pytest.CaptureFixture[str]) -
         flag = f"--{field.name.replace('_', '-')}" if field.name != "sources" else "SOURCES"
         assert f"  {flag}" in text
     assert max(map(len, text.splitlines())) <= 100
-    assert "[default: 0.5]" in text
+    assert "[default: auto]" in text
 
 
 def test_what_follows_two_dashes_is_no_question(directory: Path) -> None:

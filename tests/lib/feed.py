@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.open_windows import ReceivedFrame
+from framepair.nodes.combiner.pace import MAX_EARLY_NS, Rules
 from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.protocol.wire import pair
-from framepair.protocol.wire.frame import EndReason, FrameHeader, SourceEnd
+from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import ClipHeader, PairHeader, Totals
 
 MS = 1_000_000
@@ -86,9 +87,16 @@ def is_balanced(totals: Totals) -> bool:
 class Feed:
     """Windows with a clock that follows the frames that are sent, unless a test sets it."""
 
-    def __init__(self, sources: str = "left right", rules: Rules | None = None) -> None:
+    def __init__(
+        self,
+        sources: str = "left right",
+        rules: Rules | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.rules = rules or Rules()
-        self.windows: Windows[str] = Windows(sources.split(), self.rules, run=9)
+        self.windows: Windows[str] = Windows(
+            sources.split(), self.rules, run=9, say=lambda _, message: say(message)
+        )
         self.now_ns = BEGIN_NS
         self.accepted: list[FrameHeader] = []
         self.pairs: list[PairHeader] = []
@@ -96,16 +104,43 @@ class Feed:
         self._seen: set[Key] = set()
 
     def send(self, *headers: FrameHeader, now_ns: int | None = None) -> list[PairHeader]:
-        """Send frames, each right after its capture or all at ``now_ns``; return the pairs they close."""
+        """Send frames, each right after its capture or all at ``now_ns``; return the pairs they close.
+
+        Those are announced when they are due, which may be up to 50 ms after the last frame.
+        """
         before = len(self.pairs)
         for header in headers:
-            self.now_ns = (
-                max(self.now_ns, header.captured_ns + DELAY_NS) if now_ns is None else now_ns
-            )
-            received_ns = self.now_ns
-            self._accept(self.windows.frame(header, "pixels", received_ns, self.now_ns))
+            if now_ns is None:
+                self.wake(max(self.now_ns, header.captured_ns + DELAY_NS))
+            else:
+                self.now_ns = now_ns
+            self.receive(header)
             self.tick()
+        if now_ns is None:
+            self.wake(self.now_ns + MAX_EARLY_NS, stay=True)
         return self.pairs[before:]
+
+    def receive(self, header: FrameHeader, received_ns: int | None = None) -> None:
+        """Receive a frame, now unless told otherwise, without looking at the clock."""
+        received_ns = self.now_ns if received_ns is None else received_ns
+        self._accept(self.windows.frame(ReceivedFrame(header, "pixels", received_ns)))
+
+    def alive(self, alive: Alive, now_ns: int | None = None) -> list[PairHeader]:
+        """Receive a sign of life, at ``now_ns`` or when it was sent; return the pairs that this closes."""
+        before = len(self.pairs)
+        self.wake(max(self.now_ns, alive.sent_ns if now_ns is None else now_ns))
+        self.windows.alive(alive, self.now_ns)
+        self.tick()
+        return self.pairs[before:]
+
+    def wake(self, until_ns: int, *, stay: bool = False) -> None:
+        """Look at the clock whenever a window is due until then; it shows that then, or ``stay`` behind."""
+        while (due_ns := self.windows.due_ns(self.now_ns)) is not None and due_ns <= until_ns:
+            before = len(self.pairs)
+            self.tick(max(self.now_ns, due_ns))
+            if len(self.pairs) == before:
+                break
+        self.now_ns = self.now_ns if stay else until_ns
 
     def end(
         self,
@@ -117,7 +152,7 @@ class Feed:
         dropped: int = 0,
     ) -> list[PairHeader]:
         """End a run of ``seq`` frames; return the pairs that this closes."""
-        self.windows.end(SourceEnd(source, run, seq, dropped, reason))
+        self.windows.end(SourceEnd(source, run, seq, dropped, reason), self.now_ns)
         return self.tick()
 
     def tick(self, now_ns: int | None = None) -> list[PairHeader]:
@@ -173,7 +208,16 @@ class Feed:
         assert header.end_ns == header.start_ns + self.rules.window_ns
         assert all(is_balanced(clip.totals) for clip in header.clips.values())
         assert names(header) == sorted(self._open.pop(header.window, ()))
+        assert header.previous == (self.pairs[-1].window if self.pairs else None)
         self.pairs.append(header)
+
+
+def alive(
+    source: str, seconds: float, seq: int, *, next_s: float | None = None, run: int = 1
+) -> Alive:
+    """Return what a producer says ``seconds`` after BEGIN_NS, when it has captured ``seq`` frames."""
+    next_ns = at(seconds if next_s is None else next_s)
+    return Alive(source=source, run=run, seq=seq, dropped=0, sent_ns=at(seconds), next_ns=next_ns)
 
 
 def names(header: PairHeader) -> list[Key]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from framepair.protocol.wire.frame import EndReason, FrameHeader, SourceEnd
+from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
 from tests.lib.feed import MS, frame
 
 
@@ -50,7 +51,11 @@ class Overflowed:
     source: str
 
 
-Message = FrameHeader | SourceEnd | Rejected | Overflowed
+Message = FrameHeader | Alive | SourceEnd | Rejected | Overflowed
+
+
+# How often a producer says that it is alive while it has no frame to send, in milliseconds.
+ALIVE_MS = 500
 
 
 @dataclass
@@ -110,6 +115,12 @@ def _send(
             (_arrival_ns(header.captured_ns, weather, chance), message)
             for message in _arriving(replace(header, dropped=dropped), weather, chance)
         ]
+    for before, after in itertools.pairwise(headers[: len(headers) - taken_along]):
+        arrivals += [
+            (_arrival_ns(word.sent_ns, weather, chance), word)
+            for word in _alive(before, after)
+            if chance.random() >= weather.lost
+        ]
     if not is_killed:
         last = headers[-1]
         reasons: tuple[EndReason, ...] = ("finished", "stopped")
@@ -117,6 +128,24 @@ def _send(
         end = SourceEnd(last.source, last.run, len(headers), dropped, reason)
         arrivals.append((_arrival_ns(last.captured_ns, weather, chance), end))
     return arrivals
+
+
+def _alive(before: FrameHeader, after: FrameHeader) -> list[Alive]:
+    """Return what a producer says between two frames; one that is frozen says nothing."""
+    if after.captured_ns - before.captured_ns > 2 * before.period_ns:
+        return []
+    sent = range(before.captured_ns + ALIVE_MS * MS, after.captured_ns, ALIVE_MS * MS)
+    return [
+        Alive(
+            source=before.source,
+            run=before.run,
+            seq=before.seq + 1,
+            dropped=0,
+            sent_ns=sent_ns,
+            next_ns=max(before.next_ns, sent_ns),
+        )
+        for sent_ns in sent
+    ]
 
 
 def _arriving(header: FrameHeader, weather: Weather, chance: random.Random) -> list[Message]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.open_windows import ReceivedFrame
+from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.nodes.sink.ledger import Account, Ledger
 from framepair.protocol.client.assembly import Assembly
@@ -62,7 +63,7 @@ class World:
         if self.chance.random() < 0.5:
             old = self.producers[source]
             end = SourceEnd(source, old.run, old.seq, old.dropped, "stopped")
-            self.windows.end(end)
+            self.windows.end(end, self.now_ns)
         self.producers[source] = self.producer()
 
     def kill_combiner(self) -> None:
@@ -82,7 +83,7 @@ class World:
                     source, producer.run, producer.seq - 1, self.now_ns, self.now_ns + PERIOD_NS,
                     self.now_ns, (2, 2, 3), fps=10.0, dropped=producer.dropped,
                 )  # fmt: skip
-                self.publish(self.windows.frame(header, None, self.now_ns, self.now_ns))
+                self.publish(self.windows.frame(ReceivedFrame(header, None, self.now_ns)))
         self.publish(self.windows.release(self.now_ns))
         self.announce(list(self.windows.closed(self.now_ns)))
 
@@ -154,7 +155,7 @@ def test_combiners_that_are_killed_hide_no_frame(seed: int, unsent: float) -> No
         world.frames()
     for source, producer in world.producers.items():
         world.windows.end(
-            SourceEnd(source, producer.run, producer.seq, producer.dropped, "stopped")
+            SourceEnd(source, producer.run, producer.seq, producer.dropped, "stopped"), world.now_ns
         )
     world.end()
     while world.assembly.queued:

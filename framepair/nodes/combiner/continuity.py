@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from framepair.protocol.wire.frame import FrameHeader, SourceEnd
+from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
 from framepair.protocol.wire.header import MAX_INT
 from framepair.protocol.wire.pair import Progress
-from framepair.protocol.wire.reasons import BEFORE_COMBINER, PRODUCER_BACKPRESSURE, TRANSPORT
+from framepair.protocol.wire.reasons import BEFORE_COMBINER, PRODUCER_BACKPRESSURE, RIVAL, TRANSPORT
 
 # So many holes may still be filled by frames that come out of order; of older ones only the time is kept.
 MAX_HOLES = 1024
@@ -193,7 +193,7 @@ class _Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class Continuation:
     """What the run and seq of a message say.
 
     ``new``: it makes sense and did not come before. ``lost`` frames right before it are missing.
@@ -215,6 +215,7 @@ class Continuity:
         self._forgotten: Counter[str] = Counter()
         self._forgotten_until_ns = 0
         self._forgotten_reopened = 0
+        self._rival: tuple[int, int] = 0, 0
         self.captured = 0
         self.runs = 0
         self.began: Progress | None = None
@@ -230,49 +231,60 @@ class Continuity:
 
     @property
     def reopened(self) -> int:
-        """How often producers opened their source again."""
-        return self._forgotten_reopened + sum(run.reopened for run in self._runs.values())
+        """How often producers opened their source again, as far as a header can say it."""
+        reopened = sum(run.reopened for run in self._runs.values())
+        return min(MAX_INT, self._forgotten_reopened + reopened)
 
-    def frame(self, header: FrameHeader) -> Arrival:
+    def ahead(self, message: FrameHeader | Alive | SourceEnd) -> int:
+        """Return how many frames ``message`` is ahead of what was heard of its run."""
+        run = self._runs.get(message.run)
+        return message.seq - (run.next_seq if run else 0)
+
+    def frame(self, header: FrameHeader) -> Continuation:
         """Note a frame; it is new if no frame with its run and seq came before."""
         run = self._use(header.run, header.seq, header.dropped)
         if run is None:
-            return Arrival(new=False)
+            return Continuation(new=False)
         if header.seq < run.next_seq:
             filled = run.fill(header)
-            return Arrival(new=filled, filled=filled)
+            return Continuation(new=filled, filled=filled)
         run.reopened = max(run.reopened, header.reopened)
         begins = run.newest is None
         self.captured += header.seq + 1 - run.next_seq
         lost = run.lose(header.seq, header)
         run.newest = header
         run.next_seq += 1
-        return Arrival(new=True, lost=lost, begins=begins)
+        return Continuation(new=True, lost=lost, begins=begins)
 
-    def refuse(self, header: FrameHeader, reason: str) -> Arrival:
+    def refuse(self, header: FrameHeader, reason: str) -> Continuation:
         """Note a frame that came and is of no use: it is missing because of ``reason``."""
         run = self._use(header.run, header.seq, header.dropped)
         if run is None or header.seq < run.next_seq:
-            return Arrival(new=False)
+            return Continuation(new=False)
         self.captured += header.seq + 1 - run.next_seq
         run.lose(header.seq + 1, None)
         run.refused[reason] += 1
-        return Arrival(new=True)
+        return Continuation(new=True)
 
-    def end(self, end: SourceEnd) -> Arrival:
-        """Note the end of a run."""
-        run = self._use(end.run, end.seq, end.dropped)
+    def count(self, word: Alive | SourceEnd) -> Continuation:
+        """Note how many frames a run has captured, by its sign of life or its end."""
+        run = self._use(word.run, word.seq, word.dropped)
         if run is None:
-            return Arrival(new=False)
-        self.captured += max(0, end.seq - run.next_seq)
-        lost = run.lose(end.seq, None)
-        return Arrival(new=True, lost=lost, begins=run.newest is None)
+            return Continuation(new=False)
+        self.captured += max(0, word.seq - run.next_seq)
+        lost = run.lose(word.seq, None)
+        return Continuation(new=True, lost=lost, begins=run.newest is None)
 
     def explain(self, reason: str, count: int = 1) -> None:
         """Say why ``count`` frames of the run that was heard of last will be found missing."""
         run = next(reversed(self._runs.values()), None)
         explained = run.explained if run else self._unexplained
         explained[reason] += count
+
+    def refuse_rival(self, run: int) -> None:
+        """Note that a frame of ``run`` was refused: it will be missing if that run becomes the source's."""
+        number, count = self._rival
+        self._rival = run, (count + 1 if number == run else 1)
 
     def dropped(self) -> Counter[str]:
         """Return how many frames are missing, by reason."""
@@ -305,15 +317,19 @@ class Continuity:
     def _begin(self, number: int, seq: int, dropped: int) -> _Run:
         """Begin a run. What the first one lost before it was seen may have gone to a former combiner."""
         self.runs += 1
+        rival, count = self._rival
+        refused = Counter({RIVAL: count} if number == rival else {})
         if self._runs:
-            return _Run()
+            return _Run(refused=refused)
         self.began = self.began or Progress(number, seq, min(seq, dropped))
         explained, self._unexplained = self._unexplained, Counter()
-        return _Run(seen_from=seq, unseen=max(0, seq - dropped), explained=explained)
+        return _Run(
+            seen_from=seq, unseen=max(0, seq - dropped), refused=refused, explained=explained
+        )
 
     def _forget_oldest(self) -> None:
         if len(self._runs) > MAX_RUNS:
             run = self._runs.pop(next(iter(self._runs)))
             self._forgotten.update(run.reasons())
-            self._forgotten_reopened += run.reopened
+            self._forgotten_reopened = min(MAX_INT, self._forgotten_reopened + run.reopened)
             self._forgotten_until_ns = max(self._forgotten_until_ns, run.holes.until_ns)

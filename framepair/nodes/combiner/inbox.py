@@ -35,7 +35,7 @@ class Received:
 
 
 class Inbox(threading.Thread):
-    """Receives one source's messages. Real time: the oldest is dropped when ``max_bytes`` are waiting.
+    """Receives one source's messages. Real time: beyond its limit of bytes the oldest are dropped.
 
     ``bell`` is set for every message. With ``lossless`` the thread stops receiving instead of dropping,
     so that the producer has to wait.
@@ -53,7 +53,7 @@ class Inbox(threading.Thread):
     ) -> None:
         super().__init__(name=f"receive {source}")
         self.source = source
-        self.max_bytes = INITIAL_MAX_BYTES
+        self._max_bytes = INITIAL_MAX_BYTES
         self.bound: Future[None] = Future()
         self._context = context
         self._address = address
@@ -86,6 +86,10 @@ class Inbox(threading.Thread):
         self._stop_at_ns = clock.now_ns() + round(DRAIN_S * 1e9)
         with self._changed:
             self._changed.notify_all()
+
+    def limit(self, max_bytes: int) -> None:
+        """Set how many bytes may wait here."""
+        self._max_bytes = max_bytes
 
     def take(self) -> Received | None:
         """Return the oldest message, None if none is waiting; raises what ended the thread, if it failed."""
@@ -123,7 +127,7 @@ class Inbox(threading.Thread):
             self._waiting.append(message)
             self._waiting_bytes += message.nbytes
             while (
-                self._waiting_bytes > self.max_bytes
+                self._waiting_bytes > self._max_bytes
                 and len(self._waiting) > 1
                 and not self._lossless
             ):
@@ -132,7 +136,7 @@ class Inbox(threading.Thread):
         self._bell.set()
 
     def _has_room(self) -> bool:
-        return self._waiting_bytes < self.max_bytes
+        return self._waiting_bytes < self._max_bytes
 
 
 @contextlib.contextmanager

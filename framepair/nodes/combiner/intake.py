@@ -2,70 +2,76 @@
 
 from __future__ import annotations
 
+import heapq
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import zmq
 
 from framepair.nodes.combiner.inbox import Inbox
+from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import Alive, FrameHeader, Pace, SourceEnd
+from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer, Pace, SourceEnd
 from framepair.protocol.wire.header import ProtocolError
-
-# After so long without a frame of its own, and so many periods, a producer may be replaced by another.
-QUIET_NS, QUIET_PERIODS = 250_000_000, 3
-
-
-@dataclass(slots=True)
-class _Sender:
-    """The run that is a source's now, when a frame of it came last, and how often they come."""
-
-    run: int
-    heard_ns: int
-    period_ns: int
-
-
-class Rivals:
-    """Knows whose frames are each source's: of the run that was there first, as long as it goes on."""
-
-    def __init__(self) -> None:
-        self._senders: dict[str, _Sender] = {}
-
-    def is_one(self, header: FrameHeader | SourceEnd, received_ns: int) -> bool:
-        """Take note of a message that came at ``received_ns``; return whether it is of a second producer."""
-        sender = self._senders.get(header.source)
-        if sender is not None and header.run != sender.run:
-            quiet_ns = max(QUIET_NS, QUIET_PERIODS * sender.period_ns)
-            if received_ns < sender.heard_ns + quiet_ns:
-                return True
-        if isinstance(header, SourceEnd):
-            self._senders.pop(header.source, None)
-        else:
-            self._senders[header.source] = _Sender(header.run, received_ns, header.period_ns)
-        return False
-
 
 log = logging.getLogger(__name__)
 
+# A producer has something to say twice a second, a frame or that it is alive. After so long without a word
+# another one may take its place.
+QUIET_NS = 1_000_000_000
+# A producer that begins may take so long to find the combiner's clock.
+UNKNOWN_NS = 3_000_000_000
+# Unless told otherwise, a frame may take so many times what its source's first one took, and this at least.
+FRAME_GROWTH, MIN_MAX_FRAME_BYTES = 4, 50_000_000
 
-@dataclass(frozen=True, slots=True)
-class FrameArrival:
-    """A frame, its pixels as received, and when that was."""
-
-    header: FrameHeader
-    pixels: zmq.Frame
-    received_ns: int
-
-
-Arrival = FrameArrival | SourceEnd
 # Whose clock a source's times are of: this machine's; another's, which the producer compares with this one's;
 # another's that is to be believed.
 Clock = Literal["ours", "compared", "theirs"]
-# A producer that begins may take so long to find the combiner's clock.
-UNKNOWN_NS = 3_000_000_000
+
+
+class Rivals:
+    """Knows whose messages are each source's: of the run that was there first, as long as it goes on."""
+
+    def __init__(self) -> None:
+        self._senders: dict[str, tuple[int, int]] = {}
+
+    def is_one(self, header: FromProducer, received_ns: int) -> bool:
+        """Return whether a message is of a second producer; else note when its run was heard."""
+        run, heard_ns = self._senders.get(header.source, (header.run, received_ns))
+        if header.run != run and received_ns < heard_ns + QUIET_NS:
+            return True
+        if isinstance(header, SourceEnd):
+            self._senders.pop(header.source, None)
+        else:
+            self._senders[header.source] = header.run, received_ns
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedWord:
+    """What a producer says besides frames, and when that was received."""
+
+    header: Alive | SourceEnd
+    received_ns: int
+
+
+Incoming = ReceivedFrame[zmq.Frame] | ReceivedWord
+
+
+class Account(Protocol):
+    """Where messages are counted that cannot be used."""
+
+    def reject(self, source: str) -> None:
+        """Count a message that breaks a rule."""
+
+    def reject_rival(self, message: FromProducer) -> None:
+        """Count a message of a second producer."""
+
+    def overflow(self, source: str, count: int) -> None:
+        """Count messages that had to be dropped unread."""
 
 
 def parse(
@@ -74,7 +80,7 @@ def parse(
     source: str,
     pace: Pace,
     clock: Clock = "ours",
-) -> Arrival | Alive:
+) -> Incoming:
     """Return what a message on ``source``'s socket says; raises ProtocolError if it breaks a rule.
 
     Whose ``clock`` its times are of decides whether they are corrected by what the producer says of it.
@@ -82,10 +88,10 @@ def parse(
     header = frame.decode(parts[0].buffer)
     if header.source != source:
         raise ProtocolError(f"it is from {header.source}")
-    if isinstance(header, SourceEnd):
-        return header
     if isinstance(header, Alive):
-        return header.corrected() if clock == "compared" else header
+        return ReceivedWord(header.corrected() if clock == "compared" else header, received_ns)
+    if isinstance(header, SourceEnd):
+        return ReceivedWord(header, received_ns)
     if len(parts) != 2 or len(parts[1]) != header.message_bytes:
         raise ProtocolError(
             f"its {len(parts)} parts are not a header and {header.message_bytes} bytes"
@@ -98,95 +104,97 @@ def parse(
         header = header.as_stamped(None)
     else:
         header = header.corrected()
-    return FrameArrival(header, parts[1], received_ns)
+    return ReceivedFrame(header, parts[1], received_ns)
 
 
 class Intake:
-    """Takes messages in order of arrival or, with pace max, in order of capture.
+    """Takes messages in order of arrival, for real time; ``clocks`` says which sources' clocks are not ours.
 
-    In order of capture no source gets more than a window ahead of the others: the fast one would fill the
-    subscriber while the slow one is stuck behind it. ``clocks`` says which sources' clocks are not ours.
+    A frame takes ``max_frame`` bytes at most, also once decoded. None: four times what its source's first frame
+    takes, and 50 MB at the least.
     """
+
+    pace: Pace = "realtime"
 
     def __init__(
         self,
         inboxes: Sequence[Inbox],
-        pace: Pace,
+        account: Account,
         *,
-        rejected: Callable[..., Any],
-        overflowed: Callable[[str, int], Any],
         clocks: Mapping[str, Clock] | None = None,
+        max_frame: int | None = None,
     ) -> None:
         self._inboxes = {inbox.source: inbox for inbox in inboxes}
-        self._pace = pace
-        self._rejected = rejected
-        self._overflowed = overflowed
+        self._account = account
         self._clocks = clocks or {}
+        self._max_frame = max_frame
+        self._first_bytes: dict[str, int] = {}
         self._rivals = Rivals()
         self._unknown_since_ns: dict[str, int] = {}
-        self._heads: dict[str, FrameArrival] = {}
+        self._heads: dict[str, Incoming] = {}
         self._ended: set[str] = set()
         self._peer_log = RateLimitedLog(log)
 
-    def take(self, *, patient: bool = True) -> Iterator[Arrival]:
-        """Yield all that can be taken now. ``patient``: with pace max, wait for each source's next frame."""
-        return self._in_order_of_capture(patient) if self._pace == "max" else self._as_they_came()
+    def take(self, until_ns: int, *, patient: bool = True) -> Iterator[Incoming]:  # noqa: ARG002
+        """Yield what was received before ``until_ns``, in the order of arrival."""
+        for source in self._inboxes.keys() - self._heads.keys():
+            self._fetch(source)
+        heap = [(head.received_ns, source) for source, head in self._heads.items()]
+        heapq.heapify(heap)
+        while heap and heap[0][0] <= until_ns:
+            _, source = heap[0]
+            yield self._heads.pop(source)
+            if self._fetch(source):
+                heapq.heapreplace(heap, (self._heads[source].received_ns, source))
+            else:
+                heapq.heappop(heap)
 
-    def _as_they_came(self) -> Iterator[Arrival]:
-        waiting = list(self._inboxes)
-        while waiting:
-            for source in list(waiting):
-                arrival = self._next(source)
-                if arrival is None:
-                    waiting.remove(source)
-                else:
-                    yield arrival
+    def _fetch(self, source: str) -> bool:
+        """Make the next message of ``source`` its head; return whether there is one."""
+        message = self._next(source)
+        if message is not None:
+            self._heads[source] = message
+        return message is not None
 
-    def _in_order_of_capture(self, patient: bool) -> Iterator[Arrival]:
-        while True:
-            for source in self._inboxes.keys() - self._heads.keys():
-                arrival = self._next(source)
-                if isinstance(arrival, FrameArrival):
-                    self._heads[source] = arrival
-                    self._ended.discard(source)
-                elif arrival is not None:
-                    self._ended.add(source)
-                    yield arrival
-            unknown = self._inboxes.keys() - self._heads.keys() - self._ended
-            if not self._heads or (unknown and patient):
-                return
-            oldest = min(self._heads, key=lambda source: self._heads[source].header.captured_ns)
-            yield self._heads.pop(oldest)
-
-    def _next(self, source: str) -> Arrival | None:
+    def _next(self, source: str) -> Incoming | None:
         """Return the next message of ``source`` that follows the rules, None if there is none."""
         inbox = self._inboxes[source]
         if overflowed := inbox.take_overflowed():
-            self._overflowed(source, overflowed)
+            self._account.overflow(source, overflowed)
             self._peer_log.warn(
                 source, f"{source}: too busy, dropped the {overflowed} oldest frames"
             )
         clock = self._clocks.get(source, "ours")
         while message := inbox.take():
             try:
-                arrival = parse(message.parts, message.received_ns, source, self._pace, clock)
+                incoming = parse(message.parts, message.received_ns, source, self.pace, clock)
+                self._check_size(incoming.header)
             except ProtocolError as error:
-                self._rejected(source)
+                self._account.reject(source)
                 self._peer_log.warn(source, f"{source}: refused a message: {error}")
                 continue
-            if isinstance(arrival, Alive) or self._is_rival(arrival, message.received_ns):
+            if self._is_rival(incoming):
                 continue
-            if clock == "compared" and isinstance(arrival, FrameArrival):
-                self._warn_of_unknown(arrival.header, message.received_ns)
-            return arrival
+            if clock == "compared" and isinstance(incoming.header, FrameHeader):
+                self._warn_of_unknown(incoming.header, message.received_ns)
+            return incoming
         return None
 
-    def _is_rival(self, arrival: Arrival, received_ns: int) -> bool:
-        header = arrival.header if isinstance(arrival, FrameArrival) else arrival
-        # Media time passes at no rate that would tell when a producer is gone; but there nobody restarts one.
-        if self._pace == "max" or not self._rivals.is_one(header, received_ns):
+    def _check_size(self, header: FromProducer) -> None:
+        """Raise ProtocolError if a frame takes too much memory."""
+        if not isinstance(header, FrameHeader):
+            return
+        nbytes = max(header.nbytes, header.message_bytes)
+        first = self._first_bytes.setdefault(header.source, nbytes)
+        most = self._max_frame or max(MIN_MAX_FRAME_BYTES, FRAME_GROWTH * first)
+        if nbytes > most:
+            raise ProtocolError(f"a frame of {nbytes} bytes, more than {most}: raise --max-frame")
+
+    def _is_rival(self, incoming: Incoming) -> bool:
+        header = incoming.header
+        if not self._rivals.is_one(header, incoming.received_ns):
             return False
-        self._rejected(header.source, explains=False)
+        self._account.reject_rival(header)
         self._peer_log.warn(
             f"rival of {header.source}",
             f"{header.source}: a second producer sends as this source: refused as long as the first goes on",
@@ -205,3 +213,42 @@ class Intake:
                 f"{header.source}: its producer does not say how far its clock is from this one (--sync):"
                 " its frames are paired as they are stamped",
             )
+
+
+class IntakeByCapture(Intake):
+    """Takes messages in order of capture, for pace max.
+
+    So no source gets more than a window ahead of the others: the fast one would fill the subscriber while the
+    slow one is stuck behind it. Two producers of a source are not told apart: media time passes at no rate that
+    would tell when one is gone, and none is started again.
+    """
+
+    pace: Pace = "max"
+
+    def take(self, until_ns: int, *, patient: bool = True) -> Iterator[Incoming]:  # noqa: ARG002
+        """Yield all that can be taken now. ``patient``: wait for each source's next frame."""
+        while True:
+            yield from self._words()
+            unknown = self._inboxes.keys() - self._heads.keys() - self._ended
+            if not self._heads or (unknown and patient):
+                return
+            yield self._heads.pop(min(self._heads, key=self._captured_ns))
+
+    def _words(self) -> Iterator[ReceivedWord]:
+        """Fetch the next frame of each source without one; yield what else was said before it."""
+        for source in self._inboxes.keys() - self._heads.keys():
+            while (message := self._next(source)) is not None:
+                if isinstance(message, ReceivedFrame):
+                    self._heads[source] = message
+                    self._ended.discard(source)
+                    break
+                if isinstance(message.header, SourceEnd):
+                    self._ended.add(source)
+                yield message
+
+    def _captured_ns(self, source: str) -> int:
+        header = self._heads[source].header
+        return header.captured_ns if isinstance(header, FrameHeader) else 0
+
+    def _is_rival(self, incoming: Incoming) -> bool:  # noqa: ARG002
+        return False

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
@@ -11,24 +14,29 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 
 from framepair.nodes.combiner.inbox import Inbox, receiving
-from framepair.nodes.combiner.intake import Clock, FrameArrival, Intake
+from framepair.nodes.combiner.intake import Clock, Incoming, Intake, IntakeByCapture
+from framepair.nodes.combiner.open_windows import ReceivedFrame
+from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.publisher import Publisher
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
-from framepair.nodes.combiner.track import Rules
 from framepair.nodes.combiner.windows import Windows
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import endpoints, keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.transport.keys import ServerKeys
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire import header
-from framepair.protocol.wire.frame import EndReason
+from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader
 from framepair.protocol.wire.pair import MAX_SOURCES
+
+log = logging.getLogger(__name__)
 
 # How often the clock is looked at while nothing arrives and no window is due.
 TICK_S = 0.2
 # Frames that stay where they are, in shared memory, are taken together after so long: to wake a thread costs
-# more than to take a frame, and nobody waits for them before the window's end.
+# more than to take a frame, and no consumer can use them before the window's end.
 TOGETHER_S = 0.1
 # But not of more sources than that: theirs come together anyway, and a subscriber's queue has to hold them all.
 MAX_TOGETHER = 8
@@ -51,49 +59,43 @@ class Options(Combining):
 @app.default
 def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
-    if options.clock == "corrected" and options.sync is None:
-        raise runtime.Refused(
-            "--clock corrected needs an address to tell producers the time at: --sync"
-        )
-    addresses = _addresses(options.pull)
-    rules = _rules(options)
-    asked = [*addresses.values(), options.pub, *([options.sync] if options.sync else [])]
-    server = keys.server(options.keys, asked, insecure=options.insecure)
+    addresses, rules = _addresses(options.pull), _rules(options)
+    server = _keys(options, addresses)
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
     runtime.keep_buffers()
-    bell = threading.Event()
     run = clock.now_ns()
-    windows: Windows[zmq.Frame] = Windows(addresses, rules, run)
-    taken: dict[str, tuple[int, int]] = {}
-    with (
-        sockets.new_context(io_threads=len(addresses) + 1) as context,
-        sockets.accepting(context, server),
-        sockets.publish(context, options.pub, keys=server) as xpub,
-        receiving(context, addresses, bell, lossless=options.pace == "max", keys=server) as inboxes,
-        telling_time(context, options.sync, run, taken, server) as time_server,
-    ):
+    windows: Windows[zmq.Frame] = Windows(addresses, rules, run, RateLimitedLog(log).warn)
+    with _listening(options, addresses, server, run) as ways:
         publisher = Publisher(
-            xpub,
+            ways.xpub,
             sources=len(addresses),
             rules=rules,
             max_bytes=options.max_bytes,
             stop=stop,
             heartbeat=heartbeat,
         )
-        intake = Intake(
-            list(inboxes.values()),
-            rules.pace,
-            rejected=windows.reject,
-            overflowed=windows.overflow,
-            clocks=_clocks(options, addresses),
-        )
-        combiner = Combiner(windows, inboxes, intake, publisher, options.max_bytes, heartbeat)
-        combiner.taken, combiner.time_server = taken, time_server
+        intake = _intake(options, addresses, ways, windows)
+        combiner = Combiner(windows, intake, publisher, ways, heartbeat)
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}", heartbeat)
-        reason = combiner.run(bell, stop)
+        reason = combiner.run(stop)
         publisher.end(run, windows.announced, reason, windows.totals())
-    runtime.log.info("announced %d pairs", windows.announced)
+    log.info("announced %d pairs", windows.announced)
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What the combiner's messages come in by and go out by.
+
+    The inboxes set ``bell`` for each message. ``taken`` is how far each source has come, which the time server
+    tells: of which run, and how many frames of it.
+    """
+
+    inboxes: dict[str, Inbox]
+    bell: threading.Event
+    xpub: zmq.Socket[bytes]
+    taken: dict[str, tuple[int, int]]
+    time_server: TimeServer | None
 
 
 class Combiner:
@@ -102,98 +104,136 @@ class Combiner:
     def __init__(
         self,
         windows: Windows[zmq.Frame],
-        inboxes: dict[str, Inbox],
         intake: Intake,
         publisher: Publisher,
-        max_bytes: int | None,
+        ways: Ways,
         heartbeat: Heartbeat,
     ) -> None:
         self._windows = windows
-        self._inboxes = inboxes
         self._intake = intake
         self._publisher = publisher
-        self._max_bytes = max_bytes
+        self._ways = ways
         self._heartbeat = heartbeat
-        self.time_server: TimeServer | None = None
-        self.taken: dict[str, tuple[int, int]] = {}
-        """How far each source has come; what the time server tells."""
         self._largest: dict[str, int] = {}
         self._at_rest: set[str] = set()
         self._moving: set[str] = set()
 
-    def run(self, bell: threading.Event, stop: runtime.Stop) -> EndReason:
+    def run(self, stop: runtime.Stop) -> EndReason:
         """Combine until every source is over, or until ``stop``; return which of the two it was."""
         while not self._windows.finished and not stop.is_set():
             self._heartbeat.beat()
-            if self._windows.end_ns() is not None:
+            if self._windows.end_ns is not None:
                 self._heartbeat.tell("flowing")
-            bell.wait(self._patience_s())
+            self._ways.bell.wait(self._patience_s())
             stop.wait(self._rest_s())
-            bell.clear()
+            self._ways.bell.clear()
             self._take_all(patient=True)
         finished = self._windows.finished
-        for inbox in self._inboxes.values():
+        self._finish()
+        return "finished" if finished else "stopped"
+
+    def _finish(self) -> None:
+        """Publish all that came until now."""
+        for inbox in self._ways.inboxes.values():
             inbox.stop()
-        for inbox in self._inboxes.values():
+        for inbox in self._ways.inboxes.values():
             inbox.join()
         self._take_all(patient=False)
         for accepted in self._windows.stop(clock.now_ns()):
             self._publisher.frame(accepted)
         for pair in self._windows.flush(clock.now_ns()):
             self._publisher.pair(pair)
-        return "finished" if finished else "stopped"
 
     def _patience_s(self) -> float:
         """Return how long to wait for messages at most."""
-        end_ns = self._windows.end_ns()
-        if end_ns is None:
-            return TICK_S
-        due_ns = end_ns + self._windows.rules.max_wait_ns
-        return max(0.0, min(TICK_S, (due_ns - clock.now_ns()) / 1e9))
+        now_ns = clock.now_ns()
+        due_ns = self._windows.due_ns(now_ns)
+        return TICK_S if due_ns is None else max(0.0, min(TICK_S, (due_ns - now_ns) / 1e9))
 
     def _rest_s(self) -> float:
         """Return for how long what has come may wait for more to come."""
-        end_ns = self._windows.end_ns()
+        end_ns = self._windows.end_ns
         if end_ns is None or self._moving or not 0 < len(self._at_rest) <= MAX_TOGETHER:
             return 0.0
         # At the end of a window every millisecond counts.
         return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))
 
     def _take_all(self, *, patient: bool) -> None:
-        if self.time_server:
-            self.time_server.check()
-        for arrival in self._intake.take(patient=patient):
-            if isinstance(arrival, FrameArrival):
-                self._take(arrival)
-                # As of then: after a pause, what was received in time must not be late for its window.
-                self._announce(arrival.received_ns)
-            else:
-                self._windows.end(arrival)
-        for accepted in self._windows.release(clock.now_ns()):
+        if self._ways.time_server:
+            self._ways.time_server.check()
+        now_ns = clock.now_ns()
+        for incoming in self._intake.take(now_ns, patient=patient):
+            self._take(incoming)
+            # As of then: after a pause, what was received in time must not be late for its window.
+            self._announce(incoming.received_ns)
+        for accepted in self._windows.release(now_ns):
             self._publisher.frame(accepted)
-        self._announce(clock.now_ns())
+        # Not as of now: what was received since has not been taken.
+        self._announce(now_ns)
 
-    def _take(self, arrival: FrameArrival) -> None:
-        head = arrival.header
+    def _take(self, incoming: Incoming) -> None:
+        if isinstance(incoming, ReceivedFrame):
+            self._note(incoming.header)
+            for accepted in self._windows.frame(incoming):
+                self._publisher.frame(accepted)
+        elif isinstance(incoming.header, Alive):
+            self._windows.alive(incoming.header, incoming.received_ns)
+        else:
+            self._windows.end(incoming.header, incoming.received_ns)
+
+    def _note(self, head: FrameHeader) -> None:
+        """Note how far a source has come, where its pixels are, and how much memory it needs."""
         self._heartbeat.count_frames()
-        self.taken[head.source] = head.run, head.seq + 1
+        self._ways.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)
-        if self._max_bytes is None:
+        if self._windows.rules.max_bytes is None:
             # JPEGs differ in size: what counts is the largest so far.
             largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)
             self._largest[head.source] = largest
             window_s = self._windows.rules.window_ns / 1e9
-            inbox = self._inboxes[head.source]
-            inbox.max_bytes = sockets.window_bytes(largest, head.fps, window_s)
-        for accepted in self._windows.frame(
-            head, arrival.pixels, arrival.received_ns, arrival.received_ns
-        ):
-            self._publisher.frame(accepted)
+            nbytes = sockets.window_bytes(largest, head.fps, window_s)
+            self._ways.inboxes[head.source].limit(nbytes)
 
     def _announce(self, now_ns: int) -> None:
         for pair in self._windows.closed(now_ns):
             self._publisher.pair(replace(pair, closed_ns=clock.now_ns()))
+
+
+@contextlib.contextmanager
+def _listening(
+    options: Options, addresses: dict[str, str], server: ServerKeys | None, run: int
+) -> Iterator[Ways]:
+    """Open all sockets, and close them at the end; raises EndpointError if one of them cannot listen."""
+    bell = threading.Event()
+    taken: dict[str, tuple[int, int]] = {}
+    with (
+        sockets.new_context(io_threads=len(addresses) + 1) as context,
+        sockets.accepting(context, server),
+        sockets.publish(context, options.pub, keys=server) as xpub,
+        receiving(context, addresses, bell, lossless=options.pace == "max", keys=server) as inboxes,
+        telling_time(context, options.sync, run, taken, server) as time_server,
+    ):
+        yield Ways(inboxes, bell, xpub, taken, time_server)
+
+
+def _intake(
+    options: Options, addresses: dict[str, str], ways: Ways, windows: Windows[zmq.Frame]
+) -> Intake:
+    """Return what takes messages in the order that the pace needs."""
+    intake = IntakeByCapture if options.pace == "max" else Intake
+    inboxes, clocks = list(ways.inboxes.values()), _clocks(options, addresses)
+    return intake(inboxes, windows, clocks=clocks, max_frame=options.max_frame)
+
+
+def _keys(options: Options, addresses: dict[str, str]) -> ServerKeys | None:
+    """Return the keys of the combiner's addresses; raises Refused if a flag is missing."""
+    if options.clock == "corrected" and options.sync is None:
+        raise runtime.Refused(
+            "--clock corrected needs an address to tell producers the time at: --sync"
+        )
+    asked = [*addresses.values(), options.pub, *([options.sync] if options.sync else [])]
+    return keys.server(options.keys, asked, insecure=options.insecure)
 
 
 def _clocks(options: Options, addresses: dict[str, str]) -> dict[str, Clock]:
@@ -223,10 +263,11 @@ def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:
 def _rules(options: Options) -> Rules:
     return Rules(
         window_ns=runtime.nanoseconds("--window", options.window, above=0),
-        max_wait_ns=runtime.nanoseconds("--max-wait", options.max_wait),
+        max_wait_ns=runtime.nanoseconds("--max-wait", options.max_wait_s),
         idle_timeout_ns=runtime.nanoseconds("--idle-timeout", options.idle_timeout),
         start_timeout_ns=runtime.nanoseconds("--start-timeout", options.start_timeout),
         pace=options.pace,
+        max_bytes=options.max_bytes,
     )
 
 

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.pair import Span, spans_of
+
+Pixels = TypeVar("Pixels")
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedFrame(Generic[Pixels]):
+    """A frame, its pixels as received, and when that was."""
+
+    header: FrameHeader
+    pixels: Pixels
+    received_ns: int
 
 
 @dataclass(slots=True)
@@ -26,18 +38,25 @@ class OpenClip:
 
 
 class OpenWindows:
-    """Open windows by index: window k is [k * window_ns, (k + 1) * window_ns).
-
-    ``next`` is the one that closes next, None until the first one is known.
-    """
+    """Open windows by index: window k is [k * window_ns, (k + 1) * window_ns)."""
 
     def __init__(self, window_ns: int) -> None:
         self.window_ns = window_ns
-        self.next: int | None = None
+        self._next: int | None = None
         self._clips: dict[int, dict[str, OpenClip]] = {}
 
     def __len__(self) -> int:
         return len(self._clips)
+
+    @property
+    def next(self) -> int | None:
+        """The window that closes next, None until the first one is known."""
+        return self._next
+
+    @property
+    def end_ns(self) -> int | None:
+        """When the window that closes next ends, None until the first one is known."""
+        return None if self._next is None else (self._next + 1) * self.window_ns
 
     def index(self, captured_ns: int) -> int:
         """Return the window that a stamp is in."""
@@ -47,16 +66,21 @@ class OpenWindows:
         """Return the first window that holds a frame, None if there is none."""
         return min(self._clips, default=None)
 
+    def go_on_with(self, index: int) -> None:
+        """Make ``index`` the window that closes next: the first of all, or the next with frames."""
+        self._next = index
+
     def add(self, header: FrameHeader, received_ns: int) -> int | None:
         """Put a frame into its window; return the window's index, None if it is closed already."""
         index = self.index(header.captured_ns)
-        if self.next is None or index < self.next:
+        if self._next is None or index < self._next:
             return None
         clips = self._clips.setdefault(index, {})
         clips.setdefault(header.source, OpenClip()).add(header, received_ns)
         return index
 
-    def close(self, index: int) -> dict[str, OpenClip]:
-        """Take window ``index`` out; the one after it is next."""
-        self.next = index + 1
-        return self._clips.pop(index, {})
+    def close(self) -> tuple[int, dict[str, OpenClip]]:
+        """Take the next window out; return its index and its clips."""
+        index = self._next or 0
+        self._next = index + 1
+        return index, self._clips.pop(index, {})

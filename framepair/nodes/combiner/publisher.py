@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import zmq
 
-from framepair.nodes.combiner.track import Rules
+from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.windows import Accepted
 from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import sockets

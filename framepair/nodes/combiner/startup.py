@@ -2,81 +2,101 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic
 
-from framepair.protocol.wire.frame import FrameHeader, Pace
+from framepair.nodes.combiner.open_windows import Pixels, ReceivedFrame
+from framepair.nodes.combiner.pace import Policy, Rules
+from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 
-Pixels = TypeVar("Pixels")
+# Two windows of a source are held, unless --max-bytes says otherwise, but never more than this: what a frame
+# claims of its rate must not decide how much memory the others' start may take.
+WINDOWS_HELD = 2
+MAX_HELD_BYTES = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Held(Generic[Pixels]):
-    """A frame, and when the combiner had it."""
+@dataclass(slots=True)
+class _Held(Generic[Pixels]):
+    """One source's frames, and the first window that it was there for from its start."""
 
-    header: FrameHeader
-    pixels: Pixels
-    received_ns: int
+    newest: int
+    covered_from: int
+    frames: deque[ReceivedFrame[Pixels]] = field(default_factory=deque)
+    nbytes: int = 0
+
+    def add(self, frame: ReceivedFrame[Pixels]) -> None:
+        """Hold a frame."""
+        self.frames.append(frame)
+        self.nbytes += _nbytes(frame.header)
+
+    def go_on_with(self, index: int, window_ns: int) -> int:
+        """Drop the frames of all windows but the newest, which ``index`` may be; return how many."""
+        self.newest = max(index, self.newest)
+        self.covered_from = max(self.newest, self.covered_from)
+        kept = [f for f in self.frames if f.header.captured_ns // window_ns == self.newest]
+        dropped = len(self.frames) - len(kept)
+        self.frames, self.nbytes = deque(kept), sum(_nbytes(frame.header) for frame in kept)
+        return dropped
+
+    def keep_within(self, most_frames: int, most_bytes: int) -> int:
+        """Drop the oldest frames beyond either, whose window is not whole then; return how many."""
+        dropped = 0
+        while len(self.frames) > most_frames or (len(self.frames) > 1 and self.nbytes > most_bytes):
+            self.nbytes -= _nbytes(self.frames.popleft().header)
+            self.covered_from = max(self.covered_from, self.newest + 1)
+            dropped += 1
+        return dropped
 
 
 class Startup(Generic[Pixels]):
     """The time before the first window: the first one that every source was there for from its start.
 
-    In real time no more than the newest window of each source is held, and ``timeout_ns`` after the first
-    frame nobody is waited for any longer. With pace max nothing is dropped and everybody is waited for:
-    whoever calls this must not read far ahead. There the first window is the first that holds a frame.
+    In real time no more than the newest window of each source is held, and when the policy gives up, sources
+    that have not begun are not waited for. Offline nothing is dropped and every source is waited for: the
+    caller must not read far ahead.
     """
 
-    def __init__(self, window_ns: int, timeout_ns: int, pace: Pace) -> None:
-        self._window_ns = window_ns
-        self._timeout_ns = timeout_ns
-        self._pace = pace
-        self._held: list[Held[Pixels]] = []
-        self._newest: dict[str, int] = {}
-        self._covered_from: dict[str, int] = {}
+    def __init__(self, rules: Rules, policy: Policy) -> None:
+        self._rules = rules
+        self._policy = policy
+        self._held: dict[str, _Held[Pixels]] = {}
         self._began_ns: int | None = None
 
-    def hold(self, frame: Held[Pixels], now_ns: int) -> int:
-        """Hold a frame; return how many of its source's frames are outdated, and dropped."""
+    def hold(self, frame: ReceivedFrame[Pixels]) -> int:
+        """Hold a frame; return how many of its source's frames were dropped for it."""
         if self._began_ns is None:
-            self._began_ns = now_ns
-        source, index = frame.header.source, self._index(frame)
-        self._covered_from.setdefault(source, self._first_covered(frame.header))
-        self._held.append(frame)
-        newest = self._newest.setdefault(source, index)
-        return 0 if index == newest or self._pace == "max" else self._drop_outdated(source, index)
+            self._began_ns = frame.received_ns
+        source, index = frame.header.source, frame.header.captured_ns // self._rules.window_ns
+        covered_from = index if self._policy.covers(frame.header) else index + 1
+        held = self._held.setdefault(source, _Held(index, covered_from))
+        held.add(frame)
+        if self._policy.lossless:
+            return 0
+        dropped = 0 if index == held.newest else held.go_on_with(index, self._rules.window_ns)
+        return dropped + held.keep_within(
+            self._most_frames(frame.header), self._rules.max_bytes or MAX_HELD_BYTES
+        )
 
     def first_window(self, now_ns: int, *, waiting: bool) -> int | None:
         """Return the first window; None if it is too early to say, since ``waiting`` for a source."""
-        indices = self._covered_from.values()
-        if not indices or (waiting and not self._is_over(now_ns)):
+        if self._began_ns is None:
             return None
-        return min(indices) if self._pace == "max" else max(indices)
+        if waiting and not self._policy.gives_up_start(self._began_ns, now_ns):
+            return None
+        return self._policy.first_window([held.covered_from for held in self._held.values()])
 
-    def take(self) -> list[Held[Pixels]]:
+    def take(self) -> list[ReceivedFrame[Pixels]]:
         """Return all frames that are held, in order of arrival, and hold them no longer."""
-        held, self._held = self._held, []
-        return held
+        frames = [frame for held in self._held.values() for frame in held.frames]
+        for held in self._held.values():
+            held.frames.clear()
+        return sorted(frames, key=lambda frame: frame.received_ns)
 
-    def _index(self, frame: Held[Pixels]) -> int:
-        return frame.header.captured_ns // self._window_ns
+    def _most_frames(self, header: FrameHeader) -> int:
+        return max(1, round(WINDOWS_HELD * header.fps * self._rules.window_ns / 1e9))
 
-    def _first_covered(self, first: FrameHeader) -> int:
-        """Return the first window in which nothing can have been captured before ``first``."""
-        index, into_window_ns = divmod(first.captured_ns, self._window_ns)
-        return index if self._pace == "max" or into_window_ns < first.period_ns else index + 1
 
-    def _drop_outdated(self, source: str, index: int) -> int:
-        newest = self._newest[source] = max(index, self._newest[source])
-        self._covered_from[source] = max(newest, self._covered_from[source])
-        count = len(self._held)
-        self._held = [
-            frame
-            for frame in self._held
-            if frame.header.source != source or self._index(frame) == newest
-        ]
-        return count - len(self._held)
-
-    def _is_over(self, now_ns: int) -> bool:
-        began_ns = now_ns if self._began_ns is None else self._began_ns
-        return self._pace == "realtime" and now_ns - began_ns > self._timeout_ns
+def _nbytes(header: FrameHeader) -> int:
+    # Frames in shared memory must not pile up for ever either.
+    return header.message_bytes + MAX_HEADER_BYTES

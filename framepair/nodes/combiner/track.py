@@ -1,18 +1,28 @@
-"""How long a window is, how long it is waited for, and which stamps make sense."""
+"""One source as the combiner sees it: how far it has come, what is missing, and what became of its frames."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from framepair.nodes.combiner.continuity import Arrival, Continuity
-from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
-from framepair.protocol.wire.pair import Missing, Totals
+from framepair.nodes.combiner.continuity import Continuation, Continuity
+from framepair.nodes.combiner.open_windows import OpenClip
+from framepair.nodes.combiner.pace import Policy
+from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
+from framepair.protocol.wire.pair import ClipHeader, Missing, Totals
+from framepair.protocol.wire.reasons import COMBINER_OVERFLOW, CORRUPT, FRAGMENTED, FUTURE
 
+S = 1_000_000_000
 # A camera that slows down in bad light still covers its time; one that says nothing for longer does not.
 MIN_OUTAGE_NS = 250_000_000
 OUTAGE_PERIODS = 3
-IDLE_PERIODS = 2
+# A run is named after the moment of its start by its producer's clock, which may be wrong by so much.
+MIN_RUN_AGE_NS = 86400 * S
+
+# What is to be said to the user: its kind, so that it is not said too often, and the message.
+Say = Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,132 +34,250 @@ class Outage:
     reason: Missing
 
 
-@dataclass(slots=True)
 class Track:
-    """One source as the combiner sees it.
+    """One source. ``watermark_ns``: no frame captured before it will still come, as its last word promises."""
 
-    ``watermark_ns``: no frame captured before it will still come, as the last word of ``run`` promises.
-    ``newest`` is the frame of that run that was captured last. ``over_ns`` is about when a run ended.
-    """
+    def __init__(self, source: str, policy: Policy, say: Say) -> None:
+        self._source = source
+        self._policy = policy
+        self._say = say
+        self.continuity = Continuity()
+        self.delays = policy.delays()
+        self.outages: list[Outage] = []
+        self.watermark_ns = 0
+        # The run that frames came of last, and the frame of it that was captured last.
+        self._run: int | None = None
+        self._newest: FrameHeader | None = None
+        # About when a run ended whose last frames are missing.
+        self._over_ns = 0
+        self._heard_ns = 0
+        self._ended: EndReason | None = None
+        self._paired = self._open = self._late = self._rejected = 0
+        self._refused: Counter[str] = Counter()
+        self._longest_outage_ns = 0
+        self._announced_late = self._announced_dropped = 0
+        self._is_beyond = False
+        # The run that is known to stamp frames ahead of the clock.
+        self._future_run: int | None = None
 
-    continuity: Continuity = field(default_factory=Continuity)
-    run: int | None = None
-    newest: FrameHeader | None = None
-    watermark_ns: int = 0
-    over_ns: int = 0
-    arrived_ns: int = 0
-    ended: EndReason | None = None
-    outages: list[Outage] = field(default_factory=list)
-    paired: int = 0
-    open: int = 0
-    late: int = 0
-    rejected: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
-    longest_outage_ns: int = 0
-    announced_late: int = 0
-    announced_dropped: int = 0
+    @property
+    def ended(self) -> EndReason | None:
+        """Why the source is over, None if it is not."""
+        return self._ended
 
-    def advance(self, header: FrameHeader, arrival: Arrival, promise_ns: int) -> None:
-        """Move the watermark to ``promise_ns``, back as well: a promise that was not kept is void.
+    @property
+    def begun(self) -> bool:
+        """Whether a frame of it came, ever."""
+        return self._newest is not None
 
-        Frames that come out of order, or after another run has begun, say nothing of how far the source is.
-        """
-        overtaken = header.run != self.run and not arrival.begins
-        if arrival.filled or (overtaken and promise_ns <= self.watermark_ns):
+    @property
+    def period_ns(self) -> int:
+        """The nominal time between two frames, 0 if none came."""
+        return self._newest.period_ns if self._newest else 0
+
+    def is_offline(self, now_ns: int) -> bool:
+        """Return whether nothing was heard of the source for so long that it is not waited for."""
+        return self._policy.is_silent(max(self._heard_ns, self.watermark_ns), now_ns)
+
+    def is_waited_for(self, now_ns: int) -> bool:
+        """Return whether windows wait for the source's watermark."""
+        if self._ended:
+            return False
+        if self._policy.lossless:
+            return True
+        return self.begun and not self._is_beyond and not self.is_offline(now_ns)
+
+    def frame(self, header: FrameHeader, received_ns: int, furthest_ns: int) -> bool:
+        """Note a frame, stamped ``furthest_ns`` at most; return whether it can be used: it is open then."""
+        if not self._is_plausible(header, received_ns):
+            return False
+        if header.captured_ns > furthest_ns:
+            self._refuse_future(header, received_ns)
+            return False
+        continuation = self.continuity.frame(header)
+        if not continuation.new:
+            self._rejected += 1
+            return False
+        self._note_outage(header, continuation, offline=self.is_offline(received_ns))
+        self._advance(header, continuation, received_ns)
+        self._heard_ns = received_ns
+        self._measure(header, received_ns)
+        self._open += 1
+        return True
+
+    def alive(self, alive: Alive, received_ns: int) -> None:
+        """Note a sign of life. Until its first frame, a run moves nothing: it is not known what it captures."""
+        if not self._is_plausible(alive, received_ns) or not self.continuity.count(alive).new:
             return
-        newest = self.newest if header.run == self.run else None
-        if newest is None or header.captured_ns >= newest.captured_ns:
-            self.newest = header
-        self.run = header.run
-        self.watermark_ns = promise_ns
-        self.ended = None
+        if alive.run == self._run and not self._ended:
+            self.watermark_ns = self._policy.renewed_ns(alive, self.watermark_ns, received_ns)
+            self._heard_ns = received_ns
 
-    def end(self, end: SourceEnd, arrival: Arrival) -> None:
-        """Take a producer's last word, unless another producer has taken its place already."""
-        if end.run != self.run and not arrival.begins:
+    def end(self, end: SourceEnd, received_ns: int) -> None:
+        """Note a producer's last word: the source is over, unless another has taken its place already."""
+        if not self._is_plausible(end, received_ns):
             return
-        self.ended = end.reason
-        if arrival.lost and self.newest and end.run == self.run:
-            self.over_ns = self.newest.captured_ns + (arrival.lost + 1) * self.newest.period_ns
+        continuation = self.continuity.count(end)
+        if not continuation.new:
+            self._rejected += 1
+        elif end.run == self._run or continuation.begins:
+            self._ended = end.reason
+            if continuation.lost and self._newest and end.run == self._run:
+                lost_ns = (continuation.lost + 1) * self._newest.period_ns
+                self._over_ns = self._newest.captured_ns + lost_ns
 
-    def note_outage(self, header: FrameHeader, arrival: Arrival, *, idle: bool) -> None:
-        """Remember that the source was away before ``header``, if it was: ``idle`` says so for sure."""
-        until_ns = header.captured_ns - header.period_ns + 1
-        if self.newest is None:
-            self._leave(0, until_ns, "not_started")
-        elif arrival.begins:
-            # The run before may have captured more until then, and taken it with it.
-            self._leave(self.watermark_ns, header.captured_ns, "offline")
-        elif idle or self._was_silent(header, self.newest, arrival.lost):
-            self._leave(self.watermark_ns, until_ns, "offline")
+    def stop(self) -> None:
+        """Note that nothing more will come, since the combiner stops."""
+        self._ended = self._ended or "stopped"
+
+    def reject(self) -> None:
+        """Count a message that is of no use; it may explain why a frame is missing."""
+        self._rejected += 1
+        self.continuity.explain(CORRUPT)
+
+    def reject_rival(self, message: FrameHeader | Alive | SourceEnd) -> None:
+        """Count a message of a second producer, which may take the source over later."""
+        self._rejected += 1
+        if isinstance(message, FrameHeader):
+            self.continuity.refuse_rival(message.run)
+
+    def overflow(self, count: int) -> None:
+        """Count messages that had to be dropped unread."""
+        self.continuity.explain(COMBINER_OVERFLOW, count)
+
+    def drop(self, frames: int, reason: str) -> None:
+        """Drop ``frames`` that were open."""
+        self._open -= frames
+        self._refused[reason] += frames
+
+    def miss_window(self) -> None:
+        """Count a frame, open until now, as late."""
+        self._open -= 1
+        self._late += 1
 
     def ends_within(self, start_ns: int, end_ns: int) -> bool:
         """Return whether the source is over, and ended after ``start_ns`` and before ``end_ns``."""
-        return self.ended is not None and start_ns < max(self.watermark_ns, self.over_ns) < end_ns
+        over_ns = max(self.watermark_ns, self._over_ns)
+        return self._ended is not None and start_ns < over_ns < end_ns
 
-    def is_idle(self, now_ns: int, idle_timeout_ns: int) -> bool:
-        """Return whether nothing came for so long that nobody waits any longer."""
-        period_ns = self.newest.period_ns if self.newest else 0
-        return now_ns - self.arrived_ns > max(idle_timeout_ns, IDLE_PERIODS * period_ns)
+    def announce(
+        self, clip: OpenClip, start_ns: int, end_ns: int, max_spans: int, now_ns: int
+    ) -> tuple[ClipHeader, bool]:
+        """Return the clip of [start_ns, end_ns), and whether it has all that was captured. Counts its frames.
 
-    def why_missing(self, start_ns: int, end_ns: int, *, idle: bool) -> Missing | None:
-        """Return why not all of [start_ns, end_ns) is covered when it closes; None: all of it is."""
-        for outage in self.outages:
-            if outage.from_ns < end_ns and outage.until_ns > start_ns:
-                return outage.reason
-        if self.watermark_ns >= end_ns:
-            return None
-        if self.ended:
-            return "ended"
-        if self.newest is None:
-            return "not_started"
-        if idle:
-            # It goes on: how long it is in all, only its end will tell.
-            self.longest_outage_ns = max(self.longest_outage_ns, end_ns - self.watermark_ns)
-        return "offline" if idle else "slow"
-
-    def expected(self, start_ns: int, end_ns: int) -> int:
-        """Return how many frames [start_ns, end_ns) has at the nominal rate, given when the newest came."""
-        if self.newest is None:
-            return 0
-        anchor_ns, period_ns = self.newest.captured_ns, self.newest.period_ns
-        return (end_ns - 1 - anchor_ns) // period_ns - (start_ns - 1 - anchor_ns) // period_ns
-
-    def announce(self, frames: int, end_ns: int) -> tuple[int, int]:
-        """Count ``frames`` of a window up to ``end_ns`` as paired.
-
-        Return how many were late and how many dropped since the last time.
+        Beyond ``max_spans`` a clip's frames are dropped: their stamps are in disorder, or most of them lost.
         """
-        self.paired += frames
-        self.open -= frames
-        self.outages = [outage for outage in self.outages if outage.until_ns > end_ns]
-        dropped = (self.continuity.dropped() + self.refused).total()
-        news = self.late - self.announced_late, max(0, dropped - self.announced_dropped)
-        self.announced_late, self.announced_dropped = self.late, dropped
-        return news
-
-    def refuse(self, frames: int, reason: str) -> None:
-        """Drop ``frames`` that were open."""
-        self.open -= frames
-        self.refused[reason] += frames
+        spans = clip.spans()
+        left_out = sum(span.count for span in spans[max_spans:])
+        self.drop(left_out, FRAGMENTED)
+        missing = self._why_missing(start_ns, end_ns, now_ns)
+        lost, may_lack = self.continuity.lost_in(start_ns, end_ns)
+        expected = self._expected(start_ns, end_ns)
+        late, dropped = self._count(len(clip.stamps) - left_out, end_ns)
+        if missing == "offline":
+            # It goes on: how long it is in all, only its end will tell.
+            self._longest_outage_ns = max(self._longest_outage_ns, end_ns - self.watermark_ns)
+        header = ClipHeader(
+            spans=spans[:max_spans],
+            received_ns=clip.received_ns,
+            expected=expected,
+            gaps=lost,
+            late=late,
+            dropped=dropped,
+            missing=missing,
+            delay_ns=self.delays.delay_ns,
+            pause_ns=self.delays.pause_ns,
+            totals=self.totals(),
+        )
+        return header, missing is None and not may_lack and not left_out
 
     def totals(self) -> Totals:
         """Return what became of this source's frames until now."""
         missing = self.continuity.dropped()
         return Totals(
             captured=self.continuity.captured,
-            paired=self.paired,
-            open=self.open,
-            late=self.late,
+            paired=self._paired,
+            open=self._open,
+            late=self._late,
             gaps=missing.total(),
-            rejected=self.rejected,
-            dropped=dict(missing + self.refused),
+            rejected=self._rejected,
+            dropped=dict(missing + self._refused),
             runs=self.continuity.runs,
             reopened=self.continuity.reopened,
-            outage_ns=self.longest_outage_ns,
+            outage_ns=self._longest_outage_ns,
             began=self.continuity.began,
             reached=self.continuity.reached,
         )
+
+    def _is_plausible(self, message: FrameHeader | Alive | SourceEnd, received_ns: int) -> bool:
+        """Return whether its run can have captured as many frames by now; else count it as rejected."""
+        if message.run == self._run:
+            elapsed_ns = received_ns - self._heard_ns
+        else:
+            elapsed_ns = max(MIN_RUN_AGE_NS, received_ns - message.run)
+        ahead = self.continuity.ahead(message)
+        if ahead <= self._policy.most_frames(elapsed_ns):
+            return True
+        self._rejected += 1
+        self._say(
+            f"seq of {self._source}",
+            f"{self._source}: refused a message: it says that {ahead} frames were captured in"
+            f" {elapsed_ns / S:.1f} s: restart its producer",
+        )
+        return False
+
+    def _refuse_future(self, header: FrameHeader, received_ns: int) -> None:
+        self._rejected += not self.continuity.refuse(header, FUTURE).new
+        if header.run == self._future_run:
+            return
+        self._future_run = header.run
+        ahead_s = (header.captured_ns - received_ns) / S
+        self._say(
+            f"future of {self._source}",
+            f"{self._source}: refused frames that are stamped {ahead_s:.1f} s ahead of this clock: let its"
+            " producer compare clocks (--sync), or restart it",
+        )
+
+    def _measure(self, header: FrameHeader, received_ns: int) -> None:
+        """Measure a frame's delay; name the source, once, when no window waits for its frames any more."""
+        self.delays.add(header.captured_ns, received_ns)
+        was_beyond, self._is_beyond = self._is_beyond, self._policy.is_beyond(self.delays)
+        if self._is_beyond and not was_beyond:
+            delay_s = self.delays.delay_ns / S
+            self._say(
+                f"delay of {self._source}",
+                f"{self._source} delivers {delay_s:.1f} s late, longer than a pair waits: its frames will be"
+                f" late, unless you give --max-wait {math.ceil(delay_s + 0.5)}",
+            )
+
+    def _advance(self, header: FrameHeader, continuation: Continuation, received_ns: int) -> None:
+        """Move the watermark as ``header`` promises, back as well: a promise that was not kept is void.
+
+        Frames that come out of order, or after another run has begun, say nothing of how far the source is.
+        """
+        promise_ns = self._policy.promise_ns(header, received_ns)
+        overtaken = header.run != self._run and not continuation.begins
+        if continuation.filled or (overtaken and promise_ns <= self.watermark_ns):
+            return
+        newest = self._newest if header.run == self._run else None
+        if newest is None or header.captured_ns >= newest.captured_ns:
+            self._newest = header
+        self._run = header.run
+        self.watermark_ns = promise_ns
+        self._ended = None
+
+    def _note_outage(
+        self, header: FrameHeader, continuation: Continuation, *, offline: bool
+    ) -> None:
+        """Remember that the source was away before ``header``, if it was: ``offline`` says so for sure."""
+        until_ns = header.captured_ns - header.period_ns + 1
+        if self._newest is None:
+            self._leave(0, until_ns, "not_started")
+        elif continuation.begins:
+            # The run before may have captured more until then, and taken it with it.
+            self._leave(self.watermark_ns, header.captured_ns, "offline")
+        elif offline or self._was_silent(header, self._newest, continuation.lost):
+            self._leave(self.watermark_ns, until_ns, "offline")
 
     def _was_silent(self, header: FrameHeader, newest: FrameHeader, lost: int) -> bool:
         """Return whether more time passed between two frames than the ``lost`` ones explain."""
@@ -159,36 +287,38 @@ class Track:
     def _leave(self, from_ns: int, until_ns: int, reason: Missing) -> None:
         if from_ns < until_ns:
             if reason == "offline":
-                self.longest_outage_ns = max(self.longest_outage_ns, until_ns - from_ns)
+                self._longest_outage_ns = max(self._longest_outage_ns, until_ns - from_ns)
             self.outages.append(Outage(from_ns, until_ns, reason))
 
+    def _why_missing(self, start_ns: int, end_ns: int, now_ns: int) -> Missing | None:
+        """Return why not all of [start_ns, end_ns) is covered when it closes; None: all of it is."""
+        for outage in self.outages:
+            if outage.from_ns < end_ns and outage.until_ns > start_ns:
+                return outage.reason
+        if self.watermark_ns >= end_ns:
+            return None
+        if self._ended:
+            return "ended"
+        if not self.begun:
+            return "not_started"
+        return "offline" if self.is_offline(now_ns) else "slow"
 
-# A stamp further ahead than this is wrong: windows that nobody can close would pile up behind it.
-MAX_AHEAD_WINDOWS = 2
-MAX_AHEAD_NS = 1_000_000_000
-MAX_MEDIA_JUMP_NS = 3600 * 1_000_000_000
+    def _expected(self, start_ns: int, end_ns: int) -> int:
+        """Return how many frames [start_ns, end_ns) has at the nominal rate, given when the newest came."""
+        if self._newest is None:
+            return 0
+        anchor_ns, period_ns = self._newest.captured_ns, self._newest.period_ns
+        return (end_ns - 1 - anchor_ns) // period_ns - (start_ns - 1 - anchor_ns) // period_ns
 
+    def _count(self, frames: int, end_ns: int) -> tuple[int, int]:
+        """Count ``frames`` of a window up to ``end_ns`` as paired.
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Length of a window, and how long to wait, in nanoseconds. With pace max no clock matters."""
-
-    window_ns: int = 1_000_000_000
-    max_wait_ns: int = 500_000_000
-    idle_timeout_ns: int = 2_000_000_000
-    start_timeout_ns: int = 5_000_000_000
-    pace: Pace = "realtime"
-
-    def furthest_ns(self, captured_ns: int, now_ns: int) -> int:
-        """Return the last stamp that makes sense after ``captured_ns``, and now."""
-        if self.pace == "max":
-            return captured_ns + MAX_MEDIA_JUMP_NS
-        return now_ns + max(MAX_AHEAD_NS, MAX_AHEAD_WINDOWS * self.window_ns)
-
-    def promise_ns(self, header: FrameHeader, now_ns: int) -> int:
-        """Return until when nothing will come after ``header``, as it says.
-
-        It isn't believed for long: a producer that dies keeps any promise.
+        Return how many were late and how many dropped since the last time.
         """
-        idle_ns = header.captured_ns + IDLE_PERIODS * header.period_ns
-        return min(header.next_ns, max(idle_ns, self.furthest_ns(header.captured_ns, now_ns)))
+        self._paired += frames
+        self._open -= frames
+        self.outages = [outage for outage in self.outages if outage.until_ns > end_ns]
+        dropped = (self.continuity.dropped() + self._refused).total()
+        news = self._late - self._announced_late, max(0, dropped - self._announced_dropped)
+        self._announced_late, self._announced_dropped = self._late, dropped
+        return news

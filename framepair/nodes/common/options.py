@@ -16,6 +16,8 @@ from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 
 PREFIX = "FRAMEPAIR_"
+# What --max-wait auto is where a network stream may be among the sources: its frames come in lumps.
+AUTO_MAX_WAIT_S = 5.0
 
 
 VIDEOS = Parameter(group=Group.create_ordered("Videos"))
@@ -38,8 +40,8 @@ def _above_zero(_type: object, value: float | None) -> None:
         raise ValueError(f"It must be above 0, and {MAX_SECONDS:.0f} at most.")
 
 
-def _not_negative(_type: object, value: float | None) -> None:
-    if value is not None and not 0 <= value <= MAX_SECONDS:
+def _not_negative(_type: object, value: float | str | None) -> None:
+    if isinstance(value, float | int) and not 0 <= value <= MAX_SECONDS:
         raise ValueError(f"It must be from 0 to {MAX_SECONDS:.0f}.")
 
 
@@ -75,11 +77,17 @@ class Windows:
     """realtime: as the videos play, dropping what cannot be sent in time; max: offline, as fast as possible
     without losing a frame."""
 
-    max_wait: Annotated[float, PAIRS, NotNegative] = 0.5
-    """Seconds that a pair waits for a slow source after its window's end."""
+    max_wait: Annotated[float | Literal["auto"], PAIRS, NotNegative] = "auto"
+    """Seconds that a pair waits for a late source after its window's end, at most: no longer than its sources'
+    frames take, and half a second. auto: 5, or 0.5 if framepair knows of no network stream."""
 
     max_bytes: Annotated[int | None, PIXELS, AtLeastOne] = None
     """Bytes of frames that may queue at each link. [default: two windows]"""
+
+    @property
+    def max_wait_s(self) -> float:
+        """``max_wait`` in seconds. The launcher tells its nodes more than auto."""
+        return AUTO_MAX_WAIT_S if self.max_wait == "auto" else self.max_wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +128,12 @@ class Producing(Opening, Windows, SharedMemory, Network):
 class Combining(Windows, Network):
     """What the combiner and the launcher know."""
 
+    max_frame: Annotated[int | None, PIXELS, AtLeastOne] = None
+    """Bytes that one frame may take, once decoded. [default: four times its source's first, 50 MB
+    at the least]"""
+
     idle_timeout: Annotated[float, PAIRS, Positive] = 2.0
-    """Seconds of silence after which a source is offline and no pair waits for it."""
+    """Seconds without a sign of life after which a source is offline and no pair waits for it."""
 
     start_timeout: Annotated[float, PAIRS, NotNegative] = 5.0
     """Seconds that the first pair waits for sources that have not begun."""

@@ -136,7 +136,9 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
         window_s=options.window,
         max_bytes=options.max_bytes,
         keep=options.keep,
-        history_s=payload.history_s(options.history, options.window, options.max_wait),
+        history_s=payload.history_s(
+            options.history, options.window, planning.max_wait_s(options, plan)
+        ),
     )
     links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
     whole = sum(source.link_bytes_per_s for source in sources)

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret, is_synthetic
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
-from framepair.nodes.launcher.topology import Plan, reachable
+from framepair.nodes.launcher.topology import Plan, max_wait_s, reachable
 from framepair.protocol.memory import payloads
 from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
 from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
@@ -69,6 +69,7 @@ def table(
     options: Options, plan: Plan, until_ns: int | None, python: tuple[str, ...] = ("python",)
 ) -> list[Node]:
     """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``."""
+    options = replace(options, max_wait=max_wait_s(options, plan))
     nodes = [
         _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
     ]

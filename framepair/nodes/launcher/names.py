@@ -46,6 +46,12 @@ def is_synthetic(uri: str) -> bool:
     return uri.lower().startswith("synthetic:")
 
 
+def is_stream(uri: str) -> bool:
+    """Return whether ``uri`` names a stream on a network, such as rtsp://…"""
+    scheme, found, _ = uri.lower().partition("://")
+    return bool(found) and scheme not in ("synthetic", "file")
+
+
 def holds_secret(uri: str) -> bool:
     """Return whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
     scheme, separator, rest = uri.partition("://")

@@ -11,7 +11,7 @@ from framepair.nodes.common import fault_spec, payload_limits
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.launcher.names import COMBINER, SINK, name_sources
+from framepair.nodes.launcher.names import COMBINER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
 from framepair.protocol.memory import payloads as table
@@ -20,6 +20,10 @@ from framepair.protocol.transport import endpoints, keys
 from framepair.protocol.transport.endpoints import Endpoints
 
 EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
+
+
+# What --max-wait auto is where all sources are on the machines themselves: their frames take some ms.
+LOCAL_MAX_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,12 @@ def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Payload]:
             )
         payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
     return payloads
+
+
+def max_wait_s(options: Options, plan: Plan) -> float:
+    """Return how long a pair waits at most: auto is longer if one of the sources is a stream on a network."""
+    streams = any(is_stream(uri) for uri in plan.uris.values())
+    return options.max_wait_s if options.max_wait != "auto" or streams else LOCAL_MAX_WAIT_S
 
 
 def reachable(address: str) -> str:

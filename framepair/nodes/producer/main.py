@@ -207,7 +207,7 @@ def _refuse_impossible(options: Options) -> None:
 
 def _payload(options: Options, source_format: Format, run: int) -> Writer:
     """Return the memory for frames of this format; raises Refused if it does not fit."""
-    history_s = payload.history_s(options.history, options.window, options.max_wait)
+    history_s = payload.history_s(options.history, options.window, options.max_wait_s)
     directory = options.shm_dir or shared_ring.default_directory()
     place = Place(options.name, run, source_format.fps, history_s, directory)
     writer = options.payload_asked().writer(place)

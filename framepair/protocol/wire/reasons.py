@@ -6,6 +6,7 @@ PRODUCER_BACKPRESSURE = "producer_backpressure"
 BEFORE_COMBINER = "before_combiner"
 TRANSPORT = "transport"
 CORRUPT = "corrupt"
+RIVAL = "rival"
 COMBINER_OVERFLOW = "combiner_overflow"
 FUTURE = "future"
 STARTUP = "startup"
@@ -20,6 +21,7 @@ MEANINGS = {
     PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
     BEFORE_COMBINER: "sent when no combiner was there to take it",
     TRANSPORT: "lost between producer and combiner",
+    RIVAL: "refused, as another producer sent as its source",
     CORRUPT: "not what its header says",
     COMBINER_OVERFLOW: "the combiner was too busy to take it",
     FUTURE: "stamped later than it can have been captured",
