@@ -70,7 +70,7 @@ class Taking:
 
 def sized(seq: int, height: int, width: int) -> FrameHeader:
     """Return the header of a frame of so many pixels, as a JPEG of four bytes."""
-    return replace(frame("left", seq), shape=(height, width, 3), payload="jpeg", jpeg_bytes=4)
+    return replace(frame("left", seq), shape=(height, width, 3), payload="jpeg", packed_bytes=4)
 
 
 def test_after_a_pause_messages_are_taken_in_the_order_of_their_reception() -> None:
