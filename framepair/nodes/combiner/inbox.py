@@ -6,19 +6,23 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 import zmq
 
+from framepair.nodes.combiner.listening_thread import ListeningThread
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
+from framepair.protocol.transport.connection_guard import LOOK_S, ConnectionGuard
 from framepair.protocol.transport.keys import ServerKeys
+from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 
 # How long a receiver that stops still waits for what is on its way.
 DRAIN_S = 0.5
 # Two windows of 1080p at 25 frames a second; the combiner sets the true figure with the first frame.
 INITIAL_MAX_BYTES = 50 * 1920 * 1080 * 3
+# A header, what encryption adds, and what the kernel has received that the thread has not.
+FRAME_OVERHEAD_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,8 @@ class Received:
         return sum(len(part) for part in self.parts)
 
 
-class Inbox(threading.Thread):
-    """Receives one source's messages. Real time: beyond its limit of bytes the oldest are dropped.
+class Inbox:
+    """Receives one source's messages. Real time: the oldest is dropped when too many bytes are waiting.
 
     ``bell`` is set for every message. With ``lossless`` the thread stops receiving instead of dropping,
     so that the producer has to wait.
@@ -43,7 +47,7 @@ class Inbox(threading.Thread):
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: sockets.Context,
         source: str,
         address: str,
         *,
@@ -51,13 +55,8 @@ class Inbox(threading.Thread):
         lossless: bool,
         keys: ServerKeys | None = None,
     ) -> None:
-        super().__init__(name=f"receive {source}")
         self.source = source
         self._max_bytes = INITIAL_MAX_BYTES
-        self.bound: Future[None] = Future()
-        self._context = context
-        self._address = address
-        self._keys = keys
         self._bell = bell
         self._changed = threading.Condition()
         self._lossless = lossless
@@ -65,36 +64,37 @@ class Inbox(threading.Thread):
         self._waiting_bytes = 0
         self._overflowed = 0
         self._stop_at_ns: int | None = None
-        self._failure: BaseException | None = None
+        self._guard = ConnectionGuard(address, MAX_FRAME_BYTES + FRAME_OVERHEAD_BYTES)
+        opening = sockets.pull(context, address, source=source, keys=keys, guard=self._guard)
+        self._thread = ListeningThread(
+            f"receive {source}", opening, self._receive_all, failed=bell.set
+        )
 
-    def run(self) -> None:
-        """Receive until told to stop; the socket belongs to this thread."""
-        try:
-            with sockets.pull(self._context, self._address, keys=self._keys) as pull:
-                self.bound.set_result(None)
-                while self._receive(pull):
-                    pass
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
-            if self.bound.done():
-                self._failure = error
-                self._bell.set()
-            else:
-                self.bound.set_exception(error)
+    def start(self) -> None:
+        """Begin to listen, in a thread of its own."""
+        self._thread.start()
+
+    def wait_until_bound(self) -> None:
+        """Return once the address is listened at; raises EndpointError if it can't be."""
+        self._thread.wait_until_bound()
 
     def stop(self) -> None:
-        """Have the thread end once nothing more comes, or after DRAIN_S."""
+        """Make the thread end once nothing more comes, or after DRAIN_S."""
         self._stop_at_ns = clock.now_ns() + round(DRAIN_S * 1e9)
         with self._changed:
             self._changed.notify_all()
 
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        self._thread.join()
+
     def limit(self, max_bytes: int) -> None:
-        """Set how many bytes may wait here."""
+        """Set how many bytes may wait here; without a call INITIAL_MAX_BYTES."""
         self._max_bytes = max_bytes
 
     def take(self) -> Received | None:
         """Return the oldest message, None if none is waiting; raises what ended the thread, if it failed."""
-        if self._failure:
-            raise self._failure
+        self._thread.check()
         with self._changed:
             if not self._waiting:
                 return None
@@ -110,30 +110,37 @@ class Inbox(threading.Thread):
             count, self._overflowed = self._overflowed, 0
             return count
 
-    def _receive(self, pull: zmq.Socket[bytes]) -> bool:
+    def _receive_all(self, pull: sockets.Socket) -> None:
+        while self._receive(pull):
+            self._guard.look()
+
+    def _receive(self, pull: sockets.Socket) -> bool:
         """Take one message off the socket; return whether to go on."""
         stopping = self._stop_at_ns is not None
         try:
             parts = pull.recv_multipart(copy=False)
         except zmq.Again:
             return not stopping
-        self._put(Received(clock.now_ns(), parts))
+        received_ns = clock.now_ns()
+        self._guard.count_message(parts)
+        self._put(Received(received_ns, parts))
         return self._stop_at_ns is None or clock.now_ns() < self._stop_at_ns
 
     def _put(self, message: Received) -> None:
         with self._changed:
-            if self._lossless:
-                self._changed.wait_for(lambda: self._has_room() or self._stop_at_ns is not None)
+            while self._lossless and not self._has_room() and self._stop_at_ns is None:
+                self._changed.wait(LOOK_S)
+                self._guard.look()
             self._waiting.append(message)
             self._waiting_bytes += message.nbytes
-            while (
-                self._waiting_bytes > self._max_bytes
-                and len(self._waiting) > 1
-                and not self._lossless
-            ):
-                self._waiting_bytes -= self._waiting.popleft().nbytes
-                self._overflowed += 1
+            if not self._lossless:
+                self._drop_oldest()
         self._bell.set()
+
+    def _drop_oldest(self) -> None:
+        while self._waiting_bytes > self._max_bytes and len(self._waiting) > 1:
+            self._waiting_bytes -= self._waiting.popleft().nbytes
+            self._overflowed += 1
 
     def _has_room(self) -> bool:
         return self._waiting_bytes < self._max_bytes
@@ -141,7 +148,7 @@ class Inbox(threading.Thread):
 
 @contextlib.contextmanager
 def receiving(
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: sockets.Context,
     addresses: dict[str, str],
     bell: threading.Event,
     *,
@@ -157,7 +164,7 @@ def receiving(
         for inbox in inboxes.values():
             inbox.start()
         for inbox in inboxes.values():
-            inbox.bound.result()
+            inbox.wait_until_bound()
         yield inboxes
     finally:
         for inbox in inboxes.values():

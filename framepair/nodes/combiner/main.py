@@ -18,12 +18,14 @@ from framepair.nodes.combiner.intake import Clock, Incoming, Intake, IntakeByCap
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.publisher import Publisher
+from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.windows import Windows
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import endpoints, keys, sockets
+from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
@@ -69,7 +71,9 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     with _listening(options, addresses, server, run) as ways:
         publisher = Publisher(
             ways.xpub,
+            ways.subscriptions,
             sources=len(addresses),
+            consumers=options.consumers,
             rules=rules,
             max_bytes=options.max_bytes,
             stop=stop,
@@ -94,6 +98,7 @@ class Ways:
     inboxes: dict[str, Inbox]
     bell: threading.Event
     xpub: zmq.Socket[bytes]
+    subscriptions: Subscriptions
     taken: dict[str, tuple[int, int]]
     time_server: TimeServer | None
 
@@ -159,6 +164,7 @@ class Combiner:
         return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))
 
     def _take_all(self, *, patient: bool) -> None:
+        self._publisher.attend()
         if self._ways.time_server:
             self._ways.time_server.check()
         now_ns = clock.now_ns()
@@ -184,6 +190,7 @@ class Combiner:
     def _note(self, head: FrameHeader) -> None:
         """Note how far a source has come, where its pixels are, and how much memory it needs."""
         self._heartbeat.count_frames()
+        self._publisher.expect_frames(head)
         self._ways.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)
@@ -205,16 +212,20 @@ def _listening(
     options: Options, addresses: dict[str, str], server: ServerKeys | None, run: int
 ) -> Iterator[Ways]:
     """Open all sockets, and close them at the end; raises EndpointError if one of them cannot listen."""
-    bell = threading.Event()
+    bell, guard = threading.Event(), ConnectionGuard(options.pub)
+    lossless = options.pace == "max"
     taken: dict[str, tuple[int, int]] = {}
     with (
         sockets.new_context(io_threads=len(addresses) + 1) as context,
         sockets.accepting(context, server),
-        sockets.publish(context, options.pub, keys=server) as xpub,
-        receiving(context, addresses, bell, lossless=options.pace == "max", keys=server) as inboxes,
+        sockets.publish(
+            context, options.pub, lossless=lossless, keys=server, guard=guard
+        ) as xpub,
+        receiving(context, addresses, bell, lossless=lossless, keys=server) as inboxes,
         telling_time(context, options.sync, run, taken, server) as time_server,
     ):
-        yield Ways(inboxes, bell, xpub, taken, time_server)
+        subscriptions = Subscriptions(xpub, options.pub, guard)
+        yield Ways(inboxes, bell, xpub, subscriptions, taken, time_server)
 
 
 def _intake(

@@ -2,111 +2,168 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping
 
 import zmq
 
 from framepair.nodes.combiner.pace import Rules
+from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.windows import Accepted
+from framepair.nodes.common import exit_codes
 from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.transport.sockets import Socket
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import EndReason, FrameHeader
 from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
 
-FIRST_SUBSCRIBER_POLL_S = 0.05
-SUBSCRIBED, UNSUBSCRIBED = 1, 0
+log = logging.getLogger(__name__)
+
+CONSUMER_POLL_S = 0.05
+# With pace max: how long to wait for another consumer when the last one has left.
+CONSUMER_TIMEOUT_S = 30.0
+# After how long waiting for the first consumers is said.
+PATIENCE_S = 3.0
 
 
 class Publisher:
     """Publishes on an XPUB socket. In real time a subscriber whose queue is full loses messages.
 
-    With pace max nothing is lost: nothing is sent before somebody subscribes, and a full queue blocks.
+    With pace max nothing is lost: nothing is sent before ``consumers`` subscribe to pairs, and a full queue
+    blocks. ``sources`` is how many there may be at most; ``max_bytes`` bounds each subscriber's queue.
     """
 
     def __init__(
         self,
-        xpub: zmq.Socket[bytes],
+        xpub: Socket,
+        subscriptions: Subscriptions,
         *,
         sources: int,
+        consumers: int,
         rules: Rules,
         max_bytes: int | None,
         stop: Stop,
         heartbeat: Heartbeat,
     ) -> None:
         self._xpub = xpub
+        self._subscriptions = subscriptions
         self._sources = sources
         self._lossless = rules.pace == "max"
         self._window_s = rules.window_ns / 1e9
         self._max_bytes = max_bytes
         self._stop = stop
         self._heartbeat = heartbeat
-        self._prefixes: set[bytes] = set()
-        self._bounded = False
-        xpub.xpub_nodrop = self._lossless
+        self._rates: dict[str, tuple[float, int]] = {}
+        self._hwm: int | None = None
+        self._waiting = _Waiting(consumers)
+
+    def attend(self) -> None:
+        """Read what consumers subscribe to; to be called at each turn of the work loop."""
+        if self._subscriptions.read() and self._hwm is not None:
+            # Now, before anything queues up for the new subscriber.
+            sockets.set_queue(self._xpub, self._hwm)
+
+    def expect_frames(self, header: FrameHeader) -> None:
+        """Take note of how often, and how large, a source's frames come; before the first is published."""
+        self._rates[header.source] = header.fps, header.nbytes
 
     def frame(self, frame: Accepted[zmq.Frame]) -> None:
         """Publish a frame without copying its pixels."""
         self._bound_queue(frame.header)
         name = published.frame_topic(frame.header.source)
+        self._wait_for_consumers()
         self._send([name, frame.header.encode(), frame.pixels])
 
     def pair(self, pair: PairHeader) -> None:
         """Announce a pair, all of whose frames were published before."""
+        self._wait_for_consumers()
         self._send([published.PAIR, pair.encode()])
         if any(clip.frames for clip in pair.clips.values()):
             self._heartbeat.tell("paired")
 
     def end(self, run: int, pairs: int, reason: EndReason, totals: Mapping[str, Totals]) -> None:
-        """Say that this was all. With pace max, wait until it was handed on, behind all the pairs."""
-        self._xpub.copy_threshold = 0
+        """Publish the end. With pace max, wait until it was handed on, behind all the pairs."""
         end = StreamEnd(run=run, seq=pairs, reason=reason, totals=dict(totals))
-        tracker = self._send([published.END, end.encode()], track=True)
-        while self._lossless and tracker and not tracker.done and not self._stop.is_set():
-            self._stop.wait(FIRST_SUBSCRIBER_POLL_S)
-
-    def has_subscriber(self) -> bool:
-        """Return whether somebody gets everything: frames, pairs and the end."""
-        self._read_subscriptions()
-        topics = (published.frame_topic(""), published.PAIR, published.END)
-        return all(any(name.startswith(p) for p in self._prefixes) for name in topics)
-
-    def _read_subscriptions(self) -> None:
-        while True:
-            try:
-                message = self._xpub.recv(zmq.NOBLOCK)
-            except zmq.Again:
+        tracker = None
+        while tracker is None:
+            self._wait_for_consumers()
+            tracker = sockets.send_tracked(self._xpub, [published.END, end.encode()])
+            if not self._lossless or self._stop.is_set():
                 return
-            if message[:1] == bytes([SUBSCRIBED]):
-                self._prefixes.add(message[1:])
-            elif message[:1] == bytes([UNSUBSCRIBED]):
-                self._prefixes.discard(message[1:])
+        while tracker and not tracker.done and not self._stop.is_set():
+            self._stop.wait(CONSUMER_POLL_S)
 
-    def _send(
-        self, message: list[bytes | zmq.Frame], *, track: bool = False
-    ) -> zmq.MessageTracker | None:
-        """Send at once or, with pace max, as soon as somebody is there and has room."""
+    def _wait_for_consumers(self) -> None:
+        """With pace max, return once enough consumers subscribe, or it is time to stop."""
+        self.attend()
+        while self._lossless and not self._stop.is_set():
+            consumers = self._subscriptions.consumers if self._subscriptions.is_complete else 0
+            if self._waiting.is_over(consumers, time.monotonic()):
+                return
+            self._stop.wait(CONSUMER_POLL_S)
+            self.attend()
+
+    def _send(self, message: list[bytes | zmq.Frame]) -> None:
+        """Send at once or, with pace max, as soon as there is room."""
         while True:
-            if self._lossless and not self.has_subscriber() and not self._stop.is_set():
-                self._stop.wait(FIRST_SUBSCRIBER_POLL_S)
-                continue
             try:
-                return self._xpub.send_multipart(message, copy=False, track=track)
+                self._xpub.send_multipart(message, copy=False)
             except zmq.Again:
                 self._heartbeat.beat()
                 if not self._lossless or self._stop.is_set():
-                    return None
+                    return
+                self._wait_for_consumers()
+            else:
+                return
 
     def _bound_queue(self, header: FrameHeader) -> None:
-        """Derive the high-water mark from bytes: ``max_bytes``, or two windows of sources like this one.
+        """Set the high-water mark, for good, before the first frame: see ``sockets.set_queue``."""
+        if self._hwm is None:
+            rates = self._rates or {header.source: (header.fps, header.nbytes)}
+            self._hwm = sockets.publisher_queue(
+                rates.values(), self._sources, self._window_s, self._max_bytes
+            )
+            sockets.set_queue(self._xpub, self._hwm)
 
-        Only before the first frame. A mark that changes while messages are on their way may leave a
-        subscriber without any for good: libzmq waits for an acknowledgement that the other end, which counts
-        in steps of half the new mark, has no reason to send (pipe.cpp, set_hwms).
-        """
-        if self._bounded:
-            return
-        self._bounded = True
-        default = self._sources * sockets.window_bytes(header.nbytes, header.fps, self._window_s)
-        self._xpub.sndhwm = sockets.queue_frames(self._max_bytes or default, header.nbytes)
+
+class _Waiting:
+    """Decides, with pace max, when there are enough consumers, and when to give up on another one."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._has_begun = False
+        self._since_s: float | None = None
+        self._said = False
+
+    def is_over(self, consumers: int, now_s: float) -> bool:
+        """Return whether to send, to so many ``consumers``; exits if the last has left for too long."""
+        if consumers >= (1 if self._has_begun else self._wanted):
+            self._has_begun, self._since_s, self._said = True, None, False
+            return True
+        if self._since_s is None:
+            self._since_s = now_s
+        since_s = now_s - self._since_s
+        if self._has_begun:
+            self._wait_for_another(since_s)
+        elif since_s > PATIENCE_S:
+            self._say(
+                f"waiting for {self._wanted} consumers of pairs (--consumers), of which {consumers} subscribe"
+            )
+        return False
+
+    def _wait_for_another(self, since_s: float) -> None:
+        self._say(
+            f"the last consumer has left: waiting {CONSUMER_TIMEOUT_S:g} s for another one, since with --pace"
+            " max nothing is dropped"
+        )
+        if since_s > CONSUMER_TIMEOUT_S:
+            log.error("no consumer has come in %g s: start one, and again", CONSUMER_TIMEOUT_S)
+            raise SystemExit(exit_codes.FAILED)
+
+    def _say(self, what: str) -> None:
+        if not self._said:
+            self._said = True
+            log.warning("%s", what)

@@ -6,12 +6,13 @@ import contextlib
 import logging
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 
 import zmq
 
+from framepair.nodes.combiner.listening_thread import ListeningThread
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
+from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.header import ProtocolError
@@ -23,61 +24,52 @@ log = logging.getLogger(__name__)
 Taken = Mapping[str, tuple[int, int]]
 
 
-class TimeServer(threading.Thread):
+class TimeServer:
     """Answers pings at ``address`` for the combiner of ``run``, from ``taken`` as it is at the moment."""
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
+        context: sockets.Context,
         address: str,
         run: int,
         taken: Taken,
         keys: ServerKeys | None = None,
     ) -> None:
-        super().__init__(name="time server")
-        self.bound: Future[None] = Future()
-        self._context = context
-        self._address = address
         self._run = run
         self._taken = taken
-        self._keys = keys
         self._over = threading.Event()
-        self._failure: BaseException | None = None
         self._peer_log = RateLimitedLog(log)
+        self._guard = ConnectionGuard(address)
+        opening = sockets.answer(context, address, keys=keys, guard=self._guard)
+        self._thread = ListeningThread("time server", opening, self._answer_all)
 
     def __enter__(self) -> TimeServer:
-        self.start()
-        self.bound.result()
+        """Begin to listen, in a thread of its own; raises EndpointError if the address can't be used."""
+        self._thread.start()
+        self._thread.wait_until_bound()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self.join()
-
-    def run(self) -> None:
-        """Answer until told to stop; the socket belongs to this thread."""
-        try:
-            with sockets.answer(self._context, self._address, keys=self._keys) as router:
-                self.bound.set_result(None)
-                while not self._over.is_set():
-                    self._answer(router)
-        except BaseException as error:  # noqa: BLE001 - the main thread raises it again
-            if self.bound.done():
-                self._failure = error
-            else:
-                self.bound.set_exception(error)
+        self._thread.join()
 
     def check(self) -> None:
         """Raise what ended the thread, if it failed."""
-        if self._failure:
-            raise self._failure
+        self._thread.check()
 
-    def _answer(self, router: zmq.Socket[bytes]) -> None:
+    def _answer_all(self, router: sockets.Socket) -> None:
+        while not self._over.is_set():
+            self._guard.look()
+            self._answer(router)
+
+    def _answer(self, router: sockets.Socket) -> None:
         try:
-            peer, *parts = router.recv_multipart()
+            question = router.recv_multipart(copy=False)
         except zmq.Again:
             return
         received_ns = clock.now_ns()
+        self._guard.count_message(question)
+        peer, *parts = (part.bytes for part in question)
         try:
             if len(parts) != 1:
                 raise ProtocolError(f"a ping of {len(parts)} parts")
@@ -89,7 +81,7 @@ class TimeServer(threading.Thread):
         pong = Pong(
             ping.sent_ns, received_ns, clock.now_ns(), self._run, taken if run == ping.run else 0
         )
-        # Who doesn't read is not waited for.
+        # Never block on a slow client.
         try:
             router.send_multipart([peer, pong.encode()])
         except zmq.Again:
@@ -97,7 +89,7 @@ class TimeServer(threading.Thread):
 
 
 def telling_time(
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: sockets.Context,
     address: str | None,
     run: int,
     taken: Taken,

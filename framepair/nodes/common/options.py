@@ -138,6 +138,9 @@ class Combining(Windows, Network):
     start_timeout: Annotated[float, PAIRS, NotNegative] = 5.0
     """Seconds that the first pair waits for sources that have not begun."""
 
+    consumers: Annotated[int, PAIRS, AtLeastOne] = 1
+    """With --pace max, how many consumers have to subscribe before the first pair."""
+
     clock: Annotated[Literal["corrected", "stamped"] | None, PAIRS] = None
     """corrected: pair by the combiner's clock, which producers on other hosts compare theirs with; stamped: by
     each producer's own. [default: corrected across hosts]"""

@@ -112,15 +112,15 @@ def combiner_bytes(sources: Sequence[Source], limits: Limits, subscribers: int =
 def published_bytes(sources: Sequence[Source], limits: Limits) -> int:
     """Return how much may queue for one subscriber.
 
-    The mark counts messages, whose sizes differ; one that subscribes later has another mark.
+    The mark counts messages, whose sizes differ: were only the largest to come, it would hold more of them.
     """
-    carried = [source for source in sources if queue_bytes(source, limits)]
-    default = sum(queue_bytes(source, limits) for source in carried)
-    largest = max((source.frame_bytes for source in carried), default=0)
-    late = min(sockets.INITIAL_PUB_HWM * largest, 2 * default if largest else 0)
-    smallest = min((source.frame_bytes for source in carried), default=0)
-    mark = sockets.queue_frames(limits.max_bytes or default, smallest) if smallest else 0
-    return max(late, min(mark * largest, _longest(carried, limits)))
+    carried = [source for source in sources if source.format and queue_bytes(source, limits)]
+    if not carried:
+        return 0
+    rates = [(source.format.fps, source.frame_bytes) for source in carried if source.format]
+    mark = sockets.publisher_queue(rates, len(rates), limits.window_s, limits.max_bytes)
+    largest = max(source.frame_bytes for source in carried)
+    return min(mark * largest, _longest(carried, limits))
 
 
 def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:

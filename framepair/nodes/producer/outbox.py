@@ -13,6 +13,7 @@ from framepair.nodes.producer.sources.source import Format, FrameLost
 from framepair.nodes.producer.stamps import Stamp
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
+from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
@@ -112,14 +113,10 @@ class Outbox:
     def end(self, reason: EndReason) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
         end = SourceEnd(self._source, self._run, self.seq, self.dropped, reason)
-        self._push.sndtimeo = round(END_TIMEOUT_S * 1000)
         tracker = None
         while tracker is None:
-            try:
-                # Only a message that isn't copied is tracked, and small ones usually are.
-                self._push.copy_threshold = 0
-                tracker = self._push.send(end.encode(), copy=False, track=True)
-            except zmq.Again:
+            tracker = sockets.send_tracked(self._push, [end.encode()], END_TIMEOUT_S)
+            if tracker is None:
                 self._heartbeat.beat()
                 if self._pace == "realtime" or self._stop.is_set():
                     return

@@ -1,14 +1,19 @@
-"""CURVE keys: who may take part in a pipeline over tcp, and the files that hold them.
+"""CURVE keys: the files that say which machines may take part in a pipeline over tcp.
 
 A directory of keys has the combiner's ``server.key`` and a client's ``client.key``, both with a secret of their
 own in ``….key_secret``, and in ``clients/`` the public keys that the combiner accepts. A machine that only
-connects needs ``server.key`` and ``client.key_secret``.
+connects needs ``server.key`` and ``client.key_secret``. A key in ``clients/`` with a line
+``sources = "left,right"`` under ``metadata`` may send these sources only.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import stat
+import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +24,16 @@ KEYS_VARIABLE = "FRAMEPAIR_KEYS"
 INSECURE_VARIABLE = "FRAMEPAIR_INSECURE"
 SERVER, CLIENT, LISTED = "server", "client", "clients"
 PUBLIC, SECRET = ".key", ".key_secret"
+KEY_BYTES = 32
 HOW = "python launch.py --keygen DIR makes keys for --keys DIR"
+SOURCES = re.compile(r"^\s*sources\s*=\s*(.*?)\s*$", re.MULTILINE)
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientKeys:
-    """What a node that connects needs: its own keys, and those that the combiner must have."""
+    """What a node that connects needs: its own keys, and the public key that the combiner must have."""
 
     public: bytes
     secret: bytes
@@ -33,11 +42,14 @@ class ClientKeys:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ServerKeys:
-    """What the combiner needs: its own keys, and the directory of the public keys that it accepts."""
+    """What the combiner needs: its own keys, and the public keys that it accepts.
+
+    Each of those comes with the sources that it may send, None if all.
+    """
 
     public: bytes
     secret: bytes
-    clients: Path
+    clients: Mapping[bytes, frozenset[str] | None]
 
 
 def directory(asked: Path | None) -> Path | None:
@@ -54,22 +66,27 @@ def client(asked: Path | None, address: str, *, insecure: bool) -> ClientKeys | 
     path = _needed(asked, address, insecure=insecure)
     if path is None:
         return None
+    _refuse_writable(path)
     public, secret = _pair(path / f"{CLIENT}{SECRET}")
-    return ClientKeys(public, secret, _public(path / f"{SERVER}{PUBLIC}"))
+    return ClientKeys(public, secret, _load(path / f"{SERVER}{PUBLIC}")[0])
 
 
 def server(asked: Path | None, addresses: list[str], *, insecure: bool) -> ServerKeys | None:
-    """Return the keys to listen at ``addresses``, None if they need none; raises EndpointError too."""
+    """Return the keys to listen at ``addresses``, None if they need none; raises EndpointError as ``client``.
+
+    Warns of addresses that every user of this machine can use, and of files in ``clients/`` that are no keys.
+    """
     paths = [_needed(asked, address, insecure=insecure) for address in addresses]
     path = next((path for path in paths if path is not None), None)
     if path is None:
+        _warn_of_local(addresses)
         return None
     clients = path / LISTED
     if not clients.is_dir():
-        raise EndpointError(
-            f"{clients} is not there: it holds the public keys of those who may connect"
-        )
-    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), clients)
+        raise EndpointError(f"{clients} is not there: put the public key of each client into it")
+    _refuse_writable(path)
+    _refuse_writable(clients)
+    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), _listed(clients))
 
 
 def refuse_open(asked: Path | None, address: str, *, insecure: bool) -> None:
@@ -104,7 +121,7 @@ def _needed(asked: Path | None, address: str, *, insecure: bool) -> Path | None:
     insecure = insecure or os.environ.get(INSECURE_VARIABLE) == "1"
     if path is None and not insecure and not endpoints.is_on_this_machine(address):
         raise EndpointError(
-            f"{address} is open to the network: {HOW}, or say --insecure if you trust everybody there"
+            f"{address} is open to the network: {HOW}, or say --insecure if every machine there is trusted"
         )
     return path
 
@@ -121,16 +138,67 @@ def _pair(path: Path) -> tuple[bytes, bytes]:
     return public, secret
 
 
-def _public(path: Path) -> bytes:
-    return _load(path)[0]
+def _listed(directory: Path) -> dict[bytes, frozenset[str] | None]:
+    """Return the public keys in ``directory``, and the sources that each may send; None: all of them.
+
+    A file that is damaged keeps out its own client only.
+    """
+    listed: dict[bytes, frozenset[str] | None] = {}
+    for path in sorted(directory.glob(f"*{PUBLIC}")):
+        try:
+            listed[_load(path)[0]] = _sources(path)
+        except EndpointError as error:
+            log.warning("a client cannot connect: %s", error)
+    return listed
+
+
+def _sources(path: Path) -> frozenset[str] | None:
+    """Return the sources that a certificate's metadata name, None if they name none."""
+    found = SOURCES.search(path.read_text(errors="replace"))
+    if found is None:
+        return None
+    return frozenset(name for name in re.split(r"[,\s]+", found[1].strip("\"'")) if name)
+
+
+def _refuse_writable(directory: Path) -> None:
+    """Raise EndpointError if another user could add keys to ``directory``, or replace some."""
+    try:
+        status = directory.stat()
+    except OSError as error:
+        raise EndpointError(f"cannot read keys from {directory}: {error.strerror}: {HOW}") from None
+    # Engines mount secrets with mode 1777, but read-only.
+    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+    if not read_only and stat.S_IMODE(status.st_mode) & 0o022:
+        raise EndpointError(
+            f"{directory} can be changed by other users: chmod go-w it, and look at what it holds"
+        )
+    if not read_only and status.st_uid not in (0, os.getuid()):
+        raise EndpointError(
+            f"{directory} belongs to another user: make keys of your own with --keygen"
+        )
+
+
+def _warn_of_local(addresses: list[str]) -> None:
+    local = [at for at in addresses if at.startswith("tcp://") and endpoints.is_on_this_machine(at)]
+    if local:
+        log.warning(
+            "%s without keys: every user of this machine can read the pairs, and send frames; %s",
+            ", ".join(local),
+            HOW,
+        )
 
 
 def _load(path: Path) -> tuple[bytes, bytes | None]:
     from zmq import auth
+    from zmq.utils import z85
 
     try:
-        return auth.load_certificate(path)
-    except (OSError, ValueError) as error:
+        public, secret = auth.load_certificate(path)
+        for key in (public, secret or public):
+            if len(z85.decode(key)) != KEY_BYTES:
+                raise ValueError("a key of another length")
+        return public, secret
+    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
         # The text of the error could hold what is in the file.
         raise EndpointError(
             f"cannot read a key from {path}: {type(error).__name__}: {HOW}"

@@ -7,35 +7,45 @@ flag set by a signal handler is always seen (pyzmq #746).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 import zmq
-from zmq.auth.thread import ThreadAuthenticator
 
-from framepair.protocol.transport import endpoints
+from framepair.protocol.transport import authenticator, endpoints
+from framepair.protocol.transport.authenticator import Authenticator
+from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.keys import ClientKeys, ServerKeys
 from framepair.protocol.wire import sync
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 
+Socket = zmq.Socket[bytes]
+Context = zmq.Context[Socket]
+Opening = AbstractContextManager[Socket]
+
 POLL_MS = 200
-# A subscription is the only thing that a publisher receives, an end or a frame what the others do.
+# A socket whose connections are guarded looks at them this often, also when nothing comes.
+GUARDED_POLL_MS = 50
+# A publisher receives nothing but subscriptions, of 72 bytes at most; a handshake with keys takes 300 or so.
 MAX_SUBSCRIPTION_BYTES = 1024
+SUBSCRIPTIONS_QUEUED = 64
 # The receiving threads empty their sockets at once; queues belong where the oldest frame can be dropped.
 DRAINED_HWM = 2
 # How long a node that stops may take to hand its last messages to the kernel.
 LINGER_MS = 1000
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 4000
 CONNECT_TIMEOUT_MS = 1000
+# Peers that do not finish the handshake within this time are dropped; libzmq's default is 30 s.
 HANDSHAKE_TIMEOUT_MS = 5000
+RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
 WINDOWS_QUEUED = 2
-ZAP_DOMAIN = "framepair"
-# Two windows of two 1080p sources at 25 frames a second, until the publisher knows its sources.
+# Until the publisher knows its sources: two windows of two sources at 25 frames a second.
 INITIAL_PUB_HWM = 100
 MIN_ZMQ = (4, 3, 5)
 
 
-def new_context(io_threads: int = 1) -> zmq.Context[zmq.Socket[bytes]]:
+def new_context(io_threads: int = 1) -> Context:
     """Return the process's one context; raises RuntimeError if libzmq is older than 4.3.5."""
     if zmq.zmq_version_info() < MIN_ZMQ:
         raise RuntimeError(f"libzmq {zmq.zmq_version()} has known holes; 4.3.5 or newer is needed")
@@ -52,179 +62,250 @@ def window_bytes(frame_bytes: int, fps: float, window_s: float) -> int:
     return max(1, round(WINDOWS_QUEUED * fps * window_s)) * frame_bytes
 
 
-@contextlib.contextmanager
+def publisher_queue(
+    sources: Collection[tuple[float, int]],
+    most_sources: int,
+    window_s: float,
+    max_bytes: int | None,
+) -> int:
+    """Return the high-water mark, in messages, of a subscriber's queue, for each source's fps and frame bytes.
+
+    It holds two windows of each of ``sources``, and as much for each further one up to ``most_sources`` as for
+    the one with the most frames; or ``max_bytes`` of what they send in the same time.
+    """
+    frames = [max(1, round(WINDOWS_QUEUED * fps * window_s)) for fps, _ in sources]
+    total = sum(frames) + max(0, most_sources - len(frames)) * max(frames)
+    if max_bytes is not None:
+        nbytes = sum(count * size for count, (_, size) in zip(frames, sources, strict=True))
+        total = queue_frames(max_bytes, round(nbytes / sum(frames)))
+    # The announcements of pairs are messages too.
+    return total + WINDOWS_QUEUED
+
+
 def push(
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: Context, address: str, *, hwm: int, lossless: bool, keys: ClientKeys | None = None
+) -> Opening:
+    """Connect a producer's PUSH socket. Unless ``lossless``, a send never waits: it raises zmq.Again."""
+    return _connecting(
+        context,
+        zmq.PUSH,
+        address,
+        keys,
+        sndhwm=hwm,
+        # Without IMMEDIATE, frames queue up for a combiner that isn't there and come first, stale, once it is.
+        immediate=1,
+        sndtimeo=POLL_MS if lossless else 0,
+        linger=LINGER_MS,
+    )
+
+
+def pull(
+    context: Context,
     address: str,
     *,
-    hwm: int,
-    lossless: bool,
-    keys: ClientKeys | None = None,
-) -> Iterator[zmq.Socket[bytes]]:
-    """Connect a producer's PUSH socket. Unless ``lossless``, a send never waits: it raises zmq.Again."""
-    endpoints.ipc_path(address)
-    with _socket(context, zmq.PUSH, address) as socket:
-        socket.sndhwm = hwm
-        # Without IMMEDIATE, frames queue up for a combiner that isn't there and come first, stale, once it is.
-        socket.immediate = True
-        socket.sndtimeo = POLL_MS if lossless else 0
-        socket.linger = LINGER_MS
-        _authenticate(socket, keys)
-        _connect(socket, address)
-        yield socket
+    source: str = "",
+    keys: ServerKeys | None = None,
+    guard: ConnectionGuard | None = None,
+) -> Opening:
+    """Bind a combiner's PULL socket for ``source``, which only keys that may send it get through to."""
+    return _listening(
+        context,
+        zmq.PULL,
+        address,
+        keys,
+        guard,
+        domain=authenticator.domain(source),
+        rcvhwm=DRAINED_HWM,
+        rcvtimeo=GUARDED_POLL_MS if guard else POLL_MS,
+        linger=0,
+        maxmsgsize=MAX_FRAME_BYTES,
+    )
 
 
-@contextlib.contextmanager
-def accepting(context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys | None) -> Iterator[None]:
-    """While entered, sockets of ``context`` that listen with keys accept the listed clients only.
-
-    To be entered before they listen: until then they would accept everybody who has any keys.
-    """
-    if keys is None:
-        yield
-        return
-    authenticator = ThreadAuthenticator(context)
-    authenticator.start()
-    try:
-        authenticator.configure_curve(domain=ZAP_DOMAIN, location=keys.clients)
-        yield
-    finally:
-        authenticator.stop()
-
-
-@contextlib.contextmanager
-def pull(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ServerKeys | None = None
-) -> Iterator[zmq.Socket[bytes]]:
-    """Bind a combiner's PULL socket for one source."""
-    with endpoints.reserved(address), _socket(context, zmq.PULL, address) as socket:
-        socket.rcvhwm = DRAINED_HWM
-        socket.rcvtimeo = POLL_MS
-        socket.linger = 0
-        socket.maxmsgsize = MAX_FRAME_BYTES
-        _demand(socket, address, keys)
-        _bind(socket, address)
-        yield socket
-
-
-@contextlib.contextmanager
 def publish(
-    context: zmq.Context[zmq.Socket[bytes]],
+    context: Context,
     address: str,
     *,
     hwm: int = INITIAL_PUB_HWM,
+    lossless: bool = False,
     keys: ServerKeys | None = None,
-) -> Iterator[zmq.Socket[bytes]]:
-    """Bind the combiner's XPUB socket: a PUB that also tells who subscribes, and can be made to wait."""
-    with endpoints.reserved(address), _socket(context, zmq.XPUB, address) as socket:
-        socket.sndhwm = hwm
-        socket.sndtimeo = POLL_MS
-        socket.linger = LINGER_MS
-        socket.maxmsgsize = MAX_SUBSCRIPTION_BYTES
-        _demand(socket, address, keys)
-        _bind(socket, address)
-        yield socket
+    guard: ConnectionGuard | None = None,
+) -> Opening:
+    """Bind the combiner's XPUB socket, from which each subscription can be received.
+
+    ``lossless``: a full queue makes a send wait, instead of losing the message for that subscriber.
+    """
+    return _listening(
+        context,
+        zmq.XPUB,
+        address,
+        keys,
+        guard,
+        sndhwm=hwm,
+        sndtimeo=POLL_MS,
+        linger=LINGER_MS,
+        maxmsgsize=MAX_SUBSCRIPTION_BYTES,
+        # Subscriptions that are not received yet: beyond these libzmq stops reading from the subscriber.
+        rcvhwm=SUBSCRIPTIONS_QUEUED,
+        # Also those that an earlier subscriber has made already: each new subscriber has to be known.
+        xpub_verboser=1,
+        xpub_nodrop=int(lossless),
+    )
 
 
-@contextlib.contextmanager
 def answer(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ServerKeys | None = None
-) -> Iterator[zmq.Socket[bytes]]:
+    context: Context,
+    address: str,
+    *,
+    keys: ServerKeys | None = None,
+    guard: ConnectionGuard | None = None,
+) -> Opening:
     """Bind the combiner's ROUTER socket, which tells the time."""
-    with endpoints.reserved(address), _socket(context, zmq.ROUTER, address) as socket:
-        socket.rcvtimeo = POLL_MS
-        socket.sndtimeo = 0
-        socket.linger = 0
-        socket.maxmsgsize = sync.MAX_BYTES
-        _demand(socket, address, keys)
-        _bind(socket, address)
-        yield socket
+    return _listening(
+        context,
+        zmq.ROUTER,
+        address,
+        keys,
+        guard,
+        rcvtimeo=GUARDED_POLL_MS if guard else POLL_MS,
+        sndtimeo=0,
+        linger=0,
+        maxmsgsize=sync.MAX_BYTES,
+    )
 
 
-@contextlib.contextmanager
-def ask(
-    context: zmq.Context[zmq.Socket[bytes]], address: str, *, keys: ClientKeys | None = None
-) -> Iterator[zmq.Socket[bytes]]:
+def ask(context: Context, address: str, *, keys: ClientKeys | None = None) -> Opening:
     """Connect the DEALER socket of a node that asks for the time."""
-    endpoints.ipc_path(address)
-    with _socket(context, zmq.DEALER, address) as socket:
+    return _connecting(
+        context,
+        zmq.DEALER,
+        address,
+        keys,
         # A question that waits is worth nothing.
-        socket.sndhwm = socket.rcvhwm = DRAINED_HWM
-        socket.immediate = True
-        socket.sndtimeo = 0
-        socket.rcvtimeo = POLL_MS
-        socket.linger = 0
-        socket.maxmsgsize = sync.MAX_BYTES
-        _authenticate(socket, keys)
-        _connect(socket, address)
-        yield socket
+        sndhwm=DRAINED_HWM,
+        rcvhwm=DRAINED_HWM,
+        immediate=1,
+        sndtimeo=0,
+        rcvtimeo=POLL_MS,
+        linger=0,
+        maxmsgsize=sync.MAX_BYTES,
+    )
 
 
 @contextlib.contextmanager
 def subscribe(
-    context: zmq.Context[zmq.Socket[bytes]],
-    address: str,
-    topics: list[bytes],
-    *,
-    keys: ClientKeys | None = None,
-) -> Iterator[zmq.Socket[bytes]]:
-    """Connect a consumer's SUB socket."""
-    endpoints.ipc_path(address)
-    with _socket(context, zmq.SUB, address) as socket:
-        socket.rcvhwm = DRAINED_HWM
-        socket.rcvtimeo = POLL_MS
-        socket.linger = 0
-        socket.maxmsgsize = MAX_FRAME_BYTES
-        _authenticate(socket, keys)
-        _connect(socket, address)
+    context: Context, address: str, topics: list[bytes], *, keys: ClientKeys | None = None
+) -> Iterator[Socket]:
+    """Connect a consumer's SUB socket, which receives ``topics``."""
+    with _connecting(
+        context,
+        zmq.SUB,
+        address,
+        keys,
+        rcvhwm=DRAINED_HWM,
+        rcvtimeo=POLL_MS,
+        linger=0,
+        maxmsgsize=MAX_FRAME_BYTES,
+    ) as socket:
         for topic in topics:
             socket.subscribe(topic)
         yield socket
 
 
 @contextlib.contextmanager
-def _socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str
-) -> Iterator[zmq.Socket[bytes]]:
+def accepting(context: Context, keys: ServerKeys | None) -> Iterator[None]:
+    """While entered, sockets of ``context`` that listen with ``keys`` let in the clients that those list.
+
+    To be entered before they listen: until then they would let in any client that has keys of its own.
+    """
+    if keys is None:
+        yield
+        return
+    with Authenticator(context, keys.clients):
+        yield
+
+
+def set_queue(publisher: Socket, hwm: int) -> None:
+    """Give every subscriber of an XPUB socket a queue of ``hwm`` messages.
+
+    Call it with another ``hwm`` only while no queue is full: a subscriber whose queue is full at that moment
+    may get nothing for good, as libzmq waits for an acknowledgement that its other end, which counts in steps
+    of half the new mark, has no reason to send (pipe.cpp, set_hwms). With the same ``hwm`` it is harmless; it
+    is needed for each new subscriber, whose queue is as long as the mark was when the socket was bound.
+    """
+    publisher.sndhwm = hwm
+
+
+def send_tracked(
+    socket: Socket, message: Sequence[bytes], timeout_s: float = POLL_MS / 1000
+) -> zmq.MessageTracker | None:
+    """Send a small message; return what tells when the kernel has it, None if no room came in time."""
+    former = socket.sndtimeo, socket.copy_threshold
+    # pyzmq tracks only what it doesn't copy, and it copies small messages unless told otherwise.
+    socket.sndtimeo, socket.copy_threshold = round(timeout_s * 1000), 0
+    try:
+        return socket.send_multipart(message, copy=False, track=True)
+    except zmq.Again:
+        return None
+    finally:
+        socket.sndtimeo, socket.copy_threshold = former
+
+
+@contextlib.contextmanager
+def _listening(
+    context: Context,
+    kind: int,
+    address: str,
+    keys: ServerKeys | None,
+    guard: ConnectionGuard | None,
+    *,
+    domain: str = authenticator.DOMAIN,
+    **options: int,
+) -> Iterator[Socket]:
+    with endpoints.reserved(address), _socket(context, kind, address, options) as socket:
+        # A path below a directory of ours needs no keys: the kernel lets in this user alone.
+        if keys is not None and address.startswith("tcp://"):
+            socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+            socket.curve_server = True
+            socket.zap_domain = domain.encode()
+        with guard.watching(socket) if guard else contextlib.nullcontext():
+            try:
+                socket.bind(address)
+            except zmq.ZMQError as error:
+                raise EndpointError(f"cannot listen on {address}: {error.strerror}") from None
+            yield socket
+
+
+@contextlib.contextmanager
+def _connecting(
+    context: Context, kind: int, address: str, keys: ClientKeys | None, **options: int
+) -> Iterator[Socket]:
+    endpoints.ipc_path(address)
+    with _socket(context, kind, address, options) as socket:
+        if keys is not None:
+            socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+            # Only the combiner with this key is talked to.
+            socket.curve_serverkey = keys.server
+        try:
+            socket.connect(address)
+        except zmq.ZMQError as error:
+            raise EndpointError(f"cannot connect to {address}: {error.strerror}") from None
+        yield socket
+
+
+@contextlib.contextmanager
+def _socket(context: Context, kind: int, address: str, options: dict[str, int]) -> Iterator[Socket]:
     with context.socket(kind) as socket:
         if address.startswith("tcp://"):
             # A peer that was unplugged says nothing; without heartbeats its connection stays for ever.
             socket.heartbeat_ivl = HEARTBEAT_MS
             socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
-            # Who connects into a cable that is cut must try again soon after it is mended.
+            # A connection attempt into a cable that is cut must be repeated soon after it is mended.
             socket.connect_timeout = CONNECT_TIMEOUT_MS
             socket.ipv6 = "[" in address
-        # Who connects and says nothing is not kept for half a minute.
         socket.handshake_ivl = HANDSHAKE_TIMEOUT_MS
-        socket.reconnect_ivl = 100
-        socket.reconnect_ivl_max = 1000
+        socket.reconnect_ivl = RECONNECT_MS
+        socket.reconnect_ivl_max = RECONNECT_MAX_MS
+        for name, value in options.items():
+            setattr(socket, name, value)
         yield socket
-
-
-def _authenticate(socket: zmq.Socket[bytes], keys: ClientKeys | None) -> None:
-    """Have a socket that connects encrypt, show who we are, and insist on the combiner's key."""
-    if keys is not None:
-        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
-        socket.curve_serverkey = keys.server
-
-
-def _demand(socket: zmq.Socket[bytes], address: str, keys: ServerKeys | None) -> None:
-    """Have a socket that listens on a network encrypt, and accept nobody without keys."""
-    if keys is not None and address.startswith("tcp://"):
-        socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
-        socket.curve_server = True
-        socket.zap_domain = ZAP_DOMAIN.encode()
-
-
-def _connect(socket: zmq.Socket[bytes], address: str) -> None:
-    try:
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        raise EndpointError(f"cannot connect to {address}: {error.strerror}") from None
-
-
-def _bind(socket: zmq.Socket[bytes], address: str) -> None:
-    try:
-        socket.bind(address)
-    except zmq.ZMQError as error:
-        raise EndpointError(f"cannot listen on {address}: {error.strerror}") from None

@@ -1,0 +1,100 @@
+"""What consumers subscribe to at the combiner, and what is no subscription of theirs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+
+import zmq
+
+from framepair.protocol.transport.connection_guard import (
+    ConnectionGuard,
+    disconnect,
+    peer_descriptor,
+)
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+from framepair.protocol.transport.sockets import Socket
+from framepair.protocol.wire import published
+
+log = logging.getLogger(__name__)
+
+SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
+# Topics that differ: libzmq keeps 2.6 kB of each name, for as long as its subscriber is connected.
+MAX_TOPICS = 1024
+SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}\.?")
+OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END)
+
+
+def is_topic(topic: bytes) -> bool:
+    """Return whether a message of a combiner may have a topic that begins with ``topic``."""
+    return (
+        any(known.startswith(topic) for known in OTHER_TOPICS)
+        or SOURCE_TOPIC.fullmatch(topic) is not None
+    )
+
+
+class Subscriptions:
+    """Keeps count of the subscriptions at ``xpub``, which listens at ``address``.
+
+    They have to be read: libzmq keeps those that aren't without a bound (pyzmq #1514). A subscriber that asks
+    for what a combiner never sends, or for more than MAX_TOPICS in all, is disconnected: libzmq adds a
+    subscription before it is seen here, and gives its memory back when the connection ends.
+    """
+
+    def __init__(self, xpub: Socket, address: str, guard: ConnectionGuard) -> None:
+        self._xpub = xpub
+        self._address = address
+        self._guard = guard
+        self._counts: Counter[bytes] = Counter()
+        self._peer_log = RateLimitedLog(log)
+
+    @property
+    def consumers(self) -> int:
+        """How many subscribers get pairs."""
+        return self._count(published.PAIR)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is received by some subscriber: frames, pairs and the end."""
+        return all(self._count(topic) for topic in OTHER_TOPICS)
+
+    def read(self) -> bool:
+        """Take note of all that consumers have asked for; return whether something was subscribed to."""
+        self._guard.look()
+        anew = False
+        while True:
+            try:
+                message = self._xpub.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return anew
+            self._guard.count_message(message)
+            anew |= self._take(message)
+
+    def _take(self, message: list[zmq.Frame]) -> bool:
+        """Count a subscription or its end, or disconnect its peer; return whether it is a subscription."""
+        kind, topic = message[0].bytes[:1], message[0].bytes[1:]
+        if kind == UNSUBSCRIBED and len(message) == 1:
+            self._counts[topic] -= 1
+            if self._counts[topic] <= 0:
+                del self._counts[topic]
+            return False
+        known = topic in self._counts or len(self._counts) < MAX_TOPICS
+        if kind == SUBSCRIBED:
+            # Also of one that is disconnected: libzmq reports the end of each that it has added.
+            self._counts[topic] += 1
+            if known and is_topic(topic):
+                return True
+        self._refuse(message)
+        return False
+
+    def _refuse(self, message: list[zmq.Frame]) -> None:
+        if disconnect(peer_descriptor(message[-1]), self._address):
+            self._peer_log.warn(
+                "subscription",
+                f"disconnected a subscriber that asked for {message[0].bytes[1:81]!r}: frame., frame.NAME.,"
+                f" pair. and end. are what there is, and {MAX_TOPICS} topics are the most",
+            )
+
+    def _count(self, topic: bytes) -> int:
+        return sum(count for asked, count in self._counts.items() if topic.startswith(asked))

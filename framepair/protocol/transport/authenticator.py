@@ -1,0 +1,92 @@
+"""Lets listed clients in, to the sources that are theirs: libzmq asks this for each handshake with keys.
+
+libzmq sends its questions to a fixed address within the process (ZAP, rfc.zeromq.org/spec/27).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+import zmq
+from zmq.utils import z85
+
+log = logging.getLogger(__name__)
+
+ADDRESS = "inproc://zeromq.zap.01"
+VERSION = b"1.0"
+DOMAIN = "framepair"
+POLL_MS = 100
+# Warnings of refused keys in all: addresses are the peers' choice.
+MAX_WARNINGS = 100
+ALLOWED, REFUSED = (b"200", b"OK"), (b"400", b"not listed")
+
+# The public key of each client, and the sources that it may send; None: all of them.
+Clients = Mapping[bytes, frozenset[str] | None]
+
+
+def domain(source: str) -> str:
+    """Return the ZAP domain of the socket that receives ``source``; without a name that of all clients."""
+    return f"{DOMAIN}/{source}" if source else DOMAIN
+
+
+def may(clients: Clients, key: bytes, asked_domain: str) -> bool:
+    """Return whether the client with the public ``key`` may connect to a socket of ``asked_domain``."""
+    if key not in clients:
+        return False
+    sources, source = clients[key], asked_domain.partition("/")[2]
+    return sources is None or not source or source in sources
+
+
+class Authenticator:
+    """Answers libzmq's questions in a thread, while entered; at most one for each context."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients: Clients) -> None:
+        self._context = context
+        self._clients = clients
+        self._bound: Future[None] = Future()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="authenticator")
+        self._refused: set[tuple[str, str]] = set()
+
+    def __enter__(self) -> Authenticator:
+        self._thread.start()
+        self._bound.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with self._context.socket(zmq.REP) as socket:
+            socket.linger = 0
+            try:
+                socket.bind(ADDRESS)
+            except zmq.ZMQError as error:
+                self._bound.set_exception(error)
+                return
+            self._bound.set_result(None)
+            while not self._over.is_set():
+                if socket.poll(POLL_MS):
+                    socket.send_multipart(self._answer(socket.recv_multipart()))
+
+    def _answer(self, question: list[bytes]) -> list[bytes]:
+        _version, request, asked, address, _identity, mechanism, *credentials = question
+        key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
+        allowed = may(self._clients, key, asked.decode())
+        if not allowed:
+            self._warn(address.decode(), asked.decode(), key)
+        code, text = ALLOWED if allowed else REFUSED
+        return [VERSION, request, code, text, b"", b""]
+
+    def _warn(self, address: str, asked: str, key: bytes) -> None:
+        """Log each address and socket once: a peer that is refused tries again for ever."""
+        if (address, asked) in self._refused or len(self._refused) > MAX_WARNINGS:
+            return
+        self._refused.add((address, asked))
+        source = asked.partition("/")[2]
+        why = f"it may not send {source}" if source and key in self._clients else "it is not listed"
+        log.warning("refused the key %s from %s: %s", key.decode(), address, why)
