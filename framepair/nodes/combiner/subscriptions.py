@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 # Topics that differ: libzmq keeps 2.6 kB of each name, for as long as its subscriber is connected.
 MAX_TOPICS = 1024
+# At a time: a flood of subscriptions must not keep the combiner from its frames.
+MAX_READ = 100
 SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}\.?")
 OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END)
 
@@ -60,16 +62,17 @@ class Subscriptions:
         return all(self._count(topic) for topic in OTHER_TOPICS)
 
     def read(self) -> bool:
-        """Take note of all that consumers have asked for; return whether something was subscribed to."""
+        """Take note of what consumers have asked for; return whether something was subscribed to."""
         self._guard.look()
         anew = False
-        while True:
+        for _ in range(MAX_READ):
             try:
                 message = self._xpub.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return anew
             self._guard.count_message(message)
             anew |= self._take(message)
+        return anew
 
     def _take(self, message: list[zmq.Frame]) -> bool:
         """Count a subscription or its end, or disconnect its peer; return whether it is a subscription."""

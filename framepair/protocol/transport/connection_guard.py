@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.05
@@ -62,6 +64,7 @@ class ConnectionGuard:
         self._connections: dict[int, _Connection] = {}
         self._monitor: zmq.Socket[bytes] | None = None
         self._next_look_s = 0.0
+        self._peer_log = RateLimitedLog(log)
 
     @contextlib.contextmanager
     def watching(self, listener: zmq.Socket[bytes]) -> Iterator[None]:
@@ -100,7 +103,7 @@ class ConnectionGuard:
         }
         for number, nbytes in unfinished.items():
             if nbytes > self._allowance(self._connections[number]):
-                self._disconnect(number, f"sent {nbytes} bytes that are no message")
+                self._disconnect(number, f"it sent {nbytes} bytes that are no whole message")
         self._bound_silent(unfinished)
 
     def _read_events(self, monitor: zmq.Socket[bytes], now_s: float) -> None:
@@ -131,17 +134,17 @@ class ConnectionGuard:
         ]
         silent.sort(key=lambda number: self._connections[number].accepted_s)
         for number in silent[: max(0, len(silent) - MAX_SILENT)]:
-            self._disconnect(number, f"is one of more than {MAX_SILENT} that say nothing")
+            self._disconnect(number, f"more than {MAX_SILENT} have sent no message")
         left = sorted(silent[-MAX_SILENT:], key=lambda number: unfinished[number])
         total = sum(unfinished[number] for number in left)
         while left and total > self._allowance_bytes:
             number = left.pop()
             total -= unfinished[number]
-            self._disconnect(number, "and others sent too many bytes that are no message")
+            self._disconnect(number, "it and others sent too many bytes that are no whole message")
 
     def _disconnect(self, number: int, why: str) -> None:
         if disconnect(number, self._address):
-            log.warning("disconnected a peer of %s, which %s", self._address, why)
+            self._peer_log.warn(self._address, f"disconnected a peer of {self._address}: {why}")
         self._connections.pop(number, None)
 
 

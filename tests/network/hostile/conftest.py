@@ -1,0 +1,43 @@
+"""One pipeline without keys and one with keys, for all attacks one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from framepair import subscribe
+from framepair.protocol.transport import keys
+from tests.lib.pipeline import Pipeline, checked
+from tests.network.hostile.peers import SOURCE, Flow
+
+
+@pytest.fixture(scope="session", params=["open", "keys"])
+def flow(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flow]:
+    made = tmp_path_factory.mktemp("hostile") / "keys" if request.param == "keys" else None
+    if made:
+        keys.make(made)
+    yield from flowing(made)
+
+
+@pytest.fixture(scope="session")
+def open_flow() -> Iterator[Flow]:
+    """Without keys only: for peers that have to get past a handshake by hand."""
+    yield from flowing(None)
+
+
+def flowing(made: Path | None) -> Iterator[Flow]:
+    secured = ("--keys", str(made)) if made else ()
+    with Pipeline(["left", "right"], "tcp") as nodes, ExitStack() as stack:
+        timed = (*secured, "--sync", str(nodes.endpoints.sync))
+        combiner = nodes.combiner(*timed, "--start-timeout", "60")
+        for name in nodes.sources:
+            nodes.producer(name, SOURCE, *secured)
+        pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))
+        stream = checked(pairs)
+        assert next(pair for pair in stream if pair.complete)
+        yield Flow(nodes, combiner, stream, made)

@@ -1,0 +1,38 @@
+"""Connections that say nothing, each of which takes a descriptor of the combiner."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import ExitStack
+
+from framepair.protocol.transport.connection_guard import MAX_SILENT
+from tests.lib.shm import until
+from tests.network.hostile.peers import Flow
+
+IDLE = 200
+
+
+def test_some(flow: Flow) -> None:
+    before = flow.descriptors()
+
+    def attack(stack: ExitStack) -> None:
+        for door in itertools.islice(itertools.cycle(flow.doors), IDLE):
+            door.connect(stack)
+        # All of them were let in.
+        until(lambda: flow.descriptors() >= before + IDLE)
+
+    flow.goes_on_beside(attack)
+
+
+def test_more_than_may_be_silent(open_flow: Flow) -> None:
+    before = open_flow.descriptors()
+    doors = [open_flow.door(address) for address in open_flow.nodes.endpoints.listening()]
+
+    def attack(stack: ExitStack) -> None:
+        for door in doors:
+            for _ in range(2 * MAX_SILENT):
+                door.enter(stack)
+        # The handshake is done: no time-out of libzmq ends them.
+        until(lambda: open_flow.descriptors() <= before + len(doors) * MAX_SILENT)
+
+    open_flow.goes_on_beside(attack)

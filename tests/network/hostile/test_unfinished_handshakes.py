@@ -1,0 +1,39 @@
+"""Peers without a key that send much before their handshake is over: MAXMSGSIZE holds then already."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from contextlib import ExitStack
+
+from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from tests.network.hostile.peers import LONG, Door, Flow
+
+CONNECTIONS = 32
+# What all of them together may take: one largest frame, and what comes in between two looks.
+GROWTH_BYTES = 3 * MAX_FRAME_BYTES
+
+
+def test_many_large_first_frames(flow: Flow) -> None:
+    door = flow.door(flow.push_address)
+
+    def attack(stack: ExitStack) -> None:
+        threads = [
+            threading.Thread(target=send, args=(door, stack, flow.mechanism))
+            for _ in range(CONNECTIONS)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    flow.goes_on_beside(attack, GROWTH_BYTES, takes_all_cores=True)
+
+
+def send(door: Door, stack: ExitStack, mechanism: bytes) -> None:
+    with contextlib.suppress(OSError, AssertionError):
+        peer = door.greet(stack, mechanism)
+        peer.connection.sendall(struct.pack(">BQ", LONG, MAX_FRAME_BYTES))
+        for _ in range(MAX_FRAME_BYTES // (1 << 20) - 1):
+            peer.connection.sendall(bytes(1 << 20))
