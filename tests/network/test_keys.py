@@ -93,7 +93,7 @@ def test_who_is_not_listed_neither_gets_nor_delivers_anything(made: Path) -> Non
         secured = ("--keys", str(made))
         sync = nodes.endpoints.sync
         assert sync is not None
-        combiner = nodes.combiner(*secured, "--sync", sync)
+        combiner = nodes.combiner(*secured, "--sync", sync, "--start-timeout", "60")
         for name in nodes.sources:
             nodes.producer(name, SOURCE, *secured, "--sync", sync)
         pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from framepair.protocol.transport import keys
+from framepair.protocol.transport.authenticator import domain, may
 from framepair.protocol.transport.endpoints import EndpointError
 
 OPEN = "tcp://192.0.2.1:7400"
@@ -75,3 +76,48 @@ def test_an_open_address_without_keys_is_refused(
     assert keys.server(None, [address], insecure=True) is None
     monkeypatch.setenv(keys.INSECURE_VARIABLE, "1")
     assert keys.client(None, address, insecure=False) is None
+
+
+def test_a_key_may_be_for_some_sources_only(made: Path) -> None:
+    file = made / "clients" / "client.key"
+    text = file.read_text()
+    file.write_text(text.replace("metadata\n", 'metadata\n    sources = "left, top"\n'))
+    server = keys.server(made, [OPEN], insecure=False)
+    assert server is not None
+    (key,) = server.clients
+    allowed = {
+        name for name in ("left", "right", "top", "") if may(server.clients, key, domain(name))
+    }
+    assert allowed == {"left", "top", ""}
+    assert not may(server.clients, b"another", domain("left"))
+
+
+def test_a_key_that_names_no_sources_is_for_all(made: Path) -> None:
+    server = keys.server(made, [OPEN], insecure=False)
+    assert server is not None
+    (key,) = server.clients
+    assert may(server.clients, key, domain("left"))
+
+
+def test_a_damaged_file_keeps_out_its_own_client_only(
+    made: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (made / "clients" / "broken.key").write_text("garbage")
+    server = keys.server(made, [OPEN], insecure=False)
+    assert server is not None
+    assert len(server.clients) == 1
+    (said,) = caplog.messages
+    assert f"cannot read a key from {made}/clients/broken.key" in said
+
+
+@pytest.mark.parametrize("name", [".", "clients"])
+def test_a_directory_that_others_can_change_is_refused(made: Path, name: str) -> None:
+    (made / name).chmod(0o777)
+    with pytest.raises(EndpointError, match="can be changed by other users: chmod go-w"):
+        keys.server(made, [OPEN], insecure=False)
+
+
+def test_tcp_on_this_machine_without_keys_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert keys.server(None, ["tcp://127.0.0.1:1", "ipc:///x"], insecure=False) is None
+    (said,) = caplog.messages
+    assert said.startswith("tcp://127.0.0.1:1 without keys: every user of this machine can read")

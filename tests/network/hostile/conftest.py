@@ -24,12 +24,6 @@ def flow(
     yield from flowing(made)
 
 
-@pytest.fixture(scope="session")
-def open_flow() -> Iterator[Flow]:
-    """Without keys only: for peers that have to get past a handshake by hand."""
-    yield from flowing(None)
-
-
 def flowing(made: Path | None) -> Iterator[Flow]:
     secured = ("--keys", str(made)) if made else ()
     with Pipeline(["left", "right"], "tcp") as nodes, ExitStack() as stack:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
-from tests.network.hostile.peers import MORE, SMALL, Flow
+from tests.network.hostile.peers import MORE, OPEN, SMALL, Flow
 
 # What one connection may take, and what comes in between two looks.
 GROWTH_BYTES = 3 * MAX_FRAME_BYTES
@@ -26,19 +26,21 @@ def send_parts(flow: Flow, stack: ExitStack, address: str, part: bytes, count: i
         pytest.fail("it was not disconnected")
 
 
-def test_of_large_parts(open_flow: Flow) -> None:
-    address = open_flow.push_address
-    open_flow.goes_on_beside(
-        lambda stack: send_parts(open_flow, stack, address, LARGE, LARGE_PARTS),
+@OPEN
+def test_of_large_parts(flow: Flow) -> None:
+    address = flow.push_address
+    flow.goes_on_beside(
+        lambda stack: send_parts(flow, stack, address, LARGE, LARGE_PARTS),
         GROWTH_BYTES,
         takes_all_cores=True,
     )
 
 
+@OPEN
 @pytest.mark.parametrize("port", ["pub", "sync"])
-def test_of_small_parts(open_flow: Flow, port: str) -> None:
-    address = getattr(open_flow.nodes.endpoints, port)
-    part = SMALL[open_flow.door(address).peer]
-    open_flow.goes_on_beside(
-        lambda stack: send_parts(open_flow, stack, address, part, SMALL_BYTES // len(part))
+def test_of_small_parts(flow: Flow, port: str) -> None:
+    address = getattr(flow.nodes.endpoints, port)
+    part = SMALL[flow.door(address).peer]
+    flow.goes_on_beside(
+        lambda stack: send_parts(flow, stack, address, part, SMALL_BYTES // len(part))
     )

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.network.hostile.peers import COMMAND, HEADER, MORE, SMALL, Flow
+from tests.network.hostile.peers import COMMAND, HEADER, MORE, OPEN, SMALL, Flow
 
 PING_COMMAND, PONG_COMMAND = b"\x04PING\x00\x00" + b"half", b"\x04PONG" + b"half"
 LARGE = {**SMALL, b"PUSH": bytes(HEADER.nbytes)}
@@ -23,20 +23,22 @@ def send_halves(flow: Flow, stack: ExitStack, parts: dict[bytes, bytes], *, clos
             peer.wait_for(PONG_COMMAND)
 
 
+@OPEN
 @pytest.mark.parametrize("closed", [False, True], ids=["stays", "leaves"])
 @pytest.mark.parametrize("parts", [SMALL, LARGE], ids=["header", "pixels"])
-def test_half_a_message(open_flow: Flow, parts: dict[bytes, bytes], closed: bool) -> None:
-    open_flow.goes_on_beside(lambda stack: send_halves(open_flow, stack, parts, closed=closed))
+def test_half_a_message(flow: Flow, parts: dict[bytes, bytes], closed: bool) -> None:
+    flow.goes_on_beside(lambda stack: send_halves(flow, stack, parts, closed=closed))
 
 
-def test_a_half_is_nothing_until_it_is_whole(open_flow: Flow) -> None:
-    rejected = next(open_flow.stream)["left"].header.totals.rejected
+@OPEN
+def test_a_half_is_nothing_until_it_is_whole(flow: Flow) -> None:
+    rejected = next(flow.stream)["left"].header.totals.rejected
     with ExitStack() as stack:
-        send_halves(open_flow, stack, SMALL, closed=True)
+        send_halves(flow, stack, SMALL, closed=True)
         # The same by hand, but whole: it gets as far as to be refused, for its pixels are too few.
-        door = open_flow.door(open_flow.push_address)
+        door = flow.door(flow.push_address)
         peer = door.enter(stack)
         peer.send(MORE, SMALL[door.peer])
         peer.send(0, b"pixels")
-        counts = (pair["left"].header.totals.rejected - rejected for pair in open_flow.stream)
+        counts = (pair["left"].header.totals.rejected - rejected for pair in flow.stream)
         assert next(count for count in counts if count) == 1

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from framepair.protocol.transport.connection_guard import MAX_SILENT
 from tests.lib.shm import until
-from tests.network.hostile.peers import Flow
+from tests.network.hostile.peers import OPEN, Flow
 
 IDLE = 200
 
@@ -24,15 +24,16 @@ def test_some(flow: Flow) -> None:
     flow.goes_on_beside(attack)
 
 
-def test_more_than_may_be_silent(open_flow: Flow) -> None:
-    before = open_flow.descriptors()
-    doors = [open_flow.door(address) for address in open_flow.nodes.endpoints.listening()]
+@OPEN
+def test_more_than_may_be_silent(flow: Flow) -> None:
+    before = flow.descriptors()
+    doors = [flow.door(address) for address in flow.nodes.endpoints.listening()]
 
     def attack(stack: ExitStack) -> None:
         for door in doors:
             for _ in range(2 * MAX_SILENT):
                 door.enter(stack)
         # The handshake is done: no time-out of libzmq ends them.
-        until(lambda: open_flow.descriptors() <= before + len(doors) * MAX_SILENT)
+        until(lambda: flow.descriptors() <= before + len(doors) * MAX_SILENT)
 
-    open_flow.goes_on_beside(attack)
+    flow.goes_on_beside(attack)

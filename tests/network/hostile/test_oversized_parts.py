@@ -10,7 +10,7 @@ import pytest
 import zmq
 
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
-from tests.network.hostile.peers import LONG, MORE, Flow
+from tests.network.hostile.peers import LONG, MORE, OPEN, Flow
 
 UNFINISHED = {
     "2 GiB are announced": struct.pack(">BQ", LONG, 2 << 30),
@@ -18,15 +18,16 @@ UNFINISHED = {
 }
 
 
+@OPEN
 @pytest.mark.parametrize("kind", UNFINISHED)
-def test_an_unfinished_part(open_flow: Flow, kind: str) -> None:
+def test_an_unfinished_part(flow: Flow, kind: str) -> None:
     def attack(stack: ExitStack) -> None:
-        for door in open_flow.doors:
+        for door in flow.doors:
             peer = door.enter(stack)
             with contextlib.suppress(OSError):
                 peer.connection.sendall(UNFINISHED[kind])
 
-    open_flow.goes_on_beside(attack)
+    flow.goes_on_beside(attack)
 
 
 def test_a_part_that_is_too_large(flow: Flow) -> None:

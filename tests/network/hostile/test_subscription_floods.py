@@ -9,7 +9,7 @@ import pytest
 import zmq
 
 from framepair.nodes.combiner.subscriptions import MAX_TOPICS, is_topic
-from tests.network.hostile.peers import Flow
+from tests.network.hostile.peers import OPEN, Flow
 
 MANY = 100_000
 
@@ -27,15 +27,16 @@ def test_more_topics_than_there_may_be(flow: Flow, topic: str) -> None:
     flow.goes_on_beside(attack)
 
 
-def test_the_same_again_and_again(open_flow: Flow) -> None:
+@OPEN
+def test_the_same_again_and_again(flow: Flow) -> None:
     def attack(stack: ExitStack) -> None:
-        peer = open_flow.door(open_flow.nodes.pub).enter(stack)
+        peer = flow.door(flow.nodes.pub).enter(stack)
         # It may be disconnected, or all of it received: either way nothing stays of it.
         with contextlib.suppress(OSError):
             for _ in range(MANY // 100):
                 peer.connection.sendall(b"\0\x06\x01pair." * 100)
 
-    open_flow.goes_on_beside(attack)
+    flow.goes_on_beside(attack)
 
 
 @pytest.mark.parametrize(
