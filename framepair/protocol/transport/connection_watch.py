@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
+from pathlib import Path
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
+
+from framepair.protocol.transport import endpoints
 
 PATIENCE_S = 3.0
 EVENTS = (
@@ -62,6 +66,18 @@ class Contact:
                 f"{self._address} is there and does not let us in: are the keys (--keys) those of its combiner,"
                 " and ours in its clients/?"
             )
+        path = endpoints.ipc_path(self._address)
+        if path is not None and not may_connect(path):
+            return f"this user may not use {path}: run as the user that the combiner runs as."
         return (
             f"nobody answers at {self._address}: is the combiner running, and is that {self._what}?"
         )
+
+
+def may_connect(path: Path) -> bool:
+    """Return whether this user may connect to the socket ``path``; also True if there is none yet."""
+    try:
+        return not path.exists() or os.access(path, os.W_OK)
+    except PermissionError:
+        # Its directory is closed to this user.
+        return False
