@@ -19,6 +19,7 @@ def test_more_topics_than_there_may_be(flow: Flow, topic: str) -> None:
     def attack(stack: ExitStack) -> None:
         sub = flow.socket(stack, zmq.SUB, flow.nodes.pub)
         monitor = sub.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        stack.callback(monitor.close, 0)
         stack.callback(sub.disable_monitor)
         for i in range(MANY):
             sub.subscribe(topic.format(i))
