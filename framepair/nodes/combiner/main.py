@@ -218,9 +218,7 @@ def _listening(
     with (
         sockets.new_context(io_threads=len(addresses) + 1) as context,
         sockets.accepting(context, server),
-        sockets.publish(
-            context, options.pub, lossless=lossless, keys=server, guard=guard
-        ) as xpub,
+        sockets.publish(context, options.pub, lossless=lossless, keys=server, guard=guard) as xpub,
         receiving(context, addresses, bell, lossless=lossless, keys=server) as inboxes,
         telling_time(context, options.sync, run, taken, server) as time_server,
     ):
