@@ -192,6 +192,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         shm_dir = "/dev/shm/x"
         max_bytes = 1_000_000
         max_frame = 2_000_000
+consumers = 2
         """
     )
     parsed = parse("--config", str(file))
@@ -232,6 +233,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         shm_dir=Path("/dev/shm/x"),
         max_bytes=1_000_000,
         max_frame=2_000_000,
+        consumers=2,
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []
