@@ -240,6 +240,11 @@ def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
     assert not sink.is_ours
 
 
+def test_a_consumer_of_ones_own_is_told_where_the_rings_are() -> None:
+    options = Options(("0",), sink="python model.py", payload=("shm",), shm_dir=Path("/dev/shm/x"))
+    assert dict(nodes_of(options)[-1].environment)["FRAMEPAIR_SHM_DIR"] == "/dev/shm/x"
+
+
 def test_a_consumer_whose_command_is_not_there_is_refused() -> None:
     with pytest.raises(Refused, match="there is no command pyhton"):
         nodes_of(Options(sink="pyhton model.py"))

@@ -33,5 +33,5 @@ def test_an_example_gets_pairs_and_stops(directory: Path, name: str) -> None:
         # A line per pair: the first word of each is the number of its window.
         running.wait_for(r"^\d+", count=2)
         assert running.stop() == 0
-        assert running.stderr == []
+        assert not any("Traceback" in line or "malformed" in line for line in running.stderr)
         assert running.processes() == []

@@ -156,6 +156,8 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
     told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
     if options.keys:
         told[KEYS_VARIABLE] = str(options.keys.absolute())
+    if options.shm_dir:
+        told[variable("shm_dir")] = str(options.shm_dir.absolute())
     if options.insecure:
         told[INSECURE_VARIABLE] = "1"
     environment = tuple(told.items())
