@@ -205,6 +205,17 @@ def test_every_reason_is_explained_as_the_code_does() -> None:
     assert [row for row in rows if row not in reasons.MEANINGS] == []
 
 
+def names_of_tests(path: Path) -> list[str]:
+    """Return the names of the tests in a module, or in all modules of a folder."""
+    modules = sorted(path.glob("test_*.py")) if path.is_dir() else [path]
+    return [
+        node.name
+        for module in modules
+        for node in ast.parse(module.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+
+
 def test_every_promise_names_tests_that_are_there() -> None:
     page = text(ROOT / "docs" / "promises.md")
     promises = re.split(r"^\d+\. ", page, flags=re.MULTILINE)[1:]
@@ -214,7 +225,5 @@ def test_every_promise_names_tests_that_are_there() -> None:
         assert named, promise
         for name in named:
             path, _, function = name.partition("::")
-            tree = ast.parse((ROOT / path).read_text())
-            functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
-            tests = [found for found in functions if found.startswith("test_")]
+            tests = names_of_tests(ROOT / path)
             assert function in tests if function else tests, name
