@@ -11,7 +11,7 @@ from bench.hop.way import IN_FLIGHT, Place
 from framepair.nodes.combiner.intake import parse
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.common import runtime
-from framepair.nodes.producer.outbox import Outbox
+from framepair.nodes.producer.outbox import Origin, Outbox
 from framepair.nodes.producer.sources.source import Format
 from framepair.nodes.producer.stamps import Stamp
 from framepair.protocol.clocks import clock
@@ -44,9 +44,8 @@ def producer(place: Place) -> Iterator[ProducerEnd]:
         sockets.new_context() as context,
         sockets.push(context, place.link, hwm=IN_FLIGHT, lossless=True) as push,
     ):
-        outbox = Outbox(
-            push, SOURCE, run=1, pace="max", total=0, stop=runtime.Stop(), heartbeat=Heartbeat()
-        )
+        origin = Origin(SOURCE, run=1, pace="max", lossless=True)
+        outbox = Outbox(push, origin, stop=runtime.Stop(), heartbeat=Heartbeat())
         outbox.wait_for_combiner()
         yield ProducerEnd(outbox, place.shape)
 

@@ -27,10 +27,8 @@ class Clock(Stop):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("framepair.nodes.producer.stamps.clock.now_ns", clock.now_ns)
-    return clock
+def clock() -> Clock:
+    return Clock()
 
 
 def play(stamps: PacedStamps, clock: Clock, decoding_ns: int) -> tuple[int, int, int]:
@@ -44,7 +42,7 @@ def play(stamps: PacedStamps, clock: Clock, decoding_ns: int) -> tuple[int, int,
 
 
 def test_decoding_begins_half_a_period_before_a_frame_is_due(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS)
+    stamps = PacedStamps(25, START_NS, clock.now_ns)
     began_ns, due_ns, went_ns = play(stamps, clock, PERIOD_NS // 10)
     assert (began_ns, due_ns, went_ns) == (START_NS - 10 * PERIOD_NS, START_NS, START_NS)
     for number in range(1, 50):
@@ -54,7 +52,7 @@ def test_decoding_begins_half_a_period_before_a_frame_is_due(clock: Clock) -> No
 
 
 def test_slow_decoding_begins_sooner(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS)
+    stamps = PacedStamps(25, START_NS, clock.now_ns)
     play(stamps, clock, PERIOD_NS // 4)
     for _ in range(50):
         began_ns, due_ns, went_ns = play(stamps, clock, PERIOD_NS // 4)
@@ -64,14 +62,14 @@ def test_slow_decoding_begins_sooner(clock: Clock) -> None:
 
 @pytest.mark.parametrize("needs", [0.4, 0.6, 0.9, 1.0])
 def test_decoding_that_takes_most_of_the_time_gets_all_of_it(clock: Clock, needs: float) -> None:
-    stamps = PacedStamps(25, START_NS)
+    stamps = PacedStamps(25, START_NS, clock.now_ns)
     for _ in range(50):
         _, due_ns, went_ns = play(stamps, clock, round(needs * PERIOD_NS))
         assert went_ns == due_ns
 
 
 def test_one_slow_frame_is_forgotten_in_time(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS)
+    stamps = PacedStamps(25, START_NS, clock.now_ns)
     play(stamps, clock, PERIOD_NS // 3)
     for _ in range(200):
         began_ns, due_ns, _ = play(stamps, clock, PERIOD_NS // 20)
@@ -79,7 +77,7 @@ def test_one_slow_frame_is_forgotten_in_time(clock: Clock) -> None:
 
 
 def test_a_player_that_is_behind_does_not_rest(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS)
+    stamps = PacedStamps(25, START_NS, clock.now_ns)
     play(stamps, clock, 0)
     clock.now = START_NS + 5 * PERIOD_NS
     for number in range(1, 5):

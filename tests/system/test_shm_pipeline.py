@@ -18,6 +18,7 @@ import zmq
 from framepair import Clip, Overwritten, Pair, subscribe
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.producer import main
+from framepair.nodes.producer.options import Options
 from framepair.protocol.memory.shared_ring import attach, remove_stale
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import frame
@@ -266,7 +267,7 @@ class Changing(Synthetic):
 def opened(name, uri, **_):
     return Changing(name, Format((240, 320, 3), fps=25.0))
 
-main.open_source = opened
+parts.open_source = opened
 runtime.run(main.app, "producer")
 """
 
@@ -403,6 +404,6 @@ def test_one_directory_for_everything_would_lock_itself_out(directory: Path) -> 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf, 1e300])
 @pytest.mark.parametrize("flag", ["history", "window"])
 def test_a_time_that_is_none_is_refused(flag: str, value: float) -> None:
-    asked = main.Options(name="left", push="ipc:///x", source=LEFT, payload="shm")
+    asked = Options(name="left", push="ipc:///x", source=LEFT, payload="shm")
     with pytest.raises(Refused, match=re.escape(f"--{flag} {value}: it takes")):
         main.produce(replace(asked, **{flag: value}))  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
+from framepair.protocol.clocks.clock import Clock
 from framepair.protocol.clocks.comparison import Offset, Steering
 from framepair.protocol.clocks.sync_client import Answer, SyncClient
 from framepair.protocol.transport.keys import ClientKeys
@@ -131,9 +132,10 @@ def linked(
     source: str,
     run: int,
     keys: ClientKeys | None,
+    now_ns: Clock,
 ) -> Iterator[Link]:
-    """Compare clocks with the combiner that tells the time at ``address``."""
+    """Compare ``now_ns`` with the clock of the combiner that tells the time at ``address``."""
     with SyncClient(
-        context, address, interval_s=INTERVAL_S, source=source, run=run, keys=keys
+        context, address, interval_s=INTERVAL_S, source=source, run=run, keys=keys, now_ns=now_ns
     ) as sync:
         yield Link(sync)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
+from dataclasses import dataclass
 
 import zmq
 
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.flow import Link
 from framepair.nodes.producer.sources.source import Format, FrameLost
-from framepair.nodes.producer.stamps import Stamp
+from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
+from framepair.protocol.clocks.clock import Clock
 from framepair.protocol.memory.payload import Packed
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
-from framepair.protocol.wire.frame import EndReason, FrameHeader, Pace, SourceEnd
+from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, Pace, SourceEnd
 
 log = logging.getLogger(__name__)
 
@@ -27,32 +31,54 @@ CONNECT_TIMEOUT_S = 1.0
 POLL_MS = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What all messages of one producer's run have in common.
+
+    ``lossless``: a frame waits until it can be sent. ``total`` frames come in all (0: not known).
+    """
+
+    source: str
+    run: int
+    pace: Pace
+    lossless: bool
+    total: int = 0
+
+
 class Outbox:
-    """Sends one source's frames. In real time nothing waits: a frame that cannot go at once is dropped."""
+    """Sends one source's frames and, from another thread, signs of life on the same connection.
+
+    On the same one, because a sign of life promises that no frame before ``next_ns`` is still to come, and
+    must not overtake one. A lock is around the socket and what is promised: one message is sent at a time.
+    """
 
     def __init__(
         self,
         push: zmq.Socket[bytes],
-        source: str,
+        origin: Origin,
         *,
-        run: int,
-        pace: Pace,
-        total: int,
         stop: Stop,
         heartbeat: Heartbeat,
+        now_ns: Clock = clock.now_ns,
         link: Link | None = None,
     ) -> None:
         self._push = push
-        self._source = source
-        self._pace = pace
-        self._total = total
+        self._origin = origin
         self._stop = stop
         self._heartbeat = heartbeat
+        self._now_ns = now_ns
         self._link = link
-        self._run = run
         self.seq = 0
         self.dropped = 0
         self._peer_log = RateLimitedLog(log)
+        self._lock = threading.Lock()
+        self._in_hand_ns: int | None = None
+        """The stamp of the frame that was grabbed and is neither sent nor dropped yet."""
+        self._promised_ns = 0
+        self._sent_s = 0.0
+        """When something was sent, in monotonic seconds."""
+        self._refused = False
+        """Whether the socket did not take the frame before: there is no combiner, or its queue is full."""
 
     def wait_for_combiner(self) -> None:
         """Wait until the combiner is connected, but not for long: it may be started later."""
@@ -64,46 +90,61 @@ class Outbox:
 
     def offset_ns(self) -> int | None:
         """Return how far the combiner's clock is ahead of this one; None if it is the same, or not known."""
-        offset = self._link.offset(clock.now_ns()) if self._link else None
+        offset = self._link.offset(self._now_ns()) if self._link else None
         return offset.ns if offset else None
 
+    def stamp(self, stamps: Stamps) -> Stamp:
+        """Return the stamp of the frame that was just grabbed, which is to be sent, dropped or skipped next."""
+        with self._lock:
+            stamp = stamps.stamp()
+            self._in_hand_ns = stamp.captured_ns
+            return stamp
+
     def has_room(self) -> bool:
-        """Tell whether a frame would be there in time if it was sent now."""
-        return self._link is None or self._link.has_room()
+        """Return whether a frame that is sent now would be taken, and be there in time.
+
+        Without a look at the socket while it takes all: a frame that was refused is only known afterwards.
+        """
+        if self._refused and not self._origin.lossless:
+            with self._lock:
+                self._refused = not self._push.poll(0, zmq.POLLOUT)
+        return not self._refused and (self._link is None or self._link.has_room())
 
     def drop(self) -> None:
         """Count a frame that was captured but is not sent."""
-        self.seq += 1
-        self.dropped += 1
+        with self._lock:
+            self.seq += 1
+            self.dropped += 1
+            self._in_hand_ns = None
 
     def send(self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int = 0) -> None:
         """Send a frame without copying it; its source was opened again ``reopened`` times."""
-        offset = self._link.offset(stamp.captured_ns) if self._link else None
-        header = FrameHeader(
-            source=self._source,
-            run=self._run,
-            seq=self.seq,
-            captured_ns=stamp.captured_ns,
-            next_ns=stamp.next_ns,
-            sent_ns=clock.now_ns(),
-            shape=source_format.shape,
-            encoding=source_format.encoding,
-            payload=frame.payload,
-            location=frame.location,
-            packed_bytes=frame.packed_bytes,
-            fps=source_format.fps,
-            dropped=self.dropped,
-            pace=self._pace,
-            total=self._total,
-            reopened=reopened,
-            offset_ns=offset.ns if offset else None,
-            uncertainty_ns=offset.uncertainty_ns if offset else None,
-        )
-        self.seq += 1
-        if not self._try([header.encode(), frame.data]):
-            self.dropped += 1
-        elif self._link:
-            self._link.sent(header.seq)
+        with self._lock:
+            header = self._header(frame, stamp, source_format, reopened)
+            self.seq += 1
+            self._in_hand_ns = None
+            self._promised_ns = stamp.next_ns
+            self._refused = not self._try([header.encode(), frame.data])
+            if self._refused:
+                self.dropped += 1
+                return
+            self._sent_s = time.monotonic()
+            if self._link:
+                self._link.sent(header.seq)
+
+    def say_alive(self, stamps: Stamps, after_s: float) -> float:
+        """Send a sign of life if nothing was sent for ``after_s``; return in how many seconds it may be due.
+
+        Nothing waits: without a combiner, or in a queue that is full, it would be of no use later.
+        """
+        with self._lock:
+            left_s = self._sent_s + after_s - time.monotonic()
+            if left_s > 0:
+                return left_s
+            with contextlib.suppress(zmq.Again):
+                self._push.send(self._alive(stamps).encode(), zmq.NOBLOCK)
+                self._sent_s = time.monotonic()
+            return after_s
 
     def skip(self, error: FrameLost) -> None:
         """Count a frame that was captured but could not be decoded."""
@@ -112,19 +153,62 @@ class Outbox:
 
     def end(self, reason: EndReason) -> None:
         """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
-        end = SourceEnd(self._source, self._run, self.seq, self.dropped, reason)
+        end = SourceEnd(self._origin.source, self._origin.run, self.seq, self.dropped, reason)
         tracker = None
         while tracker is None:
             tracker = sockets.send_tracked(self._push, [end.encode()], END_TIMEOUT_S)
             if tracker is None:
                 self._heartbeat.beat()
-                if self._pace == "realtime" or self._stop.is_set():
+                if not self._must_wait():
                     return
-        while self._pace == "max" and not tracker.done and not self._stop.is_set():
+        while self._must_wait() and not tracker.done:
             self._stop.wait(0.05)
 
     def _knows_clock(self) -> bool:
         return self._link is None or self._link.wait(POLL_MS / 1000)
+
+    def _must_wait(self) -> bool:
+        return self._origin.lossless and not self._stop.is_set()
+
+    def _header(
+        self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int
+    ) -> FrameHeader:
+        offset = self._link.offset(stamp.captured_ns) if self._link else None
+        return FrameHeader(
+            source=self._origin.source,
+            run=self._origin.run,
+            seq=self.seq,
+            captured_ns=stamp.captured_ns,
+            next_ns=stamp.next_ns,
+            sent_ns=self._now_ns(),
+            shape=source_format.shape,
+            encoding=source_format.encoding,
+            payload=frame.payload,
+            location=frame.location,
+            packed_bytes=frame.packed_bytes,
+            fps=source_format.fps,
+            dropped=self.dropped,
+            pace=self._origin.pace,
+            total=self._origin.total,
+            reopened=reopened,
+            offset_ns=offset.ns if offset else None,
+            uncertainty_ns=offset.uncertainty_ns if offset else None,
+        )
+
+    def _alive(self, stamps: Stamps) -> Alive:
+        now_ns = self._now_ns()
+        offset = self._link.offset(now_ns) if self._link else None
+        waited_for_ns = max(self._promised_ns, stamps.earliest_ns())
+        return Alive(
+            source=self._origin.source,
+            run=self._origin.run,
+            seq=self.seq,
+            dropped=self.dropped,
+            sent_ns=now_ns,
+            next_ns=waited_for_ns if self._in_hand_ns is None else self._in_hand_ns,
+            pace=self._origin.pace,
+            offset_ns=offset.ns if offset else None,
+        )
 
     def _try(self, message: list[bytes | memoryview]) -> bool:
         """Send ``message`` at once or, with pace max, as soon as there is room."""
@@ -135,7 +219,7 @@ class Outbox:
                 self._push.send_multipart(message, copy=no_pixels)
             except zmq.Again:
                 self._heartbeat.beat()
-                if self._pace == "realtime" or self._stop.is_set():
+                if not self._must_wait():
                     return False
             else:
                 return True

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from framepair.nodes.common.runtime import Stop
-from framepair.nodes.producer.sources.source import Format
 from framepair.protocol.clocks import clock
-from framepair.protocol.wire.frame import Pace
+from framepair.protocol.clocks.clock import Clock
 
 # A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
 MAX_BEHIND_NS = 500_000_000
@@ -37,16 +36,24 @@ class Stamps(Protocol):
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
 
+    def earliest_ns(self) -> int:
+        """Return the earliest stamp that the next frame can bear, if none was grabbed yet."""
+
 
 class LiveStamps:
     """Stamps of a camera: the time right after the grab. The next may come half a period later."""
 
-    def __init__(self, fps: float) -> None:
+    def __init__(self, fps: float, now_ns: Clock = clock.now_ns) -> None:
         self._half_period_ns = round(0.5e9 / fps)
+        self._now_ns = now_ns
+
+    def earliest_ns(self) -> int:
+        """Return the time now: the camera has captured nothing that was not grabbed."""
+        return self._now_ns()
 
     def stamp(self) -> Stamp:
         """Return the time now."""
-        captured_ns = clock.now_ns()
+        captured_ns = self._now_ns()
         return Stamp(captured_ns, captured_ns + self._half_period_ns)
 
     def rest(self, stop: Stop) -> None:
@@ -68,6 +75,10 @@ class MediaStamps:
         self._count += 1
         return Stamp(_offset_ns(self._count - 1, self._fps), _offset_ns(self._count, self._fps))
 
+    def earliest_ns(self) -> int:
+        """Return the next time in the video."""
+        return _offset_ns(self._count, self._fps)
+
     def rest(self, stop: Stop) -> None:
         """Return at once."""
 
@@ -82,7 +93,8 @@ class PacedStamps:
     (``next_ns``) holds, since stamps only get later.
     """
 
-    def __init__(self, fps: float, start_ns: int) -> None:
+    def __init__(self, fps: float, start_ns: int, now_ns: Clock = clock.now_ns) -> None:
+        self._now_ns = now_ns
         self._fps = fps
         self._start_ns = start_ns
         self._count = 0
@@ -97,15 +109,15 @@ class PacedStamps:
         would keep it waiting.
         """
         ahead_ns = max(0.5e9 / self._fps, HEAD_START * self._needs_ns)
-        left_ns = self._due_ns() - ahead_ns - clock.now_ns()
+        left_ns = self._due_ns() - ahead_ns - self._now_ns()
         # How long the first one takes is not known.
         if left_ns > 0 and self._played:
             stop.wait(left_ns / 1e9)
-        self._rested_ns = clock.now_ns()
+        self._rested_ns = self._now_ns()
 
     def stamp(self) -> Stamp:
         """Return when the frame that was just grabbed is due."""
-        behind_ns = clock.now_ns() - self._due_ns()
+        behind_ns = self._now_ns() - self._due_ns()
         if behind_ns > MAX_BEHIND_NS:
             self._count += int(behind_ns * self._fps / 1e9)
         captured_ns = self._due_ns()
@@ -114,7 +126,7 @@ class PacedStamps:
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
-        now_ns = clock.now_ns()
+        now_ns = self._now_ns()
         # The longest that decoding took, and slowly forgotten.
         self._needs_ns = max(now_ns - self._rested_ns, FORGETTING * self._needs_ns)
         self._played = True
@@ -122,42 +134,12 @@ class PacedStamps:
         if left_ns > 0:
             stop.wait(left_ns / 1e9)
 
+    def earliest_ns(self) -> int:
+        """Return when the next frame is due."""
+        return self._due_ns()
+
     def _due_ns(self) -> int:
         return self._start_ns + _offset_ns(self._count, self._fps)
-
-
-@dataclass(frozen=True, slots=True)
-class Playback:
-    """How a video is played: in real time or at max pace, again and again or once, paired by ``window_s``."""
-
-    pace: Pace
-    loop: bool
-    window_s: float
-
-
-def stamps_for(source_format: Format, playback: Playback, clock_offset_ns: int | None) -> Stamps:
-    """Return the rule for the frames of a source, beginning now.
-
-    ``clock_offset_ns`` is what the combiner's clock is ahead of this one, None if it is the same.
-    """
-    if playback.pace == "max":
-        return MediaStamps(source_format.fps)
-    if source_format.live:
-        return LiveStamps(source_format.fps)
-    start_ns = clock.now_ns()
-    if source_format.total or playback.loop:
-        start_ns = _window_start_ns(start_ns, playback.window_s, source_format.fps, clock_offset_ns)
-    return PacedStamps(source_format.fps, start_ns)
-
-
-def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:
-    """Return when a video with a beginning begins: with a window, or its first frames would be in no pair."""
-    window_ns = round(window_s * 1e9)
-    if clock_offset_ns is None:
-        return -(-now_ns // window_ns) * window_ns
-    # By the combiner's clock; half a period later, as at the very start of a window it might be just before it.
-    start_ns = -(-(now_ns + clock_offset_ns) // window_ns) * window_ns
-    return start_ns + round(0.5e9 / fps) - clock_offset_ns
 
 
 def _offset_ns(count: int, fps: float) -> int:

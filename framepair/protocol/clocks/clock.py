@@ -5,16 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import time
+from collections.abc import Callable
 
+# What tells the time in nanoseconds of UTC: ``now_ns``, or one that is wrong on purpose.
+Clock = Callable[[], int]
 OFFSET_VARIABLE = "FRAMEPAIR_UTC_OFFSET_NS"
-
-
-class _Fault:
-    """How wrong this process's clock is, on purpose: ``ahead_ns``, and ``rate`` more since ``since_ns``."""
-
-    ahead_ns = 0
-    rate = 0.0
-    since_ns = 0
 
 
 @functools.cache
@@ -26,15 +21,4 @@ def utc_offset_ns() -> int:
 
 def now_ns() -> int:
     """Return UTC in nanoseconds, as CLOCK_MONOTONIC plus an offset that stays for the whole run."""
-    right_ns = time.monotonic_ns() + utc_offset_ns()
-    return right_ns + _Fault.ahead_ns + round(_Fault.rate * (right_ns - _Fault.since_ns))
-
-
-def go_wrong(ahead_ns: int, rate: float) -> int:
-    """Have the clock of this process be ``ahead_ns`` ahead and gain ``rate`` seconds a second, from now on.
-
-    Return when that is, in UTC.
-    """
-    _Fault.since_ns = time.monotonic_ns() + utc_offset_ns()
-    _Fault.ahead_ns, _Fault.rate = ahead_ns, rate
-    return _Fault.since_ns
+    return time.monotonic_ns() + utc_offset_ns()

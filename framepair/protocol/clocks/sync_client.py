@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import zmq
 
 from framepair.protocol.clocks import clock
+from framepair.protocol.clocks.clock import Clock
 from framepair.protocol.clocks.comparison import Comparison, Offset, Steering
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.connection_watch import Contact
@@ -48,7 +49,9 @@ class SyncClient:
         source: str | None = None,
         run: int = 0,
         keys: ClientKeys | None = None,
+        now_ns: Clock = clock.now_ns,
     ) -> None:
+        self._now_ns = now_ns
         self._context = context
         self._address = address
         self._interval_s = interval_s
@@ -81,7 +84,7 @@ class SyncClient:
     def offset(self) -> Offset | None:
         """Return what to add to this node's clock now; None if nobody has answered yet."""
         with self._lock:
-            return self._comparison.offset(clock.now_ns())
+            return self._comparison.offset(self._now_ns())
 
     @property
     def least_delay_ns(self) -> int:
@@ -133,7 +136,7 @@ class SyncClient:
             del self._asked[sent_ns]
         if len(self._asked) >= MAX_UNANSWERED:
             return
-        ping = Ping(clock.now_ns(), self._source, self._run)
+        ping = Ping(self._now_ns(), self._source, self._run)
         try:
             dealer.send(ping.encode())
         except zmq.Again:
@@ -144,7 +147,7 @@ class SyncClient:
     def _take(self, dealer: zmq.Socket[bytes]) -> int:
         """Take an answer in; return how many that makes: 0 or 1."""
         parts = dealer.recv_multipart()
-        here_ns = clock.now_ns()
+        here_ns = self._now_ns()
         try:
             if len(parts) != 1:
                 raise ProtocolError(f"a pong of {len(parts)} parts")

@@ -1,0 +1,106 @@
+"""How fast a source is played, and what that means for its stamps and for sending."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from framepair.nodes.producer.alive import saying_alive
+from framepair.nodes.producer.outbox import Outbox
+from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.stamps import LiveStamps, MediaStamps, PacedStamps, Stamps
+from framepair.protocol.clocks.clock import Clock
+from framepair.protocol.wire import frame
+
+
+class Pace(Protocol):
+    """All that depends on ``--pace``."""
+
+    name: ClassVar[frame.Pace]
+    lossless: ClassVar[bool]
+    """Whether a frame waits until it can be sent; else it is dropped."""
+    compares_clocks: ClassVar[bool]
+    """Whether stamps are times that another machine may see otherwise."""
+
+    def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:
+        """Return the rule for the frames of a source, beginning now.
+
+        ``offset_ns`` is what the combiner's clock is ahead of ``now_ns``, None if it is the same.
+        """
+
+    def total(self, source_format: Format, until_s: float) -> int:
+        """Return how many frames will come in all until ``until_s``, 0 if that is not known."""
+
+    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
+        """Return what says, while it is entered, that the producer is there though no frame comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RealTime:
+    """As the source plays: frames that cannot be sent in time are dropped. With ``loop`` it never ends."""
+
+    window_s: float
+    loop: bool
+
+    name: ClassVar[frame.Pace] = "realtime"
+    lossless: ClassVar[bool] = False
+    compares_clocks: ClassVar[bool] = True
+
+    def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:
+        """Return stamps by the clock, or on a schedule; see Pace."""
+        if source_format.live:
+            return LiveStamps(source_format.fps, now_ns)
+        start_ns = now_ns()
+        if source_format.total or self.loop:
+            start_ns = _window_start_ns(start_ns, self.window_s, source_format.fps, offset_ns)
+        return PacedStamps(source_format.fps, start_ns, now_ns)
+
+    def total(self, source_format: Format, until_s: float) -> int:  # noqa: ARG002
+        """Return how many frames the source has: when frames come decides how many there are by then."""
+        return source_format.total
+
+    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
+        """Return a thread that says so."""
+        return saying_alive(outbox, stamps)
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """As fast as all can: stamps are times within the video, and no frame is dropped."""
+
+    name: ClassVar[frame.Pace] = "max"
+    lossless: ClassVar[bool] = True
+    compares_clocks: ClassVar[bool] = False
+
+    def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
+        """Return stamps within the video; see Pace."""
+        return MediaStamps(source_format.fps)
+
+    def total(self, source_format: Format, until_s: float) -> int:
+        """Return how many frames of the video are before ``until_s``."""
+        if math.isinf(until_s):
+            return source_format.total
+        until = math.ceil(until_s * source_format.fps)
+        return min(source_format.total or until, until)
+
+    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Return nothing: the combiner waits for a frame or the end, however long that takes."""
+        return contextlib.nullcontext()
+
+
+def named(name: frame.Pace, *, window_s: float, loop: bool) -> Pace:
+    """Return the pace that ``--pace`` names, for pairs of ``window_s``."""
+    return Offline() if name == Offline.name else RealTime(window_s, loop)
+
+
+def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:
+    """Return when a video with a beginning begins: with a window, or its first frames would be in no pair."""
+    window_ns = round(window_s * 1e9)
+    if clock_offset_ns is None:
+        return -(-now_ns // window_ns) * window_ns
+    # By the combiner's clock; half a period later, as at the very start of a window it might be just before it.
+    start_ns = -(-(now_ns + clock_offset_ns) // window_ns) * window_ns
+    return start_ns + round(0.5e9 / fps) - clock_offset_ns

@@ -1,0 +1,142 @@
+"""What a producer is made of, as its options say."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import zmq
+
+from framepair.nodes.common import payload_limits, runtime
+from framepair.nodes.producer import pace
+from framepair.nodes.producer.flow import Link, linked
+from framepair.nodes.producer.options import Options
+from framepair.nodes.producer.outbox import Origin, Outbox
+from framepair.nodes.producer.sources.opening import open_source
+from framepair.nodes.producer.sources.source import Capture, Format, SourceError
+from framepair.nodes.producer.sources.uri import parse
+from framepair.nodes.producer.stamps import Stamps
+from framepair.protocol.clocks import clock
+from framepair.protocol.clocks.clock import Clock
+from framepair.protocol.memory import payload, shared_ring
+from framepair.protocol.memory.free_space import NoRoom
+from framepair.protocol.memory.payload import Place, Writer
+from framepair.protocol.transport import keys, sockets
+from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.wire import header
+
+
+class Parts:
+    """Makes each part once, in the order of the methods; they raise Refused for what cannot be had."""
+
+    def __init__(self, options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> None:
+        self._options, self._stop, self._heartbeat = options, stop, heartbeat
+        self.pace = pace.named(options.pace, window_s=options.window, loop=options.loop)
+        self._now_ns = self.clock()
+        self._run = self._now_ns()
+
+    def clock(self) -> Clock:
+        """Return what tells the time."""
+        return clock.now_ns
+
+    def source(self) -> Capture:
+        """Open the source; the caller closes it."""
+        options = self._options
+        try:
+            return open_source(
+                header.source_name(options.name),
+                options.source,
+                loop=options.loop,
+                open_timeout_s=options.open_timeout,
+                read_timeout_s=options.read_timeout,
+                stopped=self._stop.is_set,
+                beat=self._heartbeat.beat,
+                wait=options.wait,
+            )
+        except header.ProtocolError as error:
+            raise runtime.Refused(str(error)) from None
+        except SourceError as error:
+            raise runtime.Refused(f"{error}{_hint(options)}") from None
+
+    @contextlib.contextmanager
+    def outbox(self, source_format: Format) -> Iterator[Outbox]:
+        """Connect to the combiner, and close all sockets afterwards."""
+        origin = Origin(
+            self._options.name,
+            self._run,
+            self.pace.name,
+            self.pace.lossless,
+            self.pace.total(source_format, self._options.until),
+        )
+        with (
+            sockets.new_context() as context,
+            self._push(context, source_format) as push,
+            self._linked(context) as link,
+        ):
+            yield self._outbox(push, origin, link)
+
+    def memory(self, source_format: Format) -> Writer:
+        """Return the memory for frames of this format, all of it taken now; the caller closes it."""
+        options = self._options
+        history_s = payload.history_s(options.history, options.window, options.max_wait_s)
+        directory = options.shm_dir or shared_ring.default_directory()
+        place = Place(options.name, self._run, source_format.fps, history_s, directory)
+        writer = options.payload_asked().writer(place)
+        try:
+            writer.reserve(source_format.shape)
+        except NoRoom as error:
+            writer.close()
+            raise runtime.Refused(f"{options.name}: {error}") from None
+        return writer
+
+    def stamps(self, source_format: Format, offset_ns: int | None) -> Stamps:
+        """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead."""
+        return self.pace.stamps(source_format, offset_ns, self._now_ns)
+
+    def _outbox(self, push: zmq.Socket[bytes], origin: Origin, link: Link | None) -> Outbox:
+        return Outbox(
+            push,
+            origin,
+            stop=self._stop,
+            heartbeat=self._heartbeat,
+            now_ns=self._now_ns,
+            link=link,
+        )
+
+    def _push(
+        self, context: zmq.Context[zmq.Socket[bytes]], source_format: Format
+    ) -> AbstractContextManager[zmq.Socket[bytes]]:
+        options = self._options
+        frame_bytes = math.prod(source_format.shape)
+        default_bytes = sockets.window_bytes(frame_bytes, source_format.fps, options.window)
+        hwm = sockets.queue_frames(options.max_bytes or default_bytes, frame_bytes)
+        client = keys.client(options.keys, options.push, insecure=options.insecure)
+        return sockets.push(
+            context, options.push, hwm=hwm, lossless=self.pace.lossless, keys=client
+        )
+
+    def _linked(
+        self, context: zmq.Context[zmq.Socket[bytes]]
+    ) -> AbstractContextManager[Link | None]:
+        options = self._options
+        if options.sync is None or not self.pace.compares_clocks:
+            return contextlib.nullcontext()
+        client = keys.client(options.keys, options.sync, insecure=options.insecure)
+        return linked(context, options.sync, options.name, self._run, client, self._now_ns)
+
+
+def _hint(options: Options) -> str:
+    with contextlib.suppress(SourceError):
+        return "; --wait keeps trying" if parse(options.source).live else ""
+    return ""
+
+
+def refuse_impossible(options: Options) -> None:
+    """Raise Refused for options that cannot be met, before anything is opened."""
+    runtime.nanoseconds("--window", options.window, above=0)
+    runtime.nanoseconds("--history", options.history, above=0)
+    for address in (options.push, *([options.sync] if options.sync else [])):
+        keys.client(options.keys, address, insecure=options.insecure)
+    payload_limits.refuse_beyond(options.payload_asked(), options.pace, options.push)
