@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from threading import Event
 
 import numpy as np
 import pytest
@@ -11,8 +12,7 @@ import zmq
 from numpy.typing import NDArray
 
 from framepair.nodes.common.runtime import Stop
-from framepair.nodes.producer import pace
-from framepair.nodes.producer.alive import ALIVE_S
+from framepair.nodes.producer.alive import ALIVE_S, saying_alive
 from framepair.nodes.producer.main import Stream
 from framepair.nodes.producer.outbox import Origin, Outbox
 from framepair.nodes.producer.sources.source import Format
@@ -23,7 +23,7 @@ from framepair.protocol.memory.raw import RawWriter
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer, SourceEnd
+from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer
 from tests.lib.pipeline import Pipeline
 from tests.lib.processes import PATIENCE_S
 
@@ -138,13 +138,13 @@ def test_without_a_combiner_nothing_waits_and_nothing_piles_up() -> None:
             assert not pull.poll(0)
 
 
-def test_at_pace_max_nothing_is_said(link: Link) -> None:
-    outbox = link.outbox(lossless=True)
-    offline = pace.named("max", window_s=1.0, loop=False)
-    with offline.signs_of_life(outbox, offline.stamps(FORMAT, None, link.now_ns)):
-        outbox.end("finished")
-        assert isinstance(link.received(), SourceEnd)
-    assert not link.pull.poll(0)
+def test_a_camera_that_is_lost_has_no_sign_of_life_until_it_is_back(link: Link) -> None:
+    outbox, lost = link.outbox(), Event()
+    lost.set()
+    with saying_alive(outbox, LiveStamps(25.0, link.now_ns), lost):
+        assert not link.pull.poll(round(2.5 * ALIVE_S * 1000))
+        lost.clear()
+        assert isinstance(link.received(), Alive)
 
 
 class Undecoded:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -98,6 +99,21 @@ def test_frames_flow_again_after_an_outage(clock: Clock) -> None:
     assert (out == 7).all()
     source.close()
     assert captures[-1].closed
+
+
+def test_while_a_source_is_away_it_is_known_to_be_lost(clock: Clock) -> None:
+    lost = threading.Event()
+    known: list[bool] = []
+    outcomes = opening([Scripted(1), None, Scripted(0), Scripted(1)])
+
+    def open_next() -> Capture:
+        known.append(lost.is_set())
+        return outcomes()
+
+    source = Reopening("left", open_next, never, lost=lost)
+    assert all(source.grab() for _ in range(2))
+    assert known == [False, True, True, True]
+    assert not lost.is_set()
 
 
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(

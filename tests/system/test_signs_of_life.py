@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer
+from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer, SourceEnd
 from tests.lib.pipeline import Pipeline
 from tests.lib.processes import PATIENCE_S
 
@@ -49,3 +49,13 @@ def test_a_camera_that_hangs_still_has_a_producer() -> None:
     with sent_by("synthetic://64x36@25", "--fault", "freeze@0.2s,60s") as messages:
         said = next(each for each in messages if isinstance(each, Alive))
     assert said.seq > 0
+
+
+def test_at_pace_max_nothing_is_said() -> None:
+    # Slower than once in half a second, and yet only frames come, and the end.
+    flags = ("--pace", "max", "--fault", "slow@0s,700ms")
+    with sent_by("synthetic://64x36@25?frames=3", *flags) as messages:
+        for each in messages:
+            assert not isinstance(each, Alive)
+            if isinstance(each, SourceEnd):
+                break

@@ -14,17 +14,18 @@ ALIVE_S = 0.5
 
 
 @contextlib.contextmanager
-def saying_alive(outbox: Outbox, stamps: Stamps) -> Iterator[None]:
+def saying_alive(outbox: Outbox, stamps: Stamps, lost: threading.Event) -> Iterator[None]:
     """While entered, send a sign of life after each ALIVE_S in which nothing was sent.
 
-    From a thread: a grab waits for the camera inside a library, which cannot be interrupted.
+    From a thread: a grab waits for the camera inside a library, which cannot be interrupted. Not while a camera
+    is ``lost`` and being opened again: a combiner that hears nothing reports it as offline, as it should.
     """
     over = threading.Event()
 
     def run() -> None:
         pause_s = ALIVE_S
         while not over.wait(pause_s):
-            pause_s = outbox.say_alive(stamps, ALIVE_S)
+            pause_s = ALIVE_S if lost.is_set() else outbox.say_alive(stamps, ALIVE_S)
 
     thread = threading.Thread(target=run, name="framepair-alive", daemon=True)
     thread.start()

@@ -41,7 +41,7 @@ def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
             outbox.wait_for_combiner()
             stamps = parts.stamps(source.format, outbox.offset_ns())
             stream = Stream(source, memory, stamps, outbox, heartbeat)
-            with parts.pace.signs_of_life(outbox, stamps):
+            with parts.signs_of_life(outbox, stamps):
                 reason = stream.run(options.until_ns(), stop)
             outbox.end("stopped" if options.returns else reason)
     runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)

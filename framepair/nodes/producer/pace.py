@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from framepair.nodes.producer.alive import saying_alive
-from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.sources.source import Format
 from framepair.nodes.producer.stamps import LiveStamps, MediaStamps, PacedStamps, Stamps
 from framepair.protocol.clocks.clock import Clock
@@ -24,6 +20,8 @@ class Pace(Protocol):
     """Whether a frame waits until it can be sent; else it is dropped."""
     compares_clocks: ClassVar[bool]
     """Whether stamps are times that another machine may see otherwise."""
+    says_alive: ClassVar[bool]
+    """Whether the combiner is told that there is no frame yet; else it waits, however long that takes."""
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:
         """Return the rule for the frames of a source, beginning now.
@@ -33,9 +31,6 @@ class Pace(Protocol):
 
     def total(self, source_format: Format, until_s: float) -> int:
         """Return how many frames will come in all until ``until_s``, 0 if that is not known."""
-
-    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
-        """Return what says, while it is entered, that the producer is there though no frame comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +43,7 @@ class RealTime:
     name: ClassVar[frame.Pace] = "realtime"
     lossless: ClassVar[bool] = False
     compares_clocks: ClassVar[bool] = True
+    says_alive: ClassVar[bool] = True
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:
         """Return stamps by the clock, or on a schedule; see Pace."""
@@ -62,10 +58,6 @@ class RealTime:
         """Return how many frames the source has: when frames come decides how many there are by then."""
         return source_format.total
 
-    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
-        """Return a thread that says so."""
-        return saying_alive(outbox, stamps)
-
 
 @dataclass(frozen=True, slots=True)
 class Offline:
@@ -74,6 +66,7 @@ class Offline:
     name: ClassVar[frame.Pace] = "max"
     lossless: ClassVar[bool] = True
     compares_clocks: ClassVar[bool] = False
+    says_alive: ClassVar[bool] = False
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
         """Return stamps within the video; see Pace."""
@@ -85,10 +78,6 @@ class Offline:
             return source_format.total
         until = math.ceil(until_s * source_format.fps)
         return min(source_format.total or until, until)
-
-    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Return nothing: the combiner waits for a frame or the end, however long that takes."""
-        return contextlib.nullcontext()
 
 
 def named(name: frame.Pace, *, window_s: float, loop: bool) -> Pace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -11,6 +12,7 @@ import zmq
 
 from framepair.nodes.common import payload_limits, runtime
 from framepair.nodes.producer import pace
+from framepair.nodes.producer.alive import saying_alive
 from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Origin, Outbox
@@ -33,7 +35,8 @@ class Parts:
 
     def __init__(self, options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> None:
         self._options, self._stop, self._heartbeat = options, stop, heartbeat
-        self.pace = pace.named(options.pace, window_s=options.window, loop=options.loop)
+        self._pace = pace.named(options.pace, window_s=options.window, loop=options.loop)
+        self._lost = threading.Event()
         self._now_ns = self.clock()
         self._run = self._now_ns()
 
@@ -53,6 +56,7 @@ class Parts:
                 read_timeout_s=options.read_timeout,
                 stopped=self._stop.is_set,
                 beat=self._heartbeat.beat,
+                lost=self._lost,
                 wait=options.wait,
             )
         except header.ProtocolError as error:
@@ -66,9 +70,9 @@ class Parts:
         origin = Origin(
             self._options.name,
             self._run,
-            self.pace.name,
-            self.pace.lossless,
-            self.pace.total(source_format, self._options.until),
+            self._pace.name,
+            self._pace.lossless,
+            self._pace.total(source_format, self._options.until),
         )
         with (
             sockets.new_context() as context,
@@ -93,7 +97,13 @@ class Parts:
 
     def stamps(self, source_format: Format, offset_ns: int | None) -> Stamps:
         """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead."""
-        return self.pace.stamps(source_format, offset_ns, self._now_ns)
+        return self._pace.stamps(source_format, offset_ns, self._now_ns)
+
+    def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
+        """Return what says, while it is entered, that the producer is there though no frame comes."""
+        if not self._pace.says_alive:
+            return contextlib.nullcontext()
+        return saying_alive(outbox, stamps, self._lost)
 
     def _outbox(self, push: zmq.Socket[bytes], origin: Origin, link: Link | None) -> Outbox:
         return Outbox(
@@ -114,14 +124,14 @@ class Parts:
         hwm = sockets.queue_frames(options.max_bytes or default_bytes, frame_bytes)
         client = keys.client(options.keys, options.push, insecure=options.insecure)
         return sockets.push(
-            context, options.push, hwm=hwm, lossless=self.pace.lossless, keys=client
+            context, options.push, hwm=hwm, lossless=self._pace.lossless, keys=client
         )
 
     def _linked(
         self, context: zmq.Context[zmq.Socket[bytes]]
     ) -> AbstractContextManager[Link | None]:
         options = self._options
-        if options.sync is None or not self.pace.compares_clocks:
+        if options.sync is None or not self._pace.compares_clocks:
             return contextlib.nullcontext()
         client = keys.client(options.keys, options.sync, insecure=options.insecure)
         return linked(context, options.sync, options.name, self._run, client, self._now_ns)

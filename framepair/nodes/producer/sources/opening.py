@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -59,12 +60,13 @@ def open_source(
     read_timeout_s: float,
     stopped: Callable[[], bool],
     beat: Callable[[], None] = lambda: None,
+    lost: threading.Event | None = None,
     wait: bool = False,
 ) -> Capture:
     """Open a source of any kind, a live one so that it is opened again when it is lost.
 
     Raises SourceError if it cannot be opened; a live one is waited for instead, with ``wait``, until
-    ``stopped()``. For the other arguments see open_capture.
+    ``stopped()``. ``lost`` is set while it is away. For the other arguments see open_capture.
     """
     with blaming(name):
         live = parse(uri).live
@@ -76,7 +78,7 @@ def open_source(
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
     )
-    return Reopening(name, opened, stopped, beat=beat, wait=wait) if live else opened()
+    return Reopening(name, opened, stopped, beat=beat, lost=lost, wait=wait) if live else opened()
 
 
 class Reopening:
@@ -94,12 +96,14 @@ class Reopening:
         stopped: Callable[[], bool],
         *,
         beat: Callable[[], None] = lambda: None,
+        lost: threading.Event | None = None,
         wait: bool = False,
     ) -> None:
         """Open the source; raises SourceError if that fails, or with ``wait`` tries again until stopped."""
         self.reopened = 0
         self._name, self._open, self._stopped = name, open_again, stopped
         self._beat = beat
+        self._lost = lost or threading.Event()
         self._pause_s = FIRST_PAUSE_S
         self._lost_s: float | None = None
         self._capture: Capture | None = None
@@ -152,12 +156,14 @@ class Reopening:
 
     def _lose(self, error: Exception) -> None:
         self.close()
+        self._lost.set()
         if self._lost_s is None:
             self._lost_s = time.monotonic()
             log.warning("%s; trying again until it works", error)
 
     def _regain(self) -> None:
         self._pause_s = FIRST_PAUSE_S
+        self._lost.clear()
         if self._lost_s is not None:
             self.reopened += 1
             log.info("source %s is back after %.1f s", self._name, time.monotonic() - self._lost_s)
