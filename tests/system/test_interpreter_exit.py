@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +22,8 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_the_interpreter_exits_without_a_word(script: str, address: str) -> None:
+def test_the_interpreter_exits_without_a_word(script: str, directory: Path) -> None:
+    address = f"ipc://{directory}/pairs"
     program = (
         f"import sys, threading\nfrom framepair import subscribe\naddress = {address!r}\n{script}\n"
     )
