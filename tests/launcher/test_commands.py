@@ -55,6 +55,8 @@ def flag(node: Node, name: str) -> str | None:
         (SECRET_URL, "live", SECRET_URL),
         ("rtsp://u:p/w@h", "h", "rtsp://u:p/w@h"),
         ("rtsp://h/user=u&password=p", "h", "rtsp://h/user=u&password=p"),
+        # A token is not a name: names are in commands and logs.
+        ("rtsps://h:7441/AbCdEfGhIjKlMnOp", "h", "rtsps://h:7441/AbCdEfGhIjKlMnOp"),
         ("rtsp://", "source", "rtsp://"),
         ("left=a.mp4", "left", "a.mp4"),
         ("left=rtsp://h/x?a=b", "left", "rtsp://h/x?a=b"),
@@ -300,7 +302,14 @@ def test_a_run_directory_too_deep_for_sockets_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", [SECRET_URL, "rtsp://user@h/x", "http://h/x?token=t", "rtsp://h/password=p"]
+    "uri",
+    [
+        SECRET_URL,
+        "rtsp://user@h/x",
+        "http://h/x?token=t",
+        "rtsp://h/password=p",
+        "rtsps://h:7441/TOKEN",
+    ],
 )
 def test_a_password_is_not_in_a_command_that_others_can_see(uri: str) -> None:
     producer, *others = nodes_of(Options((f"left={uri}",)))
@@ -310,7 +319,7 @@ def test_a_password_is_not_in_a_command_that_others_can_see(uri: str) -> None:
     assert shlex.split(producer.shell_line())[:2] == [f"FRAMEPAIR_SOURCE={uri}", "python"]
 
 
-@pytest.mark.parametrize("uri", ["synthetic://1280x720@30", "rtsp://h/x", "a@b?c=d.mp4", "0"])
+@pytest.mark.parametrize("uri", ["synthetic://1280x720@30", "rtsp://h:554/", "a@b?c=d.mp4", "0"])
 def test_other_addresses_are_in_the_command(uri: str) -> None:
     producer = nodes_of(Options((f"left={uri}",)))[0]
     assert flag(producer, "--source") == uri

@@ -69,7 +69,7 @@ def test_a_camera_that_freezes_is_opened_again(caplog: pytest.LogCaptureFixture)
         assert source.reopened >= 1
         source.close()
     message = caplog.records[0].message
-    assert message.startswith(f"source left: http://{server.address}/video has sent nothing for 0.")
+    assert message.startswith(f"source left: http://{server.address}/… has sent nothing for 0.")
 
 
 @pytest.mark.usefixtures("short_pauses")

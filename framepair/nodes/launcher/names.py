@@ -15,6 +15,10 @@ COMBINER, SINK = "combiner", "sink"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 # An address that may hold a password: as user:password@host, or as a parameter.
 SECRET = re.compile(r"""(?i)(?!synthetic:)\b([a-z][a-z0-9+.-]*://)[^\s"'@?=]*[@?=][^\s"']*""")
+# Or as its path: rtsps://host:7441/TOKEN is all that some cameras ask for.
+SECRET_PATH = re.compile(r"""(?i)\b(?!synthetic:|file:)([a-z][a-z0-9+.-]*://[^\s"'/]+/)[^\s"']+""")
+# Tokens are longer than the names that people give to streams.
+MAX_NAME_IN_PATH = 15
 
 
 def name_sources(arguments: Sequence[str]) -> dict[str, str]:
@@ -53,14 +57,13 @@ def is_stream(uri: str) -> bool:
 
 
 def holds_secret(uri: str) -> bool:
-    """Return whether ``uri`` may hold a password: as ``user:password@host``, or as a parameter."""
-    scheme, separator, rest = uri.partition("://")
-    return bool(separator) and scheme.lower() != "synthetic" and any(mark in rest for mark in "@?=")
+    """Return whether ``uri`` may hold a password: as ``user:password@host``, as a parameter, or as its path."""
+    return without_secrets(uri) != uri
 
 
 def without_secrets(text: str) -> str:
-    """Return ``text`` with nothing but the scheme of addresses that may hold a password."""
-    return SECRET.sub(r"\1…", text)
+    """Return ``text`` without what may be a password in its addresses: their paths, or all but the scheme."""
+    return SECRET_PATH.sub(r"\1…", SECRET.sub(r"\1…", text))
 
 
 def _split(argument: str) -> tuple[str | None, str]:
@@ -81,10 +84,10 @@ def _name_of(uri: str) -> str:
 
 
 def _last_part(rest: str) -> str:
-    """Return the stream's name if it has one, else the host: nothing that may hold a password."""
+    """Return the stream's name if it has one, else the host: nothing that is likely to be a password."""
     path = rest.rpartition("@")[2].partition("?")[0]
     parts = [part for part in path.split("/") if part and "=" not in part]
-    if len(parts) > 1:
+    if len(parts) > 1 and len(Path(parts[-1]).stem) <= MAX_NAME_IN_PATH:
         return Path(parts[-1]).stem
     return parts[0].partition(":")[0] if parts else ""
 

@@ -25,7 +25,8 @@ SYNTHETIC_USAGE = "write synthetic://1280x720@30?encoding=mono8&frames=250, or o
 
 # Up to the last @, because there are passwords with @ and / in them, although they ought to be escaped.
 CREDENTIALS = re.compile(r"((?<!synthetic)(?<!file)://)\S*@", re.IGNORECASE)
-SECRET = re.compile(r"((?:pass|pwd|token|secret|key|auth|sig)[a-z_-]*=)[^&\s]*", re.IGNORECASE)
+# Behind the host, as far as an address goes in a sentence: rtsps://host:7441/TOKEN needs no other password.
+PATH = re.compile(r"((?<!synthetic)(?<!file)://[^\s/?#'\"]+)[/?#][^\s'\")]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class SourceUri:
 
 
 def redact(text: str) -> str:
-    """Return ``text``, a URI or a message with some in it, without users, passwords and keys."""
-    return SECRET.sub(r"\1***", CREDENTIALS.sub(r"\1", text))
+    """Return ``text``, a URI or a message with some in it, with scheme and host alone of network addresses."""
+    return PATH.sub(r"\1/…", CREDENTIALS.sub(r"\1", text))
 
 
 def parse(uri: str) -> SourceUri:
