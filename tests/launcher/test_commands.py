@@ -137,6 +137,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "wait": (True, ["--wait"]),
     "open_timeout": (1.0, ["--open-timeout", "1"]),
     "read_timeout": (2.0, ["--read-timeout", "2"]),
+    "allow_redirects": (True, ["--allow-redirects"]),
     "max_wait": (0.25, ["--max-wait", "0.25"]),
     "idle_timeout": (3.0, ["--idle-timeout", "3"]),
     "start_timeout": (0.0, ["--start-timeout", "0"]),

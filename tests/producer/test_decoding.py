@@ -100,7 +100,9 @@ def test_frames_that_piled_up_before_the_first_grab_are_left_out(
     waits_s: list[float], left_out: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = SlowVideo(list(waits_s))
-    monkeypatch.setattr("framepair.nodes.producer.sources.video.open_stream", lambda *_: video)
+    monkeypatch.setattr(
+        "framepair.nodes.producer.sources.video.open_stream", lambda *_, **__: video
+    )
     monkeypatch.setattr("framepair.nodes.producer.sources.video.time", video)
     capture = opened("rtsp://host/x")
     for later in range(2):
@@ -112,7 +114,8 @@ def test_a_stream_that_breaks_off_while_the_pile_is_left_out_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "framepair.nodes.producer.sources.video.open_stream", lambda *_: SlowVideo([0.2, 0.001])
+        "framepair.nodes.producer.sources.video.open_stream",
+        lambda *_, **__: SlowVideo([0.2, 0.001]),
     )
     with pytest.raises(CaptureLost, match="has broken off"):
         opened("rtsp://host/x").grab()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
 import pytest
 
-from framepair.nodes.producer.sources.source import CaptureLost, Format
+from framepair.nodes.producer.sources.opening import open_capture
+from framepair.nodes.producer.sources.source import CaptureLost, Format, SourceError
 from framepair.nodes.producer.sources.video import LiveVideo
 from tests.lib.captures import TIMEOUT_S, opened, refusal, seqs
 from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
@@ -96,3 +99,75 @@ def test_a_recording_over_http_is_no_live_stream(tmp_path: Path) -> None:
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
+
+
+class Leading(BaseHTTPRequestHandler):
+    """Leads whoever asks to ``target``: by a redirect, or by a playlist that names it."""
+
+    target = ""
+
+    def do_GET(self) -> None:
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", self.target)
+            self.end_headers()
+            return
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:1,\n{self.target}\n#EXT-X-ENDLIST\n"
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.apple.mpegurl")
+        self.send_header("Content-Length", str(len(playlist)))
+        self.end_headers()
+        self.wfile.write(playlist.encode())
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def leading_to(target: str) -> Iterator[str]:
+    """Serve addresses that lead to ``target``; yield their beginning."""
+    handler = type("LeadingThere", (Leading,), {"target": target})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("way", ["redirect", "list.m3u8"])
+def test_a_url_leads_to_no_other_address(way: str) -> None:
+    with MjpegServer() as elsewhere, leading_to(f"http://{elsewhere.address}/a.ts") as url:
+        assert "--allow-redirects" in refusal(f"{url}/{way}", timeout_s=5)
+        assert elsewhere.connections == 0
+
+
+def test_a_redirect_is_followed_if_that_is_allowed() -> None:
+    with MjpegServer() as elsewhere, leading_to(f"http://{elsewhere.address}/video") as url:
+        capture = open_capture(
+            "left",
+            f"{url}/redirect",
+            loop=False,
+            open_timeout_s=5,
+            read_timeout_s=5,
+            allow_redirects=True,
+        )
+        assert seqs(capture, 3)
+        capture.close()
+        assert elsewhere.connections
+
+
+@pytest.mark.parametrize("allow_redirects", [False, True])
+def test_a_playlist_reads_no_file_of_this_machine(tmp_path: Path, allow_redirects: bool) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    with leading_to(f"file://{path}") as url, pytest.raises(SourceError):
+        open_capture(
+            "left",
+            f"{url}/list.m3u8",
+            loop=False,
+            open_timeout_s=5,
+            read_timeout_s=5,
+            allow_redirects=allow_redirects,
+        )

@@ -108,6 +108,9 @@ class Opening:
     read_timeout: Annotated[float, VIDEOS, Positive] = 3.0
     """Seconds without a frame after which a camera or URL is opened again."""
 
+    allow_redirects: Annotated[bool, VIDEOS, ONLY_ON] = False
+    """Follow a URL where its server sends it: redirects and playlists, which may name any address."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Producing(Opening, Windows, SharedMemory, Network):

@@ -57,6 +57,7 @@ def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
             loop=False,
             open_timeout_s=options.open_timeout,
             read_timeout_s=options.read_timeout,
+            allow_redirects=options.allow_redirects,
         )
     except SourceError as error:
         print(f"producer: {error}", file=sys.stderr)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -82,10 +84,19 @@ def _fps(name: str, video: cv2.VideoCapture) -> float:
 
 # FFmpeg prints what it thinks of a video on stderr; what matters is raised or logged by us. FFmpeg's
 # own choice for RTSP is UDP, which loses packets and hangs behind a firewall (opencv/opencv#27091).
-ENVIRONMENT = {
-    "OPENCV_FFMPEG_LOGLEVEL": "-8",
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_flags;prefer_tcp",
+QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
+CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp"}
+# What a server says must not lead anywhere else, or to this machine's files: no redirects, and no formats that
+# are lists of other addresses (hls, dash, concat, sdp).
+CONFINED_OPTIONS = {
+    "max_redirects": "0",
+    "protocol_whitelist": "http,https,tcp,tls,udp,rtp,crypto",
+    "format_whitelist": "mpjpeg,mjpeg,jpeg_pipe,png_pipe,mpegts,mpeg,h264,hevc,m4v,flv,"
+    "matroska,webm,mov,mp4,avi,ogg",
 }
+# RTSP and RTMP are protocols and formats of their own, with no lists in them.
+CONFINED_SCHEMES = ("http:", "https:", "tcp:", "udp:")
 LOG_LEVEL = "OPENCV_LOG_LEVEL"
 SILENT = 0
 CAMERA_TIMEOUT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
@@ -115,9 +126,15 @@ def open_file(source: SourceUri) -> cv2.VideoCapture:
 
 
 def open_stream(
-    source: SourceUri, open_timeout_s: float, read_timeout_s: float
+    source: SourceUri,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    *,
+    allow_redirects: bool = False,
 ) -> cv2.VideoCapture:
     """Open a network stream; raises SourceError if that fails or takes longer than ``open_timeout_s``.
+
+    Redirects and playlists, which may name any address, are followed only with ``allow_redirects``.
 
     With several threads FFmpeg holds back a frame for each of them, so that on a machine with 16
     processors frames come 0.6 s late; one thread has no such delay, and decodes 1080p well in time.
@@ -127,7 +144,10 @@ def open_stream(
     limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, _milliseconds(read_timeout_s)]
     asked_s = time.monotonic()
     # The back end must be named: another one might be chosen that knows no time-outs (opencv/opencv#23207).
-    video = cv2.VideoCapture(source.location, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1])
+    with _capture_options(source, allow_redirects):
+        video = cv2.VideoCapture(
+            source.location, cv2.CAP_FFMPEG, [*limits, cv2.CAP_PROP_N_THREADS, 1]
+        )
     if video.isOpened() and source.location.startswith("http") and frame_count(video):
         video.release()
         raise SourceError(
@@ -140,7 +160,8 @@ def open_stream(
             f"{source} did not answer within {open_timeout_s:g} s: is it on, and the address right?"
         )
     raise SourceError(
-        f"{source} cannot be opened: check the address, user and password, and that it is sending"
+        f"{source} cannot be opened: check the address, user and password, and that it is sending;"
+        " where it redirects or sends a playlist, --allow-redirects"
     )
 
 
@@ -165,13 +186,27 @@ def open_camera(source: SourceUri, read_timeout_s: float) -> cv2.VideoCapture:
 
 
 def _prepare() -> None:
-    """Have OpenCV be quiet and prefer TCP, unless the user has set the variables for it."""
-    for variable, value in ENVIRONMENT.items():
-        os.environ.setdefault(variable, value)
+    """Make OpenCV quiet, unless the user has set the variables for it."""
+    os.environ.setdefault(*QUIET)
     if LOG_LEVEL not in os.environ:
         # It moved in OpenCV 5.
         set_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
         set_log_level(SILENT)
+
+
+@contextlib.contextmanager
+def _capture_options(source: SourceUri, allow_redirects: bool) -> Iterator[None]:
+    """Set what OpenCV tells FFmpeg while entered, unless the user has set the variable for it."""
+    if CAPTURE_OPTIONS in os.environ:
+        yield
+        return
+    confined = source.location.startswith(CONFINED_SCHEMES) and not allow_redirects
+    options = STREAM_OPTIONS | (CONFINED_OPTIONS if confined else {})
+    os.environ[CAPTURE_OPTIONS] = "|".join(f"{name};{value}" for name, value in options.items())
+    try:
+        yield
+    finally:
+        del os.environ[CAPTURE_OPTIONS]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -24,12 +24,19 @@ from framepair.nodes.producer.sources.uri import parse
 
 
 def open_capture(
-    name: str, uri: str, *, loop: bool, open_timeout_s: float, read_timeout_s: float
+    name: str,
+    uri: str,
+    *,
+    loop: bool,
+    open_timeout_s: float,
+    read_timeout_s: float,
+    allow_redirects: bool = False,
 ) -> Capture:
     """Open what ``uri`` names for the source ``name``; raises SourceError if that doesn't work.
 
     ``loop`` starts a file again at its end. The time-outs are for live sources: how long opening one
-    may take, and how long a frame may stay away. A signal has to wait that long, too.
+    may take, and how long a frame may stay away. A signal has to wait that long, too. ``allow_redirects``
+    follows a URL to other addresses.
     """
     with blaming(name):
         source = parse(uri)
@@ -39,7 +46,9 @@ def open_capture(
     from framepair.nodes.producer.sources.video import FileVideo, LiveVideo
 
     if source.live:
-        return LiveVideo(name, source, open_timeout_s, read_timeout_s)
+        return LiveVideo(
+            name, source, open_timeout_s, read_timeout_s, allow_redirects=allow_redirects
+        )
     return FileVideo(name, source, loop=loop)
 
 
@@ -58,6 +67,7 @@ def open_source(
     loop: bool,
     open_timeout_s: float,
     read_timeout_s: float,
+    allow_redirects: bool = False,
     stopped: Callable[[], bool],
     beat: Callable[[], None] = lambda: None,
     lost: threading.Event | None = None,
@@ -77,6 +87,7 @@ def open_source(
         loop=loop,
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
+        allow_redirects=allow_redirects,
     )
     return Reopening(name, opened, stopped, beat=beat, lost=lost, wait=wait) if live else opened()
 

@@ -114,7 +114,13 @@ class LiveVideo(_Video):
     """A camera or a network stream, whose frames come when they come."""
 
     def __init__(
-        self, name: str, source: SourceUri, open_timeout_s: float, read_timeout_s: float
+        self,
+        name: str,
+        source: SourceUri,
+        open_timeout_s: float,
+        read_timeout_s: float,
+        *,
+        allow_redirects: bool = False,
     ) -> None:
         self._source, self._read_timeout_s = source, read_timeout_s
         self._caught_up = False
@@ -122,7 +128,9 @@ class LiveVideo(_Video):
             if source.kind == "camera":
                 video = open_camera(source, read_timeout_s)
             else:
-                video = open_stream(source, open_timeout_s, read_timeout_s)
+                video = open_stream(
+                    source, open_timeout_s, read_timeout_s, allow_redirects=allow_redirects
+                )
             super().__init__(name, video, live=True)
 
     def grab(self) -> bool:
