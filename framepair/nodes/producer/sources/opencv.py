@@ -87,16 +87,6 @@ def _fps(name: str, video: cv2.VideoCapture) -> float:
 QUIET = ("OPENCV_FFMPEG_LOGLEVEL", "-8")
 CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 STREAM_OPTIONS = {"rtsp_flags": "prefer_tcp"}
-# What a server says must not lead anywhere else, or to this machine's files: no redirects, and no formats that
-# are lists of other addresses (hls, dash, concat, sdp).
-CONFINED_OPTIONS = {
-    "max_redirects": "0",
-    "protocol_whitelist": "http,https,tcp,tls,udp,rtp,crypto",
-    "format_whitelist": "mpjpeg,mjpeg,jpeg_pipe,png_pipe,mpegts,mpeg,h264,hevc,m4v,flv,"
-    "matroska,webm,mov,mp4,avi,ogg",
-}
-# RTSP and RTMP are protocols and formats of their own, with no lists in them.
-CONFINED_SCHEMES = ("http:", "https:", "tcp:", "udp:")
 LOG_LEVEL = "OPENCV_LOG_LEVEL"
 SILENT = 0
 CAMERA_TIMEOUT = "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT"
@@ -200,8 +190,7 @@ def _capture_options(source: SourceUri, allow_redirects: bool) -> Iterator[None]
     if CAPTURE_OPTIONS in os.environ:
         yield
         return
-    confined = source.location.startswith(CONFINED_SCHEMES) and not allow_redirects
-    options = STREAM_OPTIONS | (CONFINED_OPTIONS if confined else {})
+    options = STREAM_OPTIONS | ({} if allow_redirects else source.confinement)
     os.environ[CAPTURE_OPTIONS] = "|".join(f"{name};{value}" for name, value in options.items())
     try:
         yield

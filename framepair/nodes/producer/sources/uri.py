@@ -23,6 +23,17 @@ SYNTHETIC = re.compile(
 SYNTHETIC_DEFAULT = ("1920", "1080", "25")
 SYNTHETIC_USAGE = "write synthetic://1280x720@30?encoding=mono8&frames=250, or only parts of that"
 
+# What a server says must not lead anywhere else, or to this machine's files: no redirects, and no formats that
+# are lists of other addresses (hls, dash, concat, sdp).
+CONFINED_OPTIONS = {
+    "max_redirects": "0",
+    "protocol_whitelist": "http,https,tcp,tls,udp,rtp,crypto",
+    "format_whitelist": "mpjpeg,mjpeg,jpeg_pipe,png_pipe,mpegts,mpeg,h264,hevc,m4v,flv,"
+    "matroska,webm,mov,mp4,avi,ogg",
+}
+# RTSP and RTMP are protocols and formats of their own, with no lists in them.
+CONFINED_SCHEMES = ("http:", "https:", "tcp:", "udp:")
+
 # Up to the last @, because there are passwords with @ and / in them, although they ought to be escaped.
 CREDENTIALS = re.compile(r"((?<!synthetic)(?<!file)://)\S*@", re.IGNORECASE)
 # Behind the host, as far as an address goes in a sentence: rtsps://host:7441/TOKEN needs no other password.
@@ -44,6 +55,11 @@ class SourceUri:
     def live(self) -> bool:
         """Whether frames come at their own time."""
         return self.kind in ("camera", "stream")
+
+    @property
+    def confinement(self) -> dict[str, str]:
+        """The options that keep FFmpeg at this address, whatever its server says."""
+        return CONFINED_OPTIONS if self.location.startswith(CONFINED_SCHEMES) else {}
 
     def __str__(self) -> str:
         return redact(self.location) if self.kind == "stream" else self.location
