@@ -99,9 +99,7 @@ def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
         for i, header in enumerate(clip.frames):
             stamp = pattern.read(clip.images[i])
             assert stamp is not None, f"{source}: no code in frame {i} of pair {pair.index}"
-            assert stamp == pattern.Stamp(
-                pattern.source_crc(source), header.seq, stamped_ns(header)
-            )
+            assert stamp == pattern.Code(pattern.source_crc(source), header.seq, stamped_ns(header))
             assert header.source == source
             assert header.captured_ns // window_ns == pair.index
             assert header.captured_ns > last_ns

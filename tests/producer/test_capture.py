@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from framepair.nodes.producer.sources.pattern import Stamp, read, source_crc
+from framepair.nodes.producer.sources.pattern import Code, read, source_crc
 from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError
 from tests.lib.captures import opened, retrieved, seqs
 from tests.lib.videos import rotate, write_video
@@ -38,7 +38,7 @@ def test_frames_are_decoded_in_place(tmp_path: Path, size: tuple[int, int]) -> N
         out = ring[slot]
         assert capture.retrieve(out, 0, 0) is out
     assert not ring[0].any()
-    assert [read(image) for image in ring[1:]] == [Stamp(source_crc("left"), n, 0) for n in (0, 1)]
+    assert [read(image) for image in ring[1:]] == [Code(source_crc("left"), n, 0) for n in (0, 1)]
 
 
 def test_frames_are_decoded_into_rows_with_gaps(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_frames_are_decoded_into_rows_with_gaps(tmp_path: Path) -> None:
     out = wide[:, 40:360]
     assert capture.grab()
     assert capture.retrieve(out, 0, 0) is out
-    assert read(out) == Stamp(source_crc("left"), 0, 0)
+    assert read(out) == Code(source_crc("left"), 0, 0)
     assert not wide[:, :40].any()
     assert not wide[:, 360:].any()
 
@@ -62,7 +62,7 @@ def test_a_rotated_file_comes_upright(tmp_path: Path, degrees: int) -> None:
         assert capture.grab()
         image = retrieved(capture)
         back = np.ascontiguousarray(np.rot90(image, degrees // 90))
-        assert read(back) == Stamp(source_crc("left"), seq, 0)
+        assert read(back) == Code(source_crc("left"), seq, 0)
 
 
 def test_an_array_of_another_shape_is_not_used(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from framepair.nodes.producer.sources import opening
 from framepair.nodes.producer.sources.opening import Reopening, open_source
-from framepair.nodes.producer.sources.pattern import Stamp, read, source_crc
+from framepair.nodes.producer.sources.pattern import Code, read, source_crc
 from framepair.nodes.producer.sources.source import Capture, SourceError
 from tests.lib.mjpeg_server import MjpegServer, once_connected, silent_server, unused_address
 
@@ -28,7 +28,7 @@ def opened(
     )  # fmt: skip
 
 
-def marks(capture: Capture) -> Iterator[Stamp]:
+def marks(capture: Capture) -> Iterator[Code]:
     """Yield what the frames' stamps say; the camera writes the number of the connection as time."""
     while capture.grab():
         mark = read(capture.retrieve(np.empty(capture.format.shape, np.uint8), 0, 0))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.pattern import Stamp, read, source_crc, stamp
+from framepair.nodes.producer.sources.pattern import Code, read, source_crc, stamp
 from framepair.nodes.producer.sources.source import Format
 from framepair.nodes.producer.sources.synthetic import Synthetic
 
@@ -17,7 +17,7 @@ Image = NDArray[np.uint8]
 
 FULL_HD = (1080, 1920, 3)
 NOW_NS = 1_764_000_000_123_456_789
-WANTED = Stamp(source_crc("left"), 77, NOW_NS)
+WANTED = Code(source_crc("left"), 77, NOW_NS)
 
 
 def stamped(shape: tuple[int, int, int]) -> Image:
@@ -52,7 +52,7 @@ def test_what_is_stamped_is_read_at_any_size(
 ) -> None:
     image = np.zeros((height, width, channels), np.uint8)
     stamp(image, name, seq, captured_ns)
-    assert read(image) == Stamp(source_crc(name), seq % 2**32, captured_ns)
+    assert read(image) == Code(source_crc(name), seq % 2**32, captured_ns)
 
 
 @pytest.mark.parametrize("factor", [1 / 4, 1 / 3, 0.5, 0.777, 1.0, 1.5])

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.source import Image
+
 # Every edge is a fraction of the picture's sides, so that the code is found again in a resized copy:
 # the picture is divided into 64 x 36 squares, and the code fills 16 x 9 of them, one bit each.
 GRID_COLUMNS, GRID_ROWS = 64, 36
@@ -30,11 +32,9 @@ CHECKSUM = struct.Struct(">H")
 # Not 0: with 0 a black picture would have a right checksum.
 CHECKSUM_START = 0xFFFF
 
-Image = NDArray[np.uint8]
-
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class Code:
     """What the code in a picture says: the crc32 of the source's name, seq modulo 2**32, the capture time."""
 
     source_crc: int
@@ -66,7 +66,7 @@ def stamp(image: Image, source: str, seq: int, captured_ns: int) -> None:
     image[rows[0] : rows[-1], columns[0] : columns[-1]] = code
 
 
-def read(image: Image) -> Stamp | None:
+def read(image: Image) -> Code | None:
     """Return what the code in ``image`` says, uint8 (height, width, channels) or (height, width).
 
     None if there is none, or it cannot be read without doubt, or the image is too small to hold one.
@@ -78,7 +78,7 @@ def read(image: Image) -> Stamp | None:
     levels = patches.mean(axis=(1, 3))
     data = np.packbits(levels > THRESHOLD).tobytes()
     message, checksum = data[: FIELDS.size], data[FIELDS.size :]
-    return Stamp(*FIELDS.unpack(message)) if checksum == _checksum(message) else None
+    return Code(*FIELDS.unpack(message)) if checksum == _checksum(message) else None
 
 
 def _checksum(message: bytes) -> bytes:

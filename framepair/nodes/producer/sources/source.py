@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from framepair.protocol.wire.frame import Encoding
 
+# A picture: uint8 (height, width, channels).
+Image = NDArray[np.uint8]
+
 
 class SourceError(RuntimeError):
     """A source that cannot be used as it is named: the message is one sentence that says what to do."""
@@ -59,7 +62,7 @@ class Capture(Protocol):
         nothing for ``read_timeout_s``, and SourceError if a file that is looped cannot be opened again.
         """
 
-    def retrieve(self, out: NDArray[np.uint8], seq: int, captured_ns: int) -> NDArray[np.uint8]:
+    def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:
         """Decode the grabbed frame into ``out``, uint8 of shape ``format.shape``, and return it.
 
         Only if the frame has another shape than ``out``, another array is returned, and ``format`` says

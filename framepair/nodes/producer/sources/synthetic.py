@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.pattern import source_crc, stamp
-from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.source import Format, Image
 
 GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
 # One octal digit is one row of three blocks: 0o25755 is .#. / #.# / ### / #.# / #.#
@@ -32,8 +32,6 @@ def lettering(text: str) -> NDArray[np.bool_]:
         blocks[:, index, :GLYPH_COLUMNS] = GLYPHS.get(letter, 0) >> shifts & 1
     return blocks.reshape(GLYPH_ROWS, -1)
 
-
-Image = NDArray[np.uint8]
 
 SECOND_NS = 1_000_000_000
 # With this many hues, the names that people give to two cameras (left, right; a, b; front, rear) differ.
