@@ -198,3 +198,13 @@ def test_a_socket_and_a_ring_of_the_dead_are_no_hindrance(directory: Path) -> No
         assert list(directory.iterdir()) == []
     finally:
         shutil.rmtree(rings, ignore_errors=True)
+
+
+def test_the_default_directory_stays_so_that_another_user_cannot_make_it(directory: Path) -> None:
+    command = launcher("--window", "0.2", *SOURCES)
+    with Running(command, env={"XDG_RUNTIME_DIR": "", "TMPDIR": str(directory)}) as running:
+        running.wait_for(WHOLE)
+        assert running.stop() == 0
+    run_dir = directory / f"framepair-{os.getuid()}"
+    assert run_dir.stat().st_mode & 0o777 == 0o700
+    assert list(run_dir.iterdir()) == []

@@ -60,11 +60,14 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     from framepair.nodes.launcher.cleanup import Remains
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.names import COMBINER
+    from framepair.protocol.transport import endpoints
 
     if plan.here(COMBINER):
         run_dir.refuse_taken(plan.endpoints.listening())
     holding = run_dir.held(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
     with holding as (lock, made):
+        # The default directory stays: consumers may wait there, and another user must not make it meanwhile.
+        made = made and plan.run_dir != endpoints.default_run_dir()
         remains = Remains(
             addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
             made=str(plan.run_dir) if made else None,

@@ -46,7 +46,8 @@ def subscribe(
     no memory. ``max_bytes`` bounds, for each source, the frames that wait for their pair to be announced: a
     window that has more is lost, which is logged and counted.
 
-    Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine.
+    Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine, in the
+    default run directory, which is made if need be and has to be this user's alone.
     ``shm_dir`` is where producers have their rings in shared memory, if not in the default directory.
 
     ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS; ``insecure``
@@ -62,7 +63,7 @@ def subscribe(
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
     if max_bytes < 1:
         raise ValueError(f"max_bytes is {max_bytes}, and a window of frames has to fit in")
-    address = address or endpoints.default_sub()
+    address = address or endpoints.claim_default_sub()
     sync = sync or endpoints.default_sync(address)
     for used in (address, *([sync] if sync else [])):
         endpoints.ipc_path(used)

@@ -14,6 +14,8 @@ from pathlib import Path
 # Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
 MAX_IPC_PATH_BYTES = 103
 MAX_PORT = 65535
+# The socket that pairs are published at, in a run directory.
+PAIRS = "pairs"
 # Where consumers that were told nothing find the pairs; the launcher tells those that it starts.
 SUB_VARIABLE = "FRAMEPAIR_SUB"
 # Where they find the combiner's clock, if it isn't their own.
@@ -45,9 +47,24 @@ def default_run_dir() -> Path:
     return Path(tempfile.gettempdir()) / f"framepair-{os.getuid()}"
 
 
-def default_sub() -> str:
-    """Return where to find pairs: what FRAMEPAIR_SUB says, else in the default run directory."""
-    return os.environ.get(SUB_VARIABLE) or ipc_endpoints(default_run_dir(), []).pub
+def claim_default_sub() -> str:
+    """Return where to find pairs: what FRAMEPAIR_SUB says, else in the default run directory.
+
+    That directory is made if need be, and stays: below /tmp another user could make one of that name and
+    publish there. Raises EndpointError if it, or the socket in it, is not this user's alone.
+    """
+    named = os.environ.get(SUB_VARIABLE)
+    if named:
+        return named
+    path = default_run_dir()
+    try:
+        make_run_dir(path, "default run directory")
+        _refuse_planted(path / PAIRS)
+    except EndpointError as error:
+        raise EndpointError(
+            f"{error}; a pipeline elsewhere needs its address, as an argument or in {SUB_VARIABLE}"
+        ) from None
+    return ipc_endpoints(path, []).pub
 
 
 def default_sync(address: str) -> str | None:
@@ -60,10 +77,13 @@ def make_run_dir(path: Path, what: str = "run directory") -> Path:
     """Make ``path`` (mode 0700) if need be and return it; raises EndpointError if it isn't ours alone."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
+        status, owners = path.stat(), {path.stat().st_uid, path.lstat().st_uid}
     except OSError as error:
         raise EndpointError(f"cannot make the {what} {path}: {error.strerror}") from None
-    if status.st_uid != os.getuid() or stat.S_IMODE(status.st_mode) & 0o077:
+    # Also a link to a directory of ours: its owner can change what it leads to.
+    if owners != {os.getuid()}:
+        raise EndpointError(f"the {what} {path} belongs to another user: name another one")
+    if stat.S_IMODE(status.st_mode) & 0o077:
         raise EndpointError(
             f"the {what} {path} is open to other users: chmod 700 it, or name another one"
         )
@@ -72,10 +92,19 @@ def make_run_dir(path: Path, what: str = "run directory") -> Path:
     return path
 
 
+def _refuse_planted(path: Path) -> None:
+    """Raise EndpointError if ``path`` is there and is not a socket of this user."""
+    # Its directory may have been open to other users before.
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        if status.st_uid != os.getuid() or not stat.S_ISSOCK(status.st_mode):
+            raise EndpointError(f"{path} is not a socket of this user: remove it")
+
+
 def ipc_endpoints(run_dir: Path, sources: list[str]) -> Endpoints:
     """Return ipc addresses for ``sources`` below ``run_dir``."""
     pull = {name: f"ipc://{run_dir}/{name}.frames" for name in sources}
-    return Endpoints(pull=pull, pub=f"ipc://{run_dir}/pairs")
+    return Endpoints(pull=pull, pub=f"ipc://{run_dir}/{PAIRS}")
 
 
 def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
