@@ -16,15 +16,16 @@ from typing import Any, NoReturn
 
 import cyclopts
 
-from framepair.nodes.common import exit_codes
+from framepair.nodes.common import exit_codes, streams
 from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.nodes.common.status import status_file
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import BEAT_S, Heartbeat
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
-# The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself.
-STOP_DEADLINE_S = 5.0
+# The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself. As
+# long as the work gets on it has more, but less than the ten seconds of docker stop.
+STOP_DEADLINE_S, LAST_DEADLINE_S = 5.0, 9.0
 MAX_SECONDS = 1e9
 # A stop may come twice: from systemd and from the launcher, or from timeout(1), which signals a process
 # and then its group. That is not somebody who loses patience.
@@ -43,21 +44,39 @@ class Refused(Exception):  # noqa: N818 - it is not an error of the program
 
 def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
     """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"),
-        format=f"%(asctime)s {name} %(levelname)s %(message)s",
-    )
+    streams.prepare()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(VisibleFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"))
+    try:
+        _run(app, name, arguments)
+    finally:
+        streams.finish()
+
+
+def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoReturn:
     try:
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {streams.visible(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(exit_codes.USAGE)
     except Exception:
         log.exception("failed")
         sys.exit(exit_codes.FAILED)
     sys.exit(0)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Writes control characters out: a peer's text must neither steer a terminal nor begin a line."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - it is logging's name
+        """Return the line of a record."""
+        return streams.visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - it is logging's name
+        """Return a traceback, a line each."""
+        return "\n".join(streams.visible(line) for line in super().formatException(ei).split("\n"))
 
 
 class Stop:
@@ -71,6 +90,22 @@ class Stop:
         self._is_set = False
         self._beat = beat
         self._read, self._write = os.pipe()
+        self._last_s = 0.0
+
+    def set_deadline(self) -> None:
+        """Let SIGALRM end this process if it doesn't get on, even if it hangs inside a library."""
+        self._last_s = time.monotonic() + LAST_DEADLINE_S
+        signal.setitimer(signal.ITIMER_REAL, STOP_DEADLINE_S)
+
+    def extend_deadline(self) -> None:
+        """Begin the deadline anew, if there is one: the work has got on."""
+        if self._last_s:
+            left_s = self._last_s - time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, max(0.01, min(STOP_DEADLINE_S, left_s)))
+
+    def set_done(self, code: int = 0) -> None:
+        """Let the deadline end this process with ``code``: what is left, such as threads, is no loss."""
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(code))
 
     def set(self) -> None:
         """Set the flag and end a wait for it."""
@@ -104,8 +139,7 @@ def stop_on_signals(heartbeat: Heartbeat) -> Stop:
                 os._exit(128 + number)
             return
         began_s = time.monotonic()
-        # SIGALRM's default action ends the process even if it hangs inside a library.
-        signal.setitimer(signal.ITIMER_REAL, STOP_DEADLINE_S)
+        stop.set_deadline()
         stop.set()
 
     signal.signal(signal.SIGINT, handle)

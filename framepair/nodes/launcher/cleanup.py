@@ -13,8 +13,8 @@ from framepair.protocol.transport.endpoints import EndpointError
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
-    """Where there may be something to remove; what somebody else uses stays."""
+class Leftovers:
+    """Where there may be something to remove; what another process uses stays."""
 
     addresses: Sequence[str] = ()
     made: str | None = None
@@ -24,32 +24,32 @@ class Remains:
     """Whether there may be rings, and where, if not in the default directory."""
 
     @classmethod
-    def parse(cls, text: str) -> Remains:
-        """Return what ``str`` gave the text of; what it takes to clear that is imported by then."""
-        remains = cls(**json.loads(text))
-        if remains.shared:
+    def parse(cls, text: str) -> Leftovers:
+        """Return what ``str`` gave the text of; what it takes to remove that is imported by then."""
+        leftovers = cls(**json.loads(text))
+        if leftovers.shared:
             pass
-        return remains
+        return leftovers
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))
 
-    def clear(self) -> None:
-        """Remove all of it; who calls this holds the run directory."""
-        self.clear_run_dir()
-        self.clear_rings()
+    def remove(self) -> None:
+        """Remove all of it; the caller has locked the run directory."""
+        self.remove_sockets()
+        self.remove_rings()
 
-    def clear_run_dir(self) -> None:
+    def remove_sockets(self) -> None:
         """Remove the sockets and locks that killed nodes left, and the directory if it was made."""
         for address in self.addresses:
             with contextlib.suppress(EndpointError, OSError), endpoints.reserved(address):
                 pass
         if self.made is not None:
-            # Somebody else's file keeps the directory.
+            # Another program's file keeps the directory.
             with contextlib.suppress(OSError):
                 Path(self.made).rmdir()
 
-    def clear_rings(self) -> None:
+    def remove_rings(self) -> None:
         """Remove the rings of producers that were killed."""
         if self.shared:
             # It imports numpy: the launcher has no use for that before its end, if ever.
@@ -58,7 +58,7 @@ class Remains:
             shared_ring.remove_stale(self._ring_directory())
 
     def has_rings(self) -> bool:
-        """Tell whether there are rings, or a directory for them, be they anybody's."""
+        """Return whether there are rings, or a directory for them, of this pipeline or another."""
         return self.shared and self._ring_directory().exists()
 
     def _ring_directory(self) -> Path:

@@ -1,7 +1,7 @@
 """The guard: a small process that outlives a launcher that was killed, and ends and removes what that left.
 
 Nodes hear of the launcher's death from the kernel and stop by themselves. But one that hangs doesn't, nor does
-a user's program that doesn't care, or what that started; and who is killed removes no sockets and no rings.
+a user's program that doesn't care, or what that started; and a killed process removes no sockets and no rings.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import time
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
-from framepair.nodes.launcher.cleanup import Remains
+from framepair.nodes.common import streams
+from framepair.nodes.launcher.cleanup import Leftovers
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.python_path import python_path
 
 if TYPE_CHECKING:
-    from framepair.nodes.launcher.cleanup import Remains
+    from framepair.nodes.launcher.cleanup import Leftovers
 
 
 COMMAND = (sys.executable, "-P", "-m", "framepair.nodes.launcher.guard")
@@ -29,25 +30,25 @@ END_S = 1.0
 
 
 class Guard:
-    """While entered, a process that ends the nodes and clears ``remains`` should the launcher be killed.
+    """While entered, a process that ends the nodes and removes ``leftovers`` should the launcher be killed.
 
-    It shares ``lock``, which holds the run directory: nobody else uses that until it is clear. Without the
-    guard, because it can't be started or was killed itself, all goes on as with it.
+    It shares ``lock``, the run directory's: no other pipeline uses that until all is removed. The pipeline also
+    works without a guard, because it can't be started or was killed itself.
     """
 
-    def __init__(self, remains: Remains, lock: int | None) -> None:
-        self._remains = remains
+    def __init__(self, leftovers: Leftovers, lock: int | None) -> None:
+        self._leftovers = leftovers
         self._lock = lock
         self._pipe = -1
         self._popen: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Guard:
         reader, self._pipe = os.pipe()
-        # A guard that is stopped doesn't read, and nobody should wait for it.
+        # A guard that is stopped doesn't read, and the launcher must not wait for it.
         os.set_blocking(self._pipe, False)
         try:
             self._popen = subprocess.Popen(  # noqa: S603
-                (*COMMAND, str(self._remains)),
+                (*COMMAND, str(self._leftovers)),
                 env={**os.environ, **python_path()},
                 stdin=reader,
                 stdout=subprocess.DEVNULL,
@@ -105,6 +106,7 @@ LOCKS_S, POLL_S = 0.4, 0.02
 
 def main() -> None:
     """Read what the launcher tells until its end; if that came without a goodbye, tidy up."""
+    streams.prepare()
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     groups = left_behind(sys.stdin)
@@ -112,9 +114,9 @@ def main() -> None:
         return
     until_s = time.monotonic() + GRACE_S
     ask(groups)
-    remains = _remains(sys.argv[1])
+    leftovers = _leftovers(sys.argv[1])
     end(groups, until_s)
-    clear(remains)
+    remove(leftovers)
 
 
 def left_behind(lines: Iterable[str]) -> set[int] | None:
@@ -149,21 +151,21 @@ def end(groups: Collection[int], until_s: float) -> None:
     wait_until_empty(stubborn, KILL_S)
 
 
-def clear(remains: Remains) -> None:
-    """Remove ``remains``; a process that seems to have ended may have threads that still hold its locks."""
+def remove(leftovers: Leftovers) -> None:
+    """Remove ``leftovers``; a process that seems to have ended may have threads that still hold its locks."""
     until_s = time.monotonic() + LOCKS_S
-    remains.clear()
-    while remains.has_rings() and time.monotonic() < until_s:
+    leftovers.remove()
+    while leftovers.has_rings() and time.monotonic() < until_s:
         time.sleep(POLL_S)
-        remains.clear()
+        leftovers.remove()
 
 
-def _remains(text: str) -> Remains:
+def _leftovers(text: str) -> Leftovers:
     # Not at the start: a guard that is not needed should take neither time nor memory. And while the nodes
     # stop there is nothing else to do.
-    from framepair.nodes.launcher.cleanup import Remains
+    from framepair.nodes.launcher.cleanup import Leftovers
 
-    return Remains.parse(text)
+    return Leftovers.parse(text)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framepair.nodes.common import exit_codes
+from framepair.nodes.common import exit_codes, streams
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.signal_queue import SignalQueue
 
@@ -29,56 +29,66 @@ SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline that the command line asks for; return the exit code."""
-    with SignalQueue(SIGNALS) as signals:
-        # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
-        from cyclopts import CycloptsError
+    streams.prepare()
+    try:
+        with SignalQueue(SIGNALS) as signals:
+            return obey(sys.argv[1:] if arguments is None else arguments, signals)
+    finally:
+        streams.finish()
 
-        from framepair.nodes.common.runtime import Refused
-        from framepair.nodes.launcher import topology, verbs
-        from framepair.nodes.launcher.names import without_secrets
-        from framepair.protocol.transport.endpoints import EndpointError
 
-        words = sys.argv[1:] if arguments is None else arguments
-        try:
-            asked = verbs.read(words)
-            if asked is None:
-                return 0
-            if asked.keygen:
-                return make_keys(asked.keygen)
-            if asked.plan:
-                return show_needs(words)
-            plan = topology.plan(asked)
-            return show(asked, plan) if asked.print else run(asked, plan, signals)
-        except (CycloptsError, EndpointError, Refused) as error:
-            say(without_secrets(" ".join(str(error).split())))
-            return exit_codes.USAGE
+def obey(words: Sequence[str], signals: SignalQueue) -> int:
+    """Do what the ``words`` of the command line ask for; return the exit code."""
+    # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
+    from cyclopts import CycloptsError
+
+    from framepair.nodes.common.runtime import Refused
+    from framepair.nodes.launcher import topology, verbs
+    from framepair.nodes.launcher.names import without_secrets
+    from framepair.protocol.transport.endpoints import EndpointError
+
+    try:
+        asked = verbs.read(words)
+        if asked is None:
+            return 0
+        if asked.keygen:
+            return make_keys(asked.keygen)
+        if asked.plan:
+            return show_needs(words)
+        plan = topology.plan(asked)
+        return show(asked, plan) if asked.print else run(asked, plan, signals)
+    except (CycloptsError, EndpointError, Refused) as error:
+        say(without_secrets(" ".join(str(error).split())))
+        return exit_codes.USAGE
 
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
-    from framepair.nodes.launcher import run_dir
-    from framepair.nodes.launcher.cleanup import Remains
+    from framepair.nodes.launcher import ports, run_dir
+    from framepair.nodes.launcher.cleanup import Leftovers
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.names import COMBINER
     from framepair.protocol.transport import endpoints
 
     if plan.here(COMBINER):
-        run_dir.refuse_taken(plan.endpoints.listening())
-    holding = run_dir.held(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
-    with holding as (lock, made):
+        ports.refuse_taken_ports(plan.endpoints.listening())
+    lock_held = (
+        run_dir.locked(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
+    )
+    with lock_held as (lock, made):
         # The default directory stays: consumers may wait there, and another user must not make it meanwhile.
         made = made and plan.run_dir != endpoints.default_run_dir()
-        remains = Remains(
+        leftovers = Leftovers(
             addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
             made=str(plan.run_dir) if made else None,
             shared=any(payload.one_machine for payload in plan.payloads.values()),
             shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
         )
         try:
-            with Guard(remains, lock) as guard:
+            with Guard(leftovers, lock) as guard:
                 return run_nodes(options, plan, signals, guard)
         finally:
-            remains.clear()
+            leftovers.remove()
 
 
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:

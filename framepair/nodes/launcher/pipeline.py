@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 
+from framepair.nodes.common import streams
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.processes import Processes
 from framepair.nodes.launcher.signal_queue import SignalQueue
@@ -53,6 +54,7 @@ class Pipeline:
                 for event in self._wait(self._supervisor.wake_s):
                     self._act(self._supervisor.handle(event, time.monotonic()))
                 self._act(self._supervisor.handle(None, time.monotonic()))
+                streams.flush()
         finally:
             self._processes.kill()
         return self._supervisor.exit_code

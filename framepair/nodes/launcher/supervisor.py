@@ -114,7 +114,7 @@ class Duration:
     window_s: float
     utc_offset_s: float
     start_timeout_s: float
-    """For how long the last sources are waited for, once all nodes work."""
+    """For how long the last sources are waited for, once all nodes have started."""
 
     def until_ns(self, now_s: float) -> int:
         """Return the capture time at which frames should end that have flowed since ``now_s``."""
@@ -181,7 +181,7 @@ class Supervisor:
         self._end_s = math.inf
         self._failed = 0
         self._stop: StopOrder | None = None
-        self._flow = Flow(nodes, rules.duration, now_s)
+        self._flow = Flow(nodes, rules.duration)
         self._outcome = Outcome(nodes)
         self._actions: list[Action] = []
 
@@ -405,7 +405,8 @@ class Supervisor:
         restarted = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         if restarted:
             self._say(f"restarts: {restarted}")
-        complaint = self._outcome.complaint(failures=bool(restarted))
+        told_to_end = self._flow.until_ns is not None
+        complaint = self._outcome.complaint(failures=bool(restarted), told_to_end=told_to_end)
         if code == 0 and complaint:
             self._say(complaint)
             code = exit_codes.FAILED
@@ -434,28 +435,30 @@ class StopOrder:
 class Flow:
     """When frames of all sources flow: from then on a duration counts."""
 
-    def __init__(self, nodes: Sequence[Node], duration: Duration | None, now_s: float) -> None:
+    def __init__(self, nodes: Sequence[Node], duration: Duration | None) -> None:
         self.until_ns: int | None = None
         """The capture time at which the duration ends, once it has begun."""
         self._start_timeout_s = duration.start_timeout_s if duration else math.inf
-        self._begin_s = now_s + START_S + self._start_timeout_s
-        self._not_ready = {node for node in nodes if node.is_ours}
+        self._begin_s = math.inf
+        # On a busy machine it takes long until all nodes have started; a camera may take for ever.
+        self._silent = {node for node in nodes if node.is_ours}
         # The combiner knows of all sources; producers here may be some of them.
         combiners = {node for node in nodes if node.kind == "combiner"}
         self._not_flowing = combiners or {node for node in nodes if node.kind == "producer"}
         self._can_flow = bool(self._not_flowing)
         # A sink that is slow to start should not find that all is over.
-        self._not_listening = {n for n in self._not_ready if n.kind == "sink"}
+        self._not_listening = {n for n in self._silent if n.kind == "sink"}
 
     def hear(self, node: Node, word: Word, now_s: float) -> None:
         """Take note of a node's word."""
         if word == "flowing":
             self._not_flowing.discard(node)
-        if word == "ready" and node in self._not_ready:
-            self._not_ready.discard(node)
+        if word == "ready":
             self._not_listening.discard(node)
-            if not self._not_ready:
-                self._begin_s = min(self._begin_s, now_s + self._start_timeout_s)
+        if node in self._silent:
+            self._silent.discard(node)
+            if not self._silent:
+                self._begin_s = now_s + self._start_timeout_s
 
     def begins(self, now_s: float) -> bool:
         """Return whether the duration begins now; False if it has begun before."""
@@ -489,11 +492,14 @@ class Outcome:
         """Take note that the user wanted no more, be there pairs or not."""
         self._asked_to_stop = True
 
-    def complaint(self, *, failures: bool) -> str | None:
-        """Return what is wrong with a run that ended well otherwise; ``failures``: nodes were restarted."""
+    def complaint(self, *, failures: bool, told_to_end: bool) -> str | None:
+        """Return what is wrong with a run that ended well otherwise.
+
+        ``failures``: nodes were restarted; ``told_to_end``: sources did not end by themselves.
+        """
         if self._judge is None or self._paired or (self._asked_to_stop and not failures):
             return None
-        if self._producers and self._producers <= self._over & self._empty:
+        if not told_to_end and self._producers and self._producers <= self._over & self._empty:
             return None
         if failures:
             return "no pair came: nodes failed, and what they said above tells why"

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter, validators
 
-from framepair.nodes.common import exit_codes, runtime
+from framepair.nodes.common import exit_codes, runtime, streams
 from framepair.nodes.common.options import Consuming, node_app
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
@@ -60,16 +60,22 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
             stop.wait(options.work_ms / 1e3)
         heartbeat.tell("done")
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
-    accounts = ledger.accounts(stats)
-    report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+        # The report comes before threads are waited for: on a busy machine those may take long.
+        accounts = ledger.accounts(stats)
+        report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+        _show(report, screen, options.json)
+        fault = None if times.pairs or stop.is_set() else no_pair(accounts)
+        fault = fault or (shortfall(accounts) if options.strict else None)
+        wait_for_reader(stop, heartbeat)
+        stop.set_done(exit_codes.FAILED if fault else 0)
+    _fail(fault)
+
+
+def _show(report: Report, screen: Screen, json: Path | None) -> None:
     with screen.printing():
         report.show(screen.console)
-    if options.json:
-        _write(report, options.json)
-    if not (times.pairs or stop.is_set()):
-        _fail(no_pair(accounts))
-    if options.strict:
-        _fail(shortfall(accounts))
+    if json:
+        _write(report, json)
 
 
 def _subscribe(options: Options) -> Subscription:
@@ -112,6 +118,7 @@ def arriving(
     """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
     stopping = False
     while not subscription.ended:
+        stop.extend_deadline()
         if stop.is_set() and not stopping:
             stopping = True
             subscription.stop()
@@ -120,6 +127,15 @@ def arriving(
         pair = subscription.get(POLL_S)
         if pair is not None:
             yield pair
+
+
+def wait_for_reader(stop: runtime.Stop, heartbeat: Heartbeat) -> None:
+    """Wait until a reader that is slow, such as a pager, has all, or until ``stop``."""
+    while streams.drain(POLL_S) and not stop.is_set():
+        heartbeat.beat()
+    if stop.is_set():
+        stop.extend_deadline()
+        streams.finish()
 
 
 def take(pair: Pair) -> dict[str, float]:

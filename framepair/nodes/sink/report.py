@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.streams import visible
 from framepair.nodes.sink import ledger
 from framepair.nodes.sink.latency import Histogram, PairTimes
 from framepair.nodes.sink.ledger import Account
@@ -110,7 +111,7 @@ class Report:
     def _sentences(self) -> Iterator[str]:
         times = self.times
         if not times.pairs:
-            yield f"No pair came from {self.address} in {self.duration_s:.1f} s."
+            yield f"No pair came from {visible(self.address)} in {self.duration_s:.1f} s."
             if any(account.captured for account in self.accounts.values()):
                 yield (
                     "No window was covered from its start to its end: --pace max takes every frame of a"
@@ -232,5 +233,5 @@ def _failures(accounts: Mapping[str, Account]) -> Iterator[str]:
 
 
 def _reasons(account: Account) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in account.dropped.items())
+    reasons = ", ".join(f"{visible(reason)} {count}" for reason, count in account.dropped.items())
     return reasons or "0"
