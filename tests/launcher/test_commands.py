@@ -143,6 +143,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "start_timeout": (0.0, ["--start-timeout", "0"]),
     "max_bytes": (7, ["--max-bytes", "7"]),
     "max_frame": (8, ["--max-frame", "8"]),
+    "consumers": (2, ["--consumers", "2"]),
     "history": (8.0, ["--history", "8"]),
     "keep": (4, ["--keep", "4"]),
     "strict": (True, ["--strict"]),

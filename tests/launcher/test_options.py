@@ -193,6 +193,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_bytes = 1_000_000
         max_frame = 2_000_000
 consumers = 2
+allow_redirects = true
         """
     )
     parsed = parse("--config", str(file))
@@ -234,6 +235,7 @@ consumers = 2
         max_bytes=1_000_000,
         max_frame=2_000_000,
         consumers=2,
+        allow_redirects=True,
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []
