@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.lib.launcher import launcher
 from tests.lib.processes import Running, python
 from tests.lib.shm import own_directory, small_file_system
 
-LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0)
+LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0, max_wait_s=0.0)
 FRAME = 1920 * 1080 * 3
 
 
@@ -43,8 +44,16 @@ def test_a_link_carries_what_is_captured() -> None:
 
 def test_queues_are_two_windows_unless_told_otherwise() -> None:
     assert bounds.queue_bytes(source(), LIMITS) == 50 * FRAME
-    few = Limits(window_s=1.0, max_bytes=10 * FRAME + 1, keep=2, history_s=4.0)
+    few = replace(LIMITS, max_bytes=10 * FRAME + 1)
     assert bounds.queue_bytes(source(), few) == 10 * FRAME
+
+
+def test_a_consumer_holds_the_windows_that_are_open_while_a_pair_waits() -> None:
+    at_once, half, ten = (
+        bounds.sink_bytes([source()], replace(LIMITS, max_wait_s=wait_s)) for wait_s in (0, 0.5, 10)
+    )
+    assert half - at_once == round(bounds.HEAP * 26 * FRAME)
+    assert ten - at_once == round(bounds.HEAP * 10 * 26 * FRAME)
 
 
 def test_a_ring_is_as_large_as_said() -> None:

@@ -71,6 +71,8 @@ class Limits:
     keep: int
     history_s: float
     """As long as rings are made, not only as asked for."""
+    max_wait_s: float
+    """How long a pair waits at most for a slow source."""
 
 
 def queue_bytes(source: Source, limits: Limits) -> int:
@@ -125,7 +127,9 @@ def published_bytes(sources: Sequence[Source], limits: Limits) -> int:
 
 def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:
     """Return how much memory our sink, or a consumer with nothing else in it, takes at most."""
-    windows = limits.keep + assembly.OTHER_WINDOWS
+    # While a pair waits for a slow source, the others' frames of the windows after it come already.
+    waiting = math.ceil(limits.max_wait_s / limits.window_s)
+    windows = limits.keep + assembly.OTHER_WINDOWS + waiting
     held = 0
     for source in sources:
         if source.format is not None and not source.payload.one_machine:

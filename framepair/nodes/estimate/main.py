@@ -132,31 +132,11 @@ def main() -> int:
 
 def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     """Return what ``sources`` take in the pipeline of ``plan``."""
-    limits = Limits(
-        window_s=options.window,
-        max_bytes=options.max_bytes,
-        keep=options.keep,
-        history_s=payload.history_s(
-            options.history, options.window, planning.max_wait_s(options, plan)
-        ),
-    )
-    links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
-    whole = sum(source.link_bytes_per_s for source in sources)
-    processes = {
-        f"producer {source.name}": bounds.producer_bytes(source, limits) for source in sources
-    }
-    consumer = (
-        "your consumer, with nothing else in it" if options.sink or options.no_sink else "sink"
-    )
-    processes |= {
-        "combiner": bounds.combiner_bytes(sources, limits),
-        consumer: bounds.sink_bytes(sources, limits),
-    }
-    if plan.endpoints.sync:
-        links |= {"time": (plan.endpoints.sync, 0.0)}
+    limits = _limits(options, plan)
+    processes = _processes(options, sources, limits)
     directory = options.shm_dir or shared_ring.default_directory()
     return Needs(
-        links=links | {"pairs": (plan.endpoints.pub, whole)},
+        links=_links(plan, sources),
         processes=processes,
         shared_bytes=sum(bounds.ring_bytes(source, limits) for source in sources),
         verdicts=[
@@ -166,6 +146,33 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
         ],
         refusals=list(of_shared_memory(sources, limits, Path(directory))),
     )
+
+
+def _limits(options: Options, plan: Plan) -> Limits:
+    wait_s = planning.max_wait_s(options, plan)
+    return Limits(
+        window_s=options.window,
+        max_bytes=options.max_bytes,
+        keep=options.keep,
+        history_s=payload.history_s(options.history, options.window, wait_s),
+        max_wait_s=wait_s,
+    )
+
+
+def _links(plan: Plan, sources: list[Source]) -> dict[str, tuple[str, float]]:
+    links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
+    if plan.endpoints.sync:
+        links |= {"time": (plan.endpoints.sync, 0.0)}
+    return links | {"pairs": (plan.endpoints.pub, sum(s.link_bytes_per_s for s in sources))}
+
+
+def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[str, int]:
+    own = "your consumer, with nothing else in it" if options.sink or options.no_sink else "sink"
+    producers = {f"producer {s.name}": bounds.producer_bytes(s, limits) for s in sources}
+    return producers | {
+        "combiner": bounds.combiner_bytes(sources, limits),
+        own: bounds.sink_bytes(sources, limits),
+    }
 
 
 def find_sources(options: Options, plan: Plan) -> list[Source]:

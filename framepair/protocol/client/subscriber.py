@@ -34,7 +34,7 @@ def subscribe(
 ) -> Subscription:
     """Connect to the combiner at ``address`` and return an iterator over its pairs.
 
-        for pair in subscribe("tcp://10.0.0.5:7400"):
+        for pair in subscribe("tcp://10.0.0.5:7400", keys=Path("keys")):
             left, right = pair["left"].array, pair["right"].array
 
     While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and counted
