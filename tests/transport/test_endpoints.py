@@ -180,3 +180,26 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(directory: Path) -> Non
     ):
         pass
     assert target.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("address", "here"),
+    [
+        ("ipc:///run/x/pairs", True),
+        ("tcp://127.0.0.1:7400", True),
+        ("tcp://127.9.8.7:7400", True),
+        ("tcp://localhost:7400", True),
+        ("tcp://[::1]:7400", True),
+        ("tcp://127.example.org:7400", False),
+        ("tcp://127.0.0.1.example.org:7400", False),
+        ("tcp://localhost.example.org:7400", False),
+        ("tcp://127.0.0.1:0;192.0.2.1:7400", False),
+        ("tcp://192.0.2.1:7400", False),
+        ("tcp://[2001:db8::1]:7400", False),
+        ("tcp://*:7400", False),
+    ],
+)
+def test_only_an_address_that_cannot_lead_elsewhere_is_on_this_machine(
+    address: str, here: bool
+) -> None:
+    assert endpoints.is_on_this_machine(address) is here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import ipaddress
 import os
 import stat
 import tempfile
@@ -121,8 +122,16 @@ def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
 
 
 def is_on_this_machine(address: str) -> bool:
-    """Tell whether what connects to ``address`` is sure to be on this machine."""
-    return address.startswith(("ipc://", "tcp://127.", "tcp://localhost:", "tcp://[::1]:"))
+    """Return whether what connects to ``address`` is sure to be on this machine."""
+    if address.startswith("ipc://"):
+        return True
+    host, _, _ = address.removeprefix("tcp://").rpartition(":")
+    if host == "localhost":
+        return True
+    # Parsed, since 127.example.org is the name of a host anywhere.
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    return False
 
 
 def ipc_path(address: str) -> Path | None:
