@@ -25,6 +25,7 @@ from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import endpoints, keys, sockets
+from framepair.protocol.transport.authenticator import Authenticator
 from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.keys import ServerKeys
@@ -101,6 +102,13 @@ class Ways:
     subscriptions: Subscriptions
     taken: dict[str, tuple[int, int]]
     time_server: TimeServer | None
+    authenticator: Authenticator | None
+
+    def check(self) -> None:
+        """Raise what ended a thread that only answers, if one failed; ``Inbox.take`` does that for its own."""
+        for answering in (self.time_server, self.authenticator):
+            if answering:
+                answering.check()
 
 
 class Combiner:
@@ -165,8 +173,7 @@ class Combiner:
 
     def _take_all(self, *, patient: bool) -> None:
         self._publisher.attend()
-        if self._ways.time_server:
-            self._ways.time_server.check()
+        self._ways.check()
         now_ns = clock.now_ns()
         for incoming in self._intake.take(now_ns, patient=patient):
             self._take(incoming)
@@ -217,13 +224,13 @@ def _listening(
     taken: dict[str, tuple[int, int]] = {}
     with (
         sockets.new_context(io_threads=len(addresses) + 1) as context,
-        sockets.accepting(context, server),
+        sockets.accepting(context, server) as authenticator,
         sockets.publish(context, options.pub, lossless=lossless, keys=server, guard=guard) as xpub,
         receiving(context, addresses, bell, lossless=lossless, keys=server) as inboxes,
         telling_time(context, options.sync, run, taken, server) as time_server,
     ):
         subscriptions = Subscriptions(xpub, options.pub, guard)
-        yield Ways(inboxes, bell, xpub, subscriptions, taken, time_server)
+        yield Ways(inboxes, bell, xpub, subscriptions, taken, time_server, authenticator)
 
 
 def _intake(

@@ -13,6 +13,8 @@ from concurrent.futures import Future
 import zmq
 from zmq.utils import z85
 
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+
 log = logging.getLogger(__name__)
 
 ADDRESS = "inproc://zeromq.zap.01"
@@ -41,7 +43,11 @@ def may(clients: Clients, key: bytes, asked_domain: str) -> bool:
 
 
 class Authenticator:
-    """Answers libzmq's questions in a thread, while entered; at most one for each context."""
+    """Answers libzmq's questions in a thread, while entered; at most one for each context.
+
+    A question that makes no sense is refused. ``check`` raises what ended the thread, if it failed: without it
+    no further client could connect.
+    """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients: Clients) -> None:
         self._context = context
@@ -50,6 +56,8 @@ class Authenticator:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="authenticator")
         self._refused: set[tuple[str, str]] = set()
+        self._failure: BaseException | None = None
+        self._question_log = RateLimitedLog(log)
 
     def __enter__(self) -> Authenticator:
         self._thread.start()
@@ -60,27 +68,48 @@ class Authenticator:
         self._over.set()
         self._thread.join()
 
+    def check(self) -> None:
+        """Raise what ended the thread, if it failed."""
+        if self._failure:
+            raise self._failure
+
     def _run(self) -> None:
-        with self._context.socket(zmq.REP) as socket:
-            socket.linger = 0
-            try:
+        try:
+            with self._context.socket(zmq.REP) as socket:
+                socket.linger = 0
                 socket.bind(ADDRESS)
-            except zmq.ZMQError as error:
+                self._bound.set_result(None)
+                self._answer_all(socket)
+        except BaseException as error:  # noqa: BLE001 - the thread that started this one raises it again
+            if self._bound.done():
+                self._failure = error
+            else:
                 self._bound.set_exception(error)
-                return
-            self._bound.set_result(None)
-            while not self._over.is_set():
-                if socket.poll(POLL_MS):
-                    socket.send_multipart(self._answer(socket.recv_multipart()))
+
+    def _answer_all(self, socket: zmq.Socket[bytes]) -> None:
+        while not self._over.is_set():
+            if socket.poll(POLL_MS):
+                socket.send_multipart(self._answer(socket.recv_multipart()))
 
     def _answer(self, question: list[bytes]) -> list[bytes]:
-        _version, request, asked, address, _identity, mechanism, *credentials = question
+        try:
+            allowed = self._is_allowed(question)
+        except ValueError as error:
+            # An answer all the same: without one, a REP socket takes no further question.
+            self._question_log.warn("question", f"refused a handshake that makes no sense: {error}")
+            allowed = False
+        request = question[1] if len(question) > 1 else b""
+        code, text = ALLOWED if allowed else REFUSED
+        return [VERSION, request, code, text, b"", b""]
+
+    def _is_allowed(self, question: list[bytes]) -> bool:
+        """Return whether a client may connect; raises ValueError if that is not what ``question`` asks."""
+        _version, _request, asked, address, _identity, mechanism, *credentials = question
         key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
         allowed = may(self._clients, key, asked.decode())
         if not allowed:
             self._warn(address.decode(), asked.decode(), key)
-        code, text = ALLOWED if allowed else REFUSED
-        return [VERSION, request, code, text, b"", b""]
+        return allowed
 
     def _warn(self, address: str, asked: str, key: bytes) -> None:
         """Log each address and socket once: a peer that is refused tries again for ever."""

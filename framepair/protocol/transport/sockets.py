@@ -213,16 +213,17 @@ def subscribe(
 
 
 @contextlib.contextmanager
-def accepting(context: Context, keys: ServerKeys | None) -> Iterator[None]:
+def accepting(context: Context, keys: ServerKeys | None) -> Iterator[Authenticator | None]:
     """While entered, sockets of ``context`` that listen with ``keys`` let in the clients that those list.
 
-    To be entered before they listen: until then they would let in any client that has keys of its own.
+    To be entered before they listen: until then they would let in any client that has keys of its own. Without
+    ``keys`` there is nothing to check, and None.
     """
     if keys is None:
-        yield
+        yield None
         return
-    with Authenticator(context, keys.clients):
-        yield
+    with Authenticator(context, keys.clients) as letting_in:
+        yield letting_in
 
 
 def set_queue(publisher: Socket, hwm: int) -> None:

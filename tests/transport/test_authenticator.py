@@ -1,0 +1,63 @@
+"""The thread that lets clients in: it survives what it is asked, and does not fail unseen."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import zmq
+from zmq.utils import z85
+
+from framepair.protocol.transport import authenticator
+from framepair.protocol.transport.authenticator import ADDRESS, Authenticator
+
+WAIT_MS = 5000
+KEY = bytes(range(32))
+GOOD = [b"1.0", b"7", b"framepair/left", b"192.0.2.1", b"", b"CURVE", KEY]
+
+
+def ask(context: zmq.Context[zmq.Socket[bytes]], question: list[bytes]) -> list[bytes]:
+    with context.socket(zmq.REQ) as asking:
+        asking.linger = 0
+        asking.connect(ADDRESS)
+        asking.send_multipart(question)
+        assert asking.poll(WAIT_MS), "no answer"
+        return asking.recv_multipart()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        [b""],
+        GOOD[:4],
+        [*GOOD[:6], KEY[:31]],
+        [*GOOD[:2], b"\xff", *GOOD[3:]],
+        [*GOOD[:3], b"\xff", *GOOD[4:6], KEY[::-1]],
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused_and_the_next_is_answered(
+    bad: list[bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    with zmq.Context() as context, Authenticator(context, {z85.encode(KEY): None}) as letting_in:
+        assert ask(context, bad)[2] == b"400"
+        assert ask(context, GOOD)[1:3] == [b"7", b"200"]
+        letting_in.check()
+    assert "refused a handshake that makes no sense" in caplog.text
+
+
+def test_what_ends_the_thread_is_raised_by_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> bool:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(authenticator, "may", fail)
+    with zmq.Context() as context:
+        with Authenticator(context, {}) as letting_in:
+            letting_in.check()
+            with context.socket(zmq.REQ) as asking:
+                asking.linger = 0
+                asking.connect(ADDRESS)
+                asking.send_multipart(GOOD)
+                thread = next(one for one in threading.enumerate() if one.name == "authenticator")
+                thread.join(WAIT_MS / 1000)
+        with pytest.raises(MemoryError, match="no more"):
+            letting_in.check()
