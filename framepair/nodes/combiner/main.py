@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
@@ -18,9 +18,10 @@ from framepair.nodes.combiner.intake import Clock, Incoming, Intake, IntakeByCap
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.publisher import Publisher
+from framepair.nodes.combiner.startup import MAX_HELD_BYTES
 from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
-from framepair.nodes.combiner.windows import Windows
+from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
 from framepair.protocol.clocks import clock
@@ -152,8 +153,7 @@ class Combiner:
         for inbox in self._ways.inboxes.values():
             inbox.join()
         self._take_all(patient=False)
-        for accepted in self._windows.stop(clock.now_ns()):
-            self._publisher.frame(accepted)
+        self._publish(self._windows.stop(clock.now_ns()))
         for pair in self._windows.flush(clock.now_ns()):
             self._publisher.pair(pair)
 
@@ -179,35 +179,44 @@ class Combiner:
             self._take(incoming)
             # As of then: after a pause, what was received in time must not be late for its window.
             self._announce(incoming.received_ns)
-        for accepted in self._windows.release(now_ns):
-            self._publisher.frame(accepted)
+        self._publish(self._windows.release(now_ns))
         # Not as of now: what was received since has not been taken.
         self._announce(now_ns)
 
     def _take(self, incoming: Incoming) -> None:
         if isinstance(incoming, ReceivedFrame):
             self._note(incoming.header)
-            for accepted in self._windows.frame(incoming):
-                self._publisher.frame(accepted)
+            self._publish(self._windows.frame(incoming))
         elif isinstance(incoming.header, Alive):
             self._windows.alive(incoming.header, incoming.received_ns)
         else:
             self._windows.end(incoming.header, incoming.received_ns)
 
     def _note(self, head: FrameHeader) -> None:
-        """Note how far a source has come, where its pixels are, and how much memory it needs."""
+        """Note how far a source has come, and where its pixels are."""
         self._heartbeat.count_frames()
-        self._publisher.expect_frames(head)
         self._ways.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)
+
+    def _publish(self, frames: Sequence[Accepted[zmq.Frame]]) -> None:
+        """Publish frames, and make the queues long enough for more of their kind."""
+        # Of all first: the subscribers' queues get their length with the first frame that is published.
+        for frame in frames:
+            self._publisher.expect_frames(frame.header)
+            self._limit_inbox(frame.header)
+        for frame in frames:
+            self._publisher.frame(frame)
+
+    def _limit_inbox(self, head: FrameHeader) -> None:
+        """Let two windows of a source's frames wait, MAX_HELD_BYTES at most, unless told otherwise."""
         if self._windows.rules.max_bytes is None:
             # JPEGs differ in size: what counts is the largest so far.
             largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)
             self._largest[head.source] = largest
             window_s = self._windows.rules.window_ns / 1e9
             nbytes = sockets.window_bytes(largest, head.fps, window_s)
-            self._ways.inboxes[head.source].limit(nbytes)
+            self._ways.inboxes[head.source].limit(min(nbytes, MAX_HELD_BYTES))
 
     def _announce(self, now_ns: int) -> None:
         for pair in self._windows.closed(now_ns):

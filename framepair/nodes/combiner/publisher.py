@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import zmq
 
 from framepair.nodes.combiner.pace import Rules
+from framepair.nodes.combiner.startup import MAX_HELD_BYTES
 from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.windows import Accepted
 from framepair.nodes.common import exit_codes
@@ -17,7 +18,7 @@ from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.sockets import Socket
 from framepair.protocol.wire import published
-from framepair.protocol.wire.frame import EndReason, FrameHeader
+from framepair.protocol.wire.frame import MAX_HEADER_BYTES, EndReason, FrameHeader
 from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,11 @@ class Publisher:
             sockets.set_queue(self._xpub, self._hwm)
 
     def expect_frames(self, header: FrameHeader) -> None:
-        """Take note of how often, and how large, a source's frames come; before the first is published."""
-        self._rates[header.source] = header.fps, header.nbytes
+        """Note how often, and how large, a source's frames come; before the first is published."""
+        # The rate is the peer's claim: it must not make the queue longer than MAX_HELD_BYTES for each source.
+        most_frames = MAX_HELD_BYTES / (header.message_bytes + MAX_HEADER_BYTES)
+        fps = min(header.fps, most_frames / (sockets.WINDOWS_QUEUED * self._window_s))
+        self._rates[header.source] = fps, header.nbytes
 
     def frame(self, frame: Accepted[zmq.Frame]) -> None:
         """Publish a frame without copying its pixels."""
@@ -122,9 +126,10 @@ class Publisher:
     def _bound_queue(self, header: FrameHeader) -> None:
         """Set the high-water mark, for good, before the first frame: see ``sockets.set_queue``."""
         if self._hwm is None:
-            rates = self._rates or {header.source: (header.fps, header.nbytes)}
+            if not self._rates:
+                self.expect_frames(header)
             self._hwm = sockets.publisher_queue(
-                rates.values(), self._sources, self._window_s, self._max_bytes
+                self._rates.values(), self._sources, self._window_s, self._max_bytes
             )
             sockets.set_queue(self._xpub, self._hwm)
 

@@ -11,7 +11,7 @@ from framepair.nodes.combiner.pace import Policy, Rules
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 
 # Two windows of a source are held, unless --max-bytes says otherwise, but never more than this: what a frame
-# claims of its rate must not decide how much memory the others' start may take.
+# claims of its rate must not decide how much memory the others' start may take, nor the queues.
 WINDOWS_HELD = 2
 MAX_HELD_BYTES = 1024 * 1024 * 1024
 
