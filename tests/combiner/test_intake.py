@@ -10,7 +10,7 @@ import zmq
 from msgspec.structs import replace
 
 from framepair.nodes.combiner.inbox import Inbox, Received
-from framepair.nodes.combiner.intake import MIN_MAX_FRAME_BYTES, Intake
+from framepair.nodes.combiner.intake import MIN_MAX_FRAME_BYTES, QUIET_NS, Intake
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.wire.frame import FrameHeader, FromProducer
 from framepair.protocol.wire.header import Header
@@ -107,6 +107,27 @@ def test_a_frame_may_be_four_times_as_large_as_the_first_and_50_mb_at_least() ->
     assert [ns for _, ns in taking.take(10)] == [0, 1, 3]
     assert taking.account.rejected == ["left"]
     assert 4000 * 4000 * 3 < MIN_MAX_FRAME_BYTES < 4100 * 4100 * 3
+
+
+def test_the_first_frame_of_each_run_decides_how_large_the_others_may_be() -> None:
+    taking = Taking()
+    gone_ns = 2 + QUIET_NS
+    sizes = [(2, 4100, 2), (gone_ns, 4100, 4100), (gone_ns + 1, 8200, 4100), (gone_ns + 2, 2, 2)]
+    for seq, (received_ns, height, width) in enumerate(sizes):
+        run = 1 if received_ns < gone_ns else 2
+        taking.left.put(received_ns, replace(sized(seq, height, width), run=run), bytes(4))
+    assert [ns for _, ns in taking.take(2 * gone_ns)] == [ns for ns, *_ in sizes]
+
+
+def test_a_rival_does_not_decide_how_large_frames_may_be() -> None:
+    taking = Taking()
+    taking.left.put(0, alive("left", 0.0, 0, run=1))
+    taking.left.put(1, replace(sized(0, 4100, 4100), run=2), bytes(4))
+    taking.left.put(2, replace(sized(0, 2, 2), run=1), bytes(4))
+    taking.left.put(3, replace(sized(1, 4100, 4100), run=1), bytes(4))
+    assert [ns for _, ns in taking.take(10)] == [0, 2]
+    assert [message.run for message in taking.account.rivals] == [2]
+    assert taking.account.rejected == ["left"]
 
 
 @pytest.mark.parametrize("height", [101, 1000])

@@ -110,8 +110,8 @@ def parse(
 class Intake:
     """Takes messages in order of arrival, for real time; ``clocks`` says which sources' clocks are not ours.
 
-    A frame takes ``max_frame`` bytes at most, also once decoded. None: four times what its source's first frame
-    takes, and 50 MB at the least.
+    A frame takes ``max_frame`` bytes at most, also once decoded. None: four times what the first frame of its
+    producer's run takes, and 50 MB at the least.
     """
 
     pace: Pace = "realtime"
@@ -128,7 +128,8 @@ class Intake:
         self._account = account
         self._clocks = clocks or {}
         self._max_frame = max_frame
-        self._first_bytes: dict[str, int] = {}
+        self._first_bytes: dict[str, tuple[int, int]] = {}
+        """Of each source's run: how many bytes its first frame took."""
         self._rivals = Rivals()
         self._unknown_since_ns: dict[str, int] = {}
         self._heads: dict[str, Incoming] = {}
@@ -168,12 +169,13 @@ class Intake:
         while message := inbox.take():
             try:
                 incoming = parse(message.parts, message.received_ns, source, self.pace, clock)
+                if self._is_rival(incoming):
+                    continue
+                # Of no rival: its first frame must not decide how large those of the source may be.
                 self._check_size(incoming.header)
             except ProtocolError as error:
                 self._account.reject(source)
                 self._peer_log.warn(source, f"{source}: refused a message: {error}")
-                continue
-            if self._is_rival(incoming):
                 continue
             if clock == "compared" and isinstance(incoming.header, FrameHeader):
                 self._warn_of_unknown(incoming.header, message.received_ns)
@@ -185,7 +187,10 @@ class Intake:
         if not isinstance(header, FrameHeader):
             return
         nbytes = max(header.nbytes, header.message_bytes)
-        first = self._first_bytes.setdefault(header.source, nbytes)
+        run, first = self._first_bytes.get(header.source, (header.run, nbytes))
+        if run != header.run:
+            first = nbytes
+        self._first_bytes[header.source] = header.run, first
         most = self._max_frame or max(MIN_MAX_FRAME_BYTES, FRAME_GROWTH * first)
         if nbytes > most:
             raise ProtocolError(f"a frame of {nbytes} bytes, more than {most}: raise --max-frame")
