@@ -12,7 +12,7 @@ import pytest
 
 from framepair import Pair, subscribe
 from tests.lib.launcher import launcher
-from tests.lib.pipeline import checked
+from tests.lib.pipeline import Pipeline, checked
 from tests.lib.processes import ROOT, Running, python
 
 HOUR_NS = 3600 * 10**9
@@ -71,6 +71,31 @@ def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
     assert seen[-1].complete
     assert seen[-1]["left"].frames[0].run != first_run
     assert all(0 < pair.lag_ns < 60 * 10**9 for pair in seen if pair["right"].frames)
+
+
+def test_nodes_by_hand_that_start_again_after_a_step_count_time_as_those_that_run(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (directory / "sitecustomize.py").write_text(WALL_CLOCK)
+    step = directory / "step"
+    monkeypatch.setenv("PYTHONPATH", str(directory))
+    monkeypatch.setenv("STEP_FILE", str(step))
+    with Pipeline(["left", "right"]) as pipeline, subscribe(pipeline.pub, keep=1000) as pairs:
+        combiner = pipeline.combiner()
+        left = pipeline.producer("left", "synthetic://160x120@25")
+        pipeline.producer("right", "synthetic://160x120@25")
+        stream = checked(pairs)
+        seen = [next(pair for pair in stream if pair.complete)]
+        step.write_text(str(HOUR_NS))
+        left.stop(signal.SIGKILL)
+        pipeline.producer("left", "synthetic://160x120@25")
+        first = seen[0]["left"].frames[0].run
+        seen.append(next(pair for pair in stream if pair.complete and restarted(pair, first)))
+        combiner.stop(signal.SIGKILL)
+        combiner = pipeline.combiner()
+        run = seen[-1].header.run
+        seen.append(next(pair for pair in stream if pair.complete and pair.header.run != run))
+        assert np.ptp([pair.start_ns for pair in seen]) < HOUR_NS / 10
 
 
 def restarted(pair: Pair, run: int) -> bool:

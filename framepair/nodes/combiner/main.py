@@ -24,7 +24,7 @@ from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
-from framepair.protocol.clocks import clock
+from framepair.protocol.clocks import clock, shared_offset
 from framepair.protocol.transport import endpoints, keys, sockets
 from framepair.protocol.transport.authenticator import Authenticator
 from framepair.protocol.transport.connection_guard import ConnectionGuard
@@ -65,6 +65,13 @@ def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
     addresses, rules = _addresses(options.pull), _rules(options)
     server = _keys(options, addresses)
+    with shared_offset.agreed(endpoints.make_directories([options.pub, *addresses.values()])):
+        _combine(options, addresses, rules, server)
+
+
+def _combine(
+    options: Options, addresses: dict[str, str], rules: Rules, server: ServerKeys | None
+) -> None:
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
     runtime.keep_buffers()

@@ -16,6 +16,7 @@ from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.parts import Parts, refuse_impossible
 from framepair.nodes.producer.sources.source import Capture, Format, FrameLost
 from framepair.nodes.producer.stamps import Stamp, Stamps
+from framepair.protocol.clocks import shared_offset
 from framepair.protocol.memory.payload import Writer
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import EndReason
@@ -28,6 +29,11 @@ app.command(probe.probe, name="--probe")
 def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Capture one source and push its frames to the combiner."""
     refuse_impossible(options)
+    with shared_offset.agreed([options.push]):
+        _capture(options)
+
+
+def _capture(options: Options) -> None:
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
     parts = (FaultyParts if options.fault else Parts)(options, stop, heartbeat)

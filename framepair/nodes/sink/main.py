@@ -19,6 +19,7 @@ from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.nodes.sink.screen import Screen
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.subscriber import Subscription, subscribe
+from framepair.protocol.clocks import shared_offset
 from framepair.protocol.transport.heartbeat import Heartbeat
 
 POLL_S = 0.2
@@ -49,7 +50,7 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
     if options.json:
         refuse_unwritable(options.json)
     times, ledger, screen = PairTimes(), Ledger(), Screen()
-    with _subscribe(options) as subscription, screen:
+    with shared_offset.agreed([options.sub]), _subscribe(options) as subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
         for pair in arriving(subscription, stop, heartbeat):

@@ -12,11 +12,30 @@ Clock = Callable[[], int]
 OFFSET_VARIABLE = "FRAMEPAIR_UTC_OFFSET_NS"
 
 
+# What the nodes that ran before this one count from, see ``shared_offset``.
+_agreed_ns: list[int] = []
+
+
+def is_handed_over() -> bool:
+    """Return whether the launcher has handed an offset over."""
+    return bool(os.environ.get(OFFSET_VARIABLE))
+
+
+def agree(offset_ns: int) -> None:
+    """Count from ``offset_ns`` on, as other nodes do; without effect once this process has told the time."""
+    _agreed_ns.append(offset_ns)
+
+
 @functools.cache
 def utc_offset_ns() -> int:
-    """Return UTC minus CLOCK_MONOTONIC, read once per run: the launcher's if it handed one over."""
+    """Return UTC minus CLOCK_MONOTONIC, the same for the whole run.
+
+    It is what the launcher handed over, else what was agreed on, else read now.
+    """
     handed_over = os.environ.get(OFFSET_VARIABLE)
-    return int(handed_over) if handed_over else time.time_ns() - time.monotonic_ns()
+    if handed_over:
+        return int(handed_over)
+    return _agreed_ns[0] if _agreed_ns else time.time_ns() - time.monotonic_ns()
 
 
 def now_ns() -> int:

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,14 @@ def ipc_path(address: str) -> Path | None:
     return path
 
 
+def make_directories(addresses: Sequence[str]) -> Sequence[str]:
+    """Make the missing directories of ipc ``addresses`` for this user alone, and return ``addresses``."""
+    for path in filter(None, map(ipc_path, addresses)):
+        if not path.parent.exists():
+            make_run_dir(path.parent)
+    return addresses
+
+
 @contextlib.contextmanager
 def reserved(address: str) -> Iterator[None]:
     """Hold the lock on ``address`` while it is bound, and remove its files afterwards; its directory stays.
@@ -162,8 +170,7 @@ def reserved(address: str) -> Iterator[None]:
     if path is None:
         yield
         return
-    if not path.parent.exists():
-        make_run_dir(path.parent)
+    make_directories([address])
     lock_path = path.with_name(path.name + ".lock")
     lock = _lock(lock_path, address)
     try:
