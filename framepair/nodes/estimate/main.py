@@ -60,6 +60,15 @@ def of_shared_memory(sources: Sequence[Source], limits: Limits, directory: Path)
         )
 
 
+def of_messages(sources: Sequence[Source]) -> Iterator[str]:
+    """Say which sources have frames that are too large for a message."""
+    for source in sources:
+        if source.format is not None and not source.payload.one_machine:
+            complaint = payload.message_complaint(source.format.shape)
+            if complaint:
+                yield f"{source.name}: {complaint}"
+
+
 def of_memory(total: int) -> Iterator[str]:
     """Say whether the processes may take more memory than there is."""
     free = free_space.free_memory()
@@ -144,7 +153,10 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
             *of_links(sources, plan.endpoints.pub),
             *of_memory(sum(processes.values())),
         ],
-        refusals=list(of_shared_memory(sources, limits, Path(directory))),
+        refusals=[
+            *of_messages(sources),
+            *of_shared_memory(sources, limits, Path(directory)),
+        ],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Annotated, NoReturn
 
+import numpy as np
 from cyclopts import Parameter
 
 from framepair.nodes.common import runtime
@@ -14,9 +15,10 @@ from framepair.nodes.producer.faults import FaultyParts
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.parts import Parts, refuse_impossible
-from framepair.nodes.producer.sources.source import Capture, Format, FrameLost
+from framepair.nodes.producer.sources.source import Capture, Format, FrameLost, Image
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import shared_offset
+from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.payload import Writer
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import EndReason
@@ -107,12 +109,27 @@ class Stream:
         return True
 
     def _retrieve(self, stamp: Stamp) -> None:
-        """Decode the grabbed frame straight into the memory that it travels in."""
-        memory = self._payload.reserve(self._source.format.shape)
+        """Decode the grabbed frame into the memory that it travels in; raises FrameLost if there is none."""
+        shape = self._source.format.shape
+        lost: FrameLost | None = None
+        try:
+            memory = self._reserve(shape)
+        except FrameLost as error:
+            # Decoded all the same: only that shows when the source is back at a size that has room.
+            memory, lost = np.empty(shape, np.uint8), error
         frame = self._source.retrieve(memory, self._outbox.seq, stamp.captured_ns)
         if frame is not memory:
             # The source has changed the size of its frames, which is only known now.
-            self._payload.reserve(self._source.format.shape)[:] = frame
+            self._reserve(self._source.format.shape)[:] = frame
+        elif lost:
+            raise lost
+
+    def _reserve(self, shape: tuple[int, int, int]) -> Image:
+        """Return memory for a frame of ``shape``; raises FrameLost if it can't be had, and the former stays."""
+        try:
+            return self._payload.reserve(shape)
+        except NoRoom as error:
+            raise FrameLost(f"a frame is lost: {error}") from None
 
 
 def _describe(source_format: Format) -> str:

@@ -14,7 +14,7 @@ MEBIBYTE = 1024 * 1024
 
 
 class NoRoom(RuntimeError):  # noqa: N818 - it says what there is
-    """A ring cannot be made; the message has the figures and says what to do."""
+    """Memory for a frame, or for a ring of them, cannot be had; the message says what to do."""
 
 
 def check(directory: Path, nbytes: int) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from framepair.protocol.memory.payload import Packed, Payload, Place
+from framepair.protocol.memory.payload import Packed, Payload, Place, check_message
 from framepair.protocol.wire.header import ProtocolError
 
 if TYPE_CHECKING:
@@ -61,9 +61,10 @@ class JpegWriter:
         self._frame: Pixels | None = None
 
     def reserve(self, shape: Shape) -> Pixels:
-        """Return memory for the next frame, (height, width, channels)."""
+        """Return memory for the next frame, (height, width, channels); raises NoRoom if it is too large."""
         import numpy as np
 
+        check_message(shape)
         if self._frame is None or self._frame.shape != shape:
             self._frame = np.empty(shape, np.uint8)
         return self._frame

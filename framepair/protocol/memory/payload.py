@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-from framepair.protocol.wire.frame import FrameHeader, Location, PayloadKind
+from framepair.protocol.memory.free_space import NoRoom
+from framepair.protocol.wire.frame import MAX_FRAME_BYTES, FrameHeader, Location, PayloadKind
 from framepair.protocol.wire.header import ProtocolError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Writer(Protocol):
     """A producer's memory for frames, one after the other."""
 
     def reserve(self, shape: Shape) -> Pixels:
-        """Return memory for the next frame, (height, width, channels)."""
+        """Return memory for the next frame, (height, width, channels); raises NoRoom if it can't be had."""
 
     def pack(self, seq: int) -> Packed:
         """Return frame ``seq``, which was written into the memory reserved last, as it travels."""
@@ -111,6 +112,24 @@ class Payload(ABC):
     def ring_bytes(self, shape: Shape, fps: float, history_s: float) -> int:  # noqa: ARG002
         """Return how much shared memory a source of such frames reserves."""
         return 0
+
+
+def message_complaint(shape: Shape) -> str | None:
+    """Return what to do about frames of ``shape`` if they are too large for a message; None if they aren't."""
+    height, width, _ = shape
+    nbytes = math.prod(shape)
+    if nbytes <= MAX_FRAME_BYTES:
+        return None
+    return (
+        f"a frame of {width}x{height} has {nbytes} bytes and a message may have {MAX_FRAME_BYTES}: choose a"
+        " smaller picture, or --payload shm on one machine"
+    )
+
+
+def check_message(shape: Shape) -> None:
+    """Raise NoRoom if a frame of ``shape`` is too large for a message, which its receiver would drop."""
+    if complaint := message_complaint(shape):
+        raise NoRoom(complaint)
 
 
 def history_s(asked_s: float, window_s: float, max_wait_s: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from framepair.protocol.memory.payload import Packed, Payload, Place
+from framepair.protocol.memory.payload import Packed, Payload, Place, check_message
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape
@@ -38,9 +38,10 @@ class RawWriter:
         self._frame: Pixels | None = None
 
     def reserve(self, shape: Shape) -> Pixels:
-        """Return memory for the next frame, (height, width, channels)."""
+        """Return memory for the next frame, (height, width, channels); raises NoRoom if it is too large."""
         import numpy as np
 
+        check_message(shape)
         self._frame = np.empty(shape, np.uint8)
         return self._frame
 
