@@ -14,6 +14,7 @@ from framepair.nodes.combiner.listening_thread import ListeningThread
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.connection_guard import LOOK_S, ConnectionGuard
+from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 
@@ -71,8 +72,13 @@ class Inbox:
         )
 
     def start(self) -> None:
-        """Begin to listen, in a thread of its own."""
-        self._thread.start()
+        """Begin to listen, in a thread of its own; raises EndpointError if it can't have one."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            raise EndpointError(
+                f"cannot receive {self.source}: {error}: use fewer sources, or allow more processes (ulimit -u)"
+            ) from None
 
     def wait_until_bound(self) -> None:
         """Return once the address is listened at; raises EndpointError if it can't be."""
@@ -155,7 +161,8 @@ def receiving(
     lossless: bool,
     keys: ServerKeys | None,
 ) -> Iterator[dict[str, Inbox]]:
-    """Run an inbox for each source; raises EndpointError if one of them cannot listen."""
+    """Run an inbox for each source; raises EndpointError if one of them cannot listen, or has no thread."""
+    started: list[Inbox] = []
     inboxes = {
         source: Inbox(context, source, address, bell=bell, lossless=lossless, keys=keys)
         for source, address in addresses.items()
@@ -163,11 +170,12 @@ def receiving(
     try:
         for inbox in inboxes.values():
             inbox.start()
+            started.append(inbox)
         for inbox in inboxes.values():
             inbox.wait_until_bound()
         yield inboxes
     finally:
-        for inbox in inboxes.values():
+        for inbox in started:
             inbox.stop()
-        for inbox in inboxes.values():
+        for inbox in started:
             inbox.join()
