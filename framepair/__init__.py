@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from framepair.protocol.client.clip import Clip, Overwritten, Pair
-    from framepair.protocol.client.subscriber import Subscription, subscribe
+    from framepair.protocol.client.losses import SubscriberStats
+    from framepair.protocol.client.subscriber import EndpointError, Subscription, subscribe
 
 __version__ = "0.2.0"
-__all__ = ["Clip", "Overwritten", "Pair", "Subscription", "__version__", "subscribe"]
+__all__ = [
+    "Clip",
+    "EndpointError",
+    "Overwritten",
+    "Pair",
+    "SubscriberStats",
+    "Subscription",
+    "__version__",
+    "subscribe",
+]
 
 _MODULES = {
     "Clip": "framepair.protocol.client.clip",
+    "EndpointError": "framepair.protocol.client.subscriber",
     "Overwritten": "framepair.protocol.client.clip",
     "Pair": "framepair.protocol.client.clip",
+    "SubscriberStats": "framepair.protocol.client.losses",
     "Subscription": "framepair.protocol.client.subscriber",
     "subscribe": "framepair.protocol.client.subscriber",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import framepair
 from framepair import subscribe
 from framepair.protocol.transport.endpoints import EndpointError
 from tests.lib.processes import PATIENCE_S
@@ -80,3 +81,11 @@ def test_an_address_that_is_given_is_believed(
         monkeypatch.setenv("FRAMEPAIR_SUB", f"ipc://{run_dir}/pairs")
         with subscribe():
             combiner.wait_for_subscriber()
+
+
+def test_directories_may_be_strings(directory: Path, run_dir: Path) -> None:
+    address = f"ipc://{directory}/pairs"
+    with subscribe(address, shm_dir=str(directory / "rings"), keys=str(directory)) as subscription:
+        assert not subscription.ended
+    with pytest.raises(framepair.EndpointError, match=r"cannot read keys from .*missing"):
+        subscribe("tcp://192.0.2.1:7400", keys=str(directory / "missing"))

@@ -13,10 +13,11 @@ from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.transport import endpoints
+from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.keys import client as client_keys
 
-__all__ = ["SubscriberStats", "Subscription", "subscribe"]
+__all__ = ["EndpointError", "SubscriberStats", "Subscription", "subscribe"]
 
 # 27 s of 1080p25, 2.9 s of 2160p60.
 MAX_BYTES = 4 * 1024**3
@@ -27,8 +28,8 @@ def subscribe(
     *,
     keep: int = 2,
     max_bytes: int = MAX_BYTES,
-    shm_dir: Path | None = None,
-    keys: Path | None = None,
+    shm_dir: str | Path | None = None,
+    keys: str | Path | None = None,
     insecure: bool = False,
     sync: str | None = None,
 ) -> Subscription:
@@ -63,6 +64,7 @@ def subscribe(
         raise ValueError(f"keep is {keep}, and at least one pair has to wait")
     if max_bytes < 1:
         raise ValueError(f"max_bytes is {max_bytes}, and a window of frames has to fit in")
+    shm_dir, keys = _path(shm_dir), _path(keys)
     address = address or endpoints.claim_default_sub()
     sync = sync or endpoints.default_sync(address)
     for used in (address, *([sync] if sync else [])):
@@ -71,6 +73,10 @@ def subscribe(
     pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory())
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
     return Subscription(pairs, Receiver(address, pairs, client, told))
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return Path(given) if given else None
 
 
 class Subscription(Iterator[Pair]):
