@@ -231,7 +231,7 @@ def test_a_node_that_cannot_be_started_ends_everything(directory: Path) -> None:
     command = python("-c", DRIVER, json.dumps(nodes), "{}", "--run-dir", directory / "run")
     with Running(command) as running:
         assert running.wait() == 1
-        assert running.stderr == ["framepair: cannot start \0: embedded null byte"]
+        assert running.stderr == ["framepair: cannot start \\x00: embedded null byte"]
         assert nothing_is_left(running, directory)
 
 

@@ -110,6 +110,8 @@ def test_a_stream_that_is_not_read_stops_nothing_and_delays_the_end_by_little(
     finally:
         process.kill()
         process.wait()
+        reading.join(PATIENCE_S)
+        other.close()
         os.close(reader)
         os.close(writer)
 
