@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,3 +172,24 @@ def test_a_consumer_that_is_not_let_in_says_so(directory: Path, made: Path) -> N
         sink = nodes.sink("--keys", str(directory / "others"))
         sink.wait_for("is there and does not let us in: are the keys")
         assert sink.stop() == 0
+
+
+def test_a_key_of_one_source_cannot_send_as_another(made: Path, directory: Path) -> None:
+    bound = directory / "bound"
+    bound.mkdir(mode=0o700)
+    auth.create_certificates(bound, "client", metadata={"sources": "left"})
+    (bound / "client.key_secret").chmod(0o600)
+    shutil.copy(bound / "client.key", made / "clients" / "x.key")
+    shutil.copy(made / "server.key", bound / "server.key")
+    with Pipeline(["left", "right"], "tcp") as nodes:
+        nodes.combiner("--keys", str(made), "--start-timeout", "1")
+        with subscribe(nodes.pub, keep=1000, keys=made) as pairs:
+            for name in nodes.sources:
+                nodes.producer(name, SOURCE, "--keys", str(bound))
+            begun = itertools.dropwhile(lambda pair: not pair["left"].frames, pairs)
+            seen = list(itertools.islice(begun, 10))
+            assert all(pair["left"].frames and not pair["right"].frames for pair in seen)
+            assert pairs.stats().totals["right"].captured == 0
+            # With a key of all sources the same port is open.
+            nodes.producer("right", SOURCE, "--keys", str(made))
+            assert next(pair for pair in pairs if pair.complete)["right"].frames
