@@ -152,6 +152,23 @@ def test_a_frame_that_comes_twice_is_refused_the_second_time() -> None:
     assert [pair["left"].frames for pair in taken(assembly)] == [(first, second)]
 
 
+def test_a_frame_that_comes_again_while_it_is_written_or_after_it_was_damaged_is_refused() -> None:
+    stream, assembly = Stream(["left"]), assembly_of()
+    first, second = stream.frame("left", 0), stream.frame("left", 0)
+    written = assembly.reserve(first)
+    with pytest.raises(ProtocolError, match="frame 0 of left came twice"):
+        assembly.reserve(first)
+    written.image[:] = pixels(first)
+    assembly.add_frame(first, written, 0)
+    assembly.reserve(second).drop_frame(second)
+    with pytest.raises(ProtocolError, match="frame 1 of left came twice"):
+        assembly.reserve(second)
+    feed(assembly, stream.pair(0))
+    (pair,) = taken(assembly)
+    assert pair["left"].frames == (first,)
+    assert assembly.stats().damaged_frames == {"left": 1}
+
+
 def test_the_number_of_sources_is_bounded() -> None:
     names = [f"s{i}" for i in range(MAX_SOURCES + 1)]
     stream, assembly = Stream(names), assembly_of()

@@ -40,6 +40,8 @@ class Window:
     frames: dict[FrameName, StoredFrame] = field(default_factory=dict)
     damaged: set[FrameName] = field(default_factory=set)
     """Frames that came, but were not what they should be."""
+    came: set[FrameName] = field(default_factory=set)
+    """Those, the others, and the ones that are being written."""
     shape: Shape = (0, 0, 0)
     """Of the source's frames of late: an empty clip has it too."""
     blocks: list[Block] = field(default_factory=list)
@@ -48,9 +50,13 @@ class Window:
     _writing: int = 0
     _released: bool = False
 
-    def begin_write(self, nbytes: int) -> None:
-        """Keep the memory, even if it is released, until ``end_write``: a decoder writes to a slot of it."""
+    def count_frame(self, header: FrameHeader, nbytes: int) -> None:
+        """Count a frame that has come, and the memory that it takes."""
+        self.came.add((header.run, header.seq))
         self.taken_bytes += nbytes
+
+    def begin_write(self) -> None:
+        """Keep the memory, even if it is released, until ``end_write``: a decoder writes to a slot of it."""
         self._writing += 1
 
     def end_write(self) -> None:
@@ -70,6 +76,7 @@ class Window:
         """Forget the frames of a window that is too large, and remember that it is."""
         self.too_large = True
         self.frames.clear()
+        self.came.clear()
         self.taken_bytes = 0
         self.release()
 
@@ -135,12 +142,13 @@ class FrameStore:
     def reserve(self, header: FrameHeader, index: int) -> Reservation:
         """Return the slot for a frame of window ``index``; ``add_frame`` or its ``drop_frame`` must follow.
 
-        Raises ProtocolError if the frame is here already, WindowTooLarge if there will be no such pair.
+        Raises ProtocolError if the frame has come already, WindowTooLarge if there will be no such pair.
         """
         nbytes = slot_bytes(header.shape)
         window = self._window(header, index, nbytes)
         ring, slot = self._slots.take(header, window.blocks)
-        window.begin_write(nbytes)
+        window.count_frame(header, nbytes)
+        window.begin_write()
         return Reservation(window, ring, slot, ring.reserve(slot))
 
     def add_frame(self, header: FrameHeader, reservation: Reservation, ready_ns: int) -> None:
@@ -155,7 +163,7 @@ class FrameStore:
         """Add a frame of window ``index`` that is in a producer's ``slot``; raises as ``reserve`` does."""
         # Its pixels take nothing here, but frames that are never announced must not pile up either.
         window = self._window(header, index, MAX_HEADER_BYTES)
-        window.taken_bytes += MAX_HEADER_BYTES
+        window.count_frame(header, MAX_HEADER_BYTES)
         window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
         self._shape = header.shape
 
@@ -174,7 +182,7 @@ class FrameStore:
     def _window(self, header: FrameHeader, index: int, nbytes: int) -> Window:
         """Return the window of a new frame, with ``nbytes`` to spare for it."""
         window = self._windows.setdefault(index, Window())
-        if (header.run, header.seq) in window.frames:
+        if (header.run, header.seq) in window.came:
             raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
         self._make_room(index, nbytes)
         if window.too_large or window.taken_bytes + nbytes > self._max_bytes:
