@@ -6,6 +6,7 @@ import ctypes
 import logging
 import math
 import os
+import resource
 import select
 import signal
 import sys
@@ -56,6 +57,7 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
 
 def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoReturn:
     try:
+        _allow_open_files()
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
@@ -77,6 +79,15 @@ class VisibleFormatter(logging.Formatter):
     def formatException(self, ei: Any) -> str:  # noqa: N802 - it is logging's name
         """Return a traceback, a line each."""
         return "\n".join(streams.visible(line) for line in super().formatException(ei).split("\n"))
+
+
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as this process may."""
+    # Each source takes six in the combiner, and the usual soft limit is 1024. It is that low for programs that
+    # wait with select(), as Stop does: its pipe is among the first files that are opened.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Stop:

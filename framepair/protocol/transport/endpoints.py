@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import os
@@ -158,6 +159,13 @@ def make_directories(addresses: Sequence[str]) -> Sequence[str]:
     return addresses
 
 
+def reason(number: int | None, text: str | None) -> str:
+    """Return ``text`` of an error, and what to do about it if it is that too many files are open."""
+    if number in (errno.EMFILE, errno.ENFILE):
+        return f"{text}: allow more open files (ulimit -n), or use fewer sources"
+    return text or f"error {number}"
+
+
 @contextlib.contextmanager
 def reserved(address: str) -> Iterator[None]:
     """Hold the lock on ``address`` while it is bound, and remove its files afterwards; its directory stays.
@@ -213,7 +221,8 @@ def _try_lock(path: Path, address: str) -> int:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise EndpointError(f"cannot make {path}: {error.strerror}") from None
+        why = reason(error.errno, error.strerror)
+        raise EndpointError(f"cannot make {path}: {why}") from None
     said = os.pread(lock, 32, 0).decode(errors="replace").strip()
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -42,14 +42,19 @@ RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
 WINDOWS_QUEUED = 2
 # Until the publisher knows its sources: two windows of two sources at 25 frames a second.
 INITIAL_PUB_HWM = 100
+# Of libzmq, for the combiner: more take descriptors and do not make it faster.
+MAX_IO_THREADS = 16
 MIN_ZMQ = (4, 3, 5)
 
 
 def new_context(io_threads: int = 1) -> Context:
-    """Return the process's one context; raises RuntimeError if libzmq is older than 4.3.5."""
+    """Return the process's one context; raises RuntimeError if libzmq is older than 4.3.5.
+
+    It has ``io_threads``, MAX_IO_THREADS at most.
+    """
     if zmq.zmq_version_info() < MIN_ZMQ:
         raise RuntimeError(f"libzmq {zmq.zmq_version()} has known holes; 4.3.5 or newer is needed")
-    return zmq.Context(io_threads=io_threads)
+    return zmq.Context(io_threads=min(io_threads, MAX_IO_THREADS))
 
 
 def queue_frames(max_bytes: int, frame_bytes: int) -> int:
@@ -263,18 +268,21 @@ def _listening(
     domain: str = authenticator.DOMAIN,
     **options: int,
 ) -> Iterator[Socket]:
-    with endpoints.reserved(address), _socket(context, kind, address, options) as socket:
-        # A path below a directory of ours needs no keys: the kernel lets in this user alone.
-        if keys is not None and address.startswith("tcp://"):
-            socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
-            socket.curve_server = True
-            socket.zap_domain = domain.encode()
-        with guard.watching(socket) if guard else contextlib.nullcontext():
-            try:
-                socket.bind(address)
-            except zmq.ZMQError as error:
-                raise EndpointError(f"cannot listen on {address}: {error.strerror}") from None
-            yield socket
+    with endpoints.reserved(address), contextlib.ExitStack() as opened:
+        try:
+            socket = opened.enter_context(_socket(context, kind, address, options))
+            # A path below a directory of ours needs no keys: the kernel lets in this user alone.
+            if keys is not None and address.startswith("tcp://"):
+                socket.curve_publickey, socket.curve_secretkey = keys.public, keys.secret
+                socket.curve_server = True
+                socket.zap_domain = domain.encode()
+            if guard:
+                opened.enter_context(guard.watching(socket))
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            why = endpoints.reason(error.errno, error.strerror)
+            raise EndpointError(f"cannot listen on {address}: {why}") from None
+        yield socket
 
 
 @contextlib.contextmanager
