@@ -53,6 +53,12 @@ def test_an_offset_may_be_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.utc_offset_ns() == -5
 
 
+def test_an_offset_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clock.OFFSET_VARIABLE, "1.5e9")
+    with pytest.raises(ValueError, match=r"FRAMEPAIR_UTC_OFFSET_NS is '1\.5e9' and takes whole"):
+        clock.utc_offset_ns()
+
+
 def test_the_offset_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(clock.OFFSET_VARIABLE, "1")
     clock.utc_offset_ns()

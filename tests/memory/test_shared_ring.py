@@ -266,8 +266,9 @@ def test_a_directory_that_somebody_else_keeps_locked_hangs_nobody(
     lock = os.open(directory, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     descriptors = open_descriptors()
-    with pytest.raises(NoRoom, match="another process has it locked"):
+    with pytest.raises(NoRoom, match="another process has it locked: end the process") as refused:
         SharedRing(directory, "left.1.0", 3, SHAPE)
+    assert "--history" not in str(refused.value)
     remove_stale(directory)
     assert directory.exists()
     assert open_descriptors() == descriptors

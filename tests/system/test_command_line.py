@@ -118,3 +118,28 @@ def test_what_cannot_be_used_is_said_without_its_password(directory: Path) -> No
         assert len(running.stderr) == 1
         assert running.stderr[0].startswith('framepair: Invalid value "rtsp://…" for [pace]')
         assert "hunter2" not in "".join(running.lines)
+
+
+@pytest.mark.parametrize("variable", ["FRAMEPAIR_LOG_LEVEL=LOUD", "FRAMEPAIR_UTC_OFFSET_NS=1.5"])
+def test_a_mistyped_variable_is_one_sentence_in_a_node(variable: str) -> None:
+    node = python("-m", "framepair.nodes.combiner", "--pub", "ipc:///tmp/none", "--pull", "left=x")
+    with Running(["env", variable, *node]) as running:
+        assert running.wait() == 2
+        (sentence,) = running.stderr
+        name, _, value = variable.partition("=")
+        assert sentence.startswith(f"combiner: {name} is '{value}'")
+
+
+def test_a_mistyped_offset_is_one_sentence_in_the_launcher(directory: Path) -> None:
+    words = ["env", "FRAMEPAIR_UTC_OFFSET_NS=1.5", *launcher("--no-sink", "--run-dir", directory)]
+    with Running(words) as running:
+        assert running.wait() == 2
+        (sentence,) = running.stderr
+        assert sentence.startswith("framepair: FRAMEPAIR_UTC_OFFSET_NS is '1.5'")
+
+
+def test_without_a_consumer_it_says_where_to_subscribe(directory: Path) -> None:
+    with Running(launcher("--no-sink", "--run-dir", directory)) as running:
+        running.wait_for(f"framepair: pairs at ipc://{directory}/pairs")
+        assert running.stop() == 0
+        assert running.stdout == []

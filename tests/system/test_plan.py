@@ -87,7 +87,7 @@ def test_of_synthetic_sources_and_files_all_is_known(directory: Path) -> None:
     for _ in range(3):
         writer.write(np.zeros((240, 320, 3), np.uint8))
     writer.release()
-    plan, running = planned(directory, "left=synthetic://160x120@10", path, "0.mp4")
+    plan, running = planned(directory, "left=synthetic://160x120@10", path)
     assert running.process.returncode == 0
     assert plan["links"]["left"][1] == 160 * 120 * 3 * 10
     assert plan["links"]["a"][1] == 320 * 240 * 3 * 20
@@ -95,11 +95,36 @@ def test_of_synthetic_sources_and_files_all_is_known(directory: Path) -> None:
     assert list(plan["processes"]) == [
         "producer left",
         "producer a",
-        "producer 0",
         "combiner",
         "sink",
     ]
-    assert plan["verdicts"] == ["0 can't be opened now: what it takes is not known"]
+    assert plan["verdicts"] == []
+
+
+def test_what_an_unknown_source_sends_is_not_said_to_be_nothing(directory: Path) -> None:
+    plan, running = planned(directory, "left=synthetic://160x120@10", "yard=http://127.0.0.1:9/x")
+    assert running.process.returncode == 0
+    assert "producer yard" in plan["processes"]
+    assert plan["verdicts"] == ["yard can't be opened now: what it takes is not known"]
+    assert plan["links"]["left"][1] == 160 * 120 * 3 * 10
+    assert plan["links"]["yard"][1] is None
+    assert plan["links"]["pairs"][1] is None
+    rows = [line.split() for line in running.stdout if "//" in line]
+    assert [row[-2:] for row in rows if row[:1] in (["yard"], ["pairs"])] == [["?", "?"]] * 2
+
+
+def test_a_file_that_is_not_there_is_one_sentence_unless_it_is_waited_for(
+    directory: Path,
+) -> None:
+    missing = directory / "missing.mp4"
+    plan, running = planned(directory, "left=synthetic://160x120@10", missing)
+    assert running.process.returncode == 2
+    assert plan == {}
+    (sentence,) = running.stderr
+    assert sentence.startswith(f"framepair: missing: there is no file {missing}: correct the path")
+    plan, running = planned(directory, "left=synthetic://160x120@10", missing, "--wait")
+    assert running.process.returncode == 0
+    assert plan["links"]["missing"][1] is None
 
 
 def test_a_plan_that_does_not_fit_is_exit_code_2(directory: Path) -> None:

@@ -72,7 +72,7 @@ def test_an_open_address_without_keys_is_refused(
 ) -> None:
     with pytest.raises(EndpointError, match="is open to the network") as caught:
         keys.server(None, [address], insecure=False)
-    assert "--keygen DIR" in str(caught.value)
+    assert "framepair keygen DIR" in str(caught.value)
     assert keys.server(None, [address], insecure=True) is None
     monkeypatch.setenv(keys.INSECURE_VARIABLE, "1")
     assert keys.client(None, address, insecure=False) is None

@@ -20,10 +20,12 @@ import cyclopts
 from framepair.nodes.common import exit_codes, streams
 from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.nodes.common.status import status_file
+from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import BEAT_S, Heartbeat
 
 LOG_LEVEL_VARIABLE = "FRAMEPAIR_LOG_LEVEL"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 # The launcher kills what hasn't stopped after five seconds; a node without one has to see to it itself. As
 # long as the work gets on it has more, but less than the ten seconds of docker stop.
 STOP_DEADLINE_S, LAST_DEADLINE_S = 5.0, 9.0
@@ -48,7 +50,7 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
     streams.prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=os.environ.get(LOG_LEVEL_VARIABLE, "INFO"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     try:
         _run(app, name, arguments)
     finally:
@@ -58,6 +60,8 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
 def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoReturn:
     try:
         _allow_open_files()
+        set_log_level()
+        refuse_bad_offset()
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
@@ -67,6 +71,22 @@ def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoRet
         log.exception("failed")
         sys.exit(exit_codes.FAILED)
     sys.exit(0)
+
+
+def set_log_level() -> None:
+    """Log what FRAMEPAIR_LOG_LEVEL asks for; raises Refused if that is no level."""
+    level = os.environ.get(LOG_LEVEL_VARIABLE) or "INFO"
+    if level not in logging.getLevelNamesMapping():
+        raise Refused(f"{LOG_LEVEL_VARIABLE} is {level!r}: it takes {', '.join(LOG_LEVELS)}")
+    logging.getLogger().setLevel(level)
+
+
+def refuse_bad_offset() -> None:
+    """Raise Refused if the offset that was handed over is no number."""
+    try:
+        clock.handed_over_ns()
+    except ValueError as error:
+        raise Refused(str(error)) from None
 
 
 class VisibleFormatter(logging.Formatter):

@@ -23,7 +23,7 @@ from framepair.nodes.estimate import bounds
 from framepair.nodes.estimate.bounds import MB, Format, Limits, Source, ring_bytes
 from framepair.nodes.launcher import topology as planning
 from framepair.nodes.launcher import verbs
-from framepair.nodes.launcher.names import is_synthetic, without_secrets
+from framepair.nodes.launcher.names import is_missing_file, is_synthetic, without_secrets
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.topology import Plan
@@ -111,7 +111,8 @@ def _too_much(what: str, bytes_per_s: float) -> Iterator[str]:
 class Needs:
     """What a pipeline takes: bytes a second by link, bytes at most by process, and what is wrong with that."""
 
-    links: dict[str, tuple[str, float]]
+    links: dict[str, tuple[str, float | None]]
+    """The address, and the bytes a second, None if those are not known."""
     processes: dict[str, int]
     shared_bytes: int
     verdicts: list[str]
@@ -171,11 +172,18 @@ def _limits(options: Options, plan: Plan) -> Limits:
     )
 
 
-def _links(plan: Plan, sources: list[Source]) -> dict[str, tuple[str, float]]:
-    links = {source.name: (source.address, source.link_bytes_per_s) for source in sources}
+def _links(plan: Plan, sources: list[Source]) -> dict[str, tuple[str, float | None]]:
+    links = {source.name: (source.address, _rate(source)) for source in sources}
     if plan.endpoints.sync:
         links |= {"time": (plan.endpoints.sync, 0.0)}
-    return links | {"pairs": (plan.endpoints.pub, sum(s.link_bytes_per_s for s in sources))}
+    known = [rate for source in sources if (rate := _rate(source)) is not None]
+    return links | {
+        "pairs": (plan.endpoints.pub, sum(known) if len(known) == len(sources) else None)
+    }
+
+
+def _rate(source: Source) -> float | None:
+    return None if source.format is None else source.link_bytes_per_s
 
 
 def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[str, int]:
@@ -188,10 +196,11 @@ def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[
 
 
 def find_sources(options: Options, plan: Plan) -> list[Source]:
-    """Return the sources of ``plan``; raises Refused if one of them can't be one.
+    """Return the sources of ``plan``; raises Refused if one can't be one, or is a file that is not there.
 
     A producer looks at each, some at a time: that one knows its libraries, and may crash in them.
     """
+    _refuse_missing_files(options, plan)
     names = list(plan.uris)
     sources = []
     for begin in range(0, len(names), AT_ONCE):
@@ -202,6 +211,14 @@ def find_sources(options: Options, plan: Plan) -> list[Source]:
             _source(plan, name, process) for name, process in zip(batch, probes, strict=True)
         ]
     return sources
+
+
+def _refuse_missing_files(options: Options, plan: Plan) -> None:
+    for name, uri in plan.uris.items():
+        if plan.here(name) and not options.wait and is_missing_file(uri):
+            raise Refused(
+                f"{name}: there is no file {uri}: correct the path, or say --wait if it will be there"
+            )
 
 
 def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[str]:
@@ -244,7 +261,8 @@ def _show(needs: Needs, console: Console) -> None:
     links.add_column("MB/s", justify="right")
     links.add_column("Gbit/s", justify="right")
     for name, (address, rate) in needs.links.items():
-        links.add_row(name, address, f"{rate / 1e6:.1f}", f"{8 * rate / 1e9:.2f}")
+        figures = ("?", "?") if rate is None else (f"{rate / 1e6:.1f}", f"{8 * rate / 1e9:.2f}")
+        links.add_row(name, address, *figures)
     processes = Table("process", box=box.SIMPLE_HEAD, pad_edge=False)
     processes.add_column("memory at most", justify="right")
     for name, nbytes in needs.processes.items():

@@ -94,13 +94,14 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
-    from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE
-    from framepair.nodes.launcher import commands
+    from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE, refuse_bad_offset
+    from framepair.nodes.launcher import commands, topology
     from framepair.nodes.launcher.faults import pipeline
     from framepair.nodes.launcher.processes import Processes
     from framepair.nodes.launcher.supervisor import Supervisor
     from framepair.protocol.clocks import clock
 
+    refuse_bad_offset()
     offset_ns = clock.utc_offset_ns()
     environment = {
         clock.OFFSET_VARIABLE: str(offset_ns),
@@ -109,6 +110,8 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     }
     python = (sys.executable, "-P")
     nodes = commands.table(options, plan, commands.until_ns(options), python=python)
+    if options.no_sink:
+        say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
     supervisor = Supervisor(nodes, rules(options, offset_ns), time.monotonic())
     processes = Processes(environment, signals, guard)
     loop = pipeline(supervisor, processes, signals, verbose=options.verbose, faults=plan.faults)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -54,6 +55,13 @@ def is_stream(uri: str) -> bool:
     """Return whether ``uri`` names a stream on a network, such as rtsp://…"""
     scheme, found, _ = uri.lower().partition("://")
     return bool(found) and scheme not in ("synthetic", "file")
+
+
+def is_missing_file(uri: str) -> bool:
+    """Return whether ``uri`` is a path, and no file is there now."""
+    path = os.path.expanduser(uri) if uri.startswith("~/") else uri  # noqa: PTH111
+    other = uri.isdecimal() or uri.startswith("/dev/") or uri.lower().startswith("file:")
+    return not (other or is_synthetic(uri) or is_stream(uri) or os.access(path, os.F_OK))
 
 
 def holds_secret(uri: str) -> bool:

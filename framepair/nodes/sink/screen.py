@@ -124,8 +124,7 @@ def words(pair: Pair) -> Text:
             faults.setdefault(fault, []).append(source)
     said = [f"{_names(sources)}{fault}" for fault, sources in faults.items()]
     if pair.lost:
-        lost = _count(pair.lost, "pair")
-        said.append(f"{lost} lost before this one (this consumer was too slow)")
+        said.append(f"{_count(pair.lost, 'pair')} lost before this one")
     if pair.partial:
         said.append("cut short by the end of the stream")
     if not said and not pair.complete:

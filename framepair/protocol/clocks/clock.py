@@ -21,6 +21,20 @@ def is_handed_over() -> bool:
     return bool(os.environ.get(OFFSET_VARIABLE))
 
 
+def handed_over_ns() -> int | None:
+    """Return the offset that the launcher has handed over, None if there is none.
+
+    Raises ValueError if it is no whole number.
+    """
+    text = os.environ.get(OFFSET_VARIABLE)
+    try:
+        return int(text) if text else None
+    except ValueError:
+        raise ValueError(
+            f"{OFFSET_VARIABLE} is {text!r} and takes whole nanoseconds: unset it"
+        ) from None
+
+
 def agree(offset_ns: int) -> None:
     """Count from ``offset_ns`` on, as other nodes do; without effect once this process has told the time."""
     _agreed_ns.append(offset_ns)
@@ -30,11 +44,11 @@ def agree(offset_ns: int) -> None:
 def utc_offset_ns() -> int:
     """Return UTC minus CLOCK_MONOTONIC, the same for the whole run.
 
-    It is what the launcher handed over, else what was agreed on, else read now.
+    It is what the launcher handed over, else what was agreed on, else read now. Raises as ``handed_over_ns``.
     """
-    handed_over = os.environ.get(OFFSET_VARIABLE)
-    if handed_over:
-        return int(handed_over)
+    handed_over = handed_over_ns()
+    if handed_over is not None:
+        return handed_over
     return _agreed_ns[0] if _agreed_ns else time.time_ns() - time.monotonic_ns()
 
 

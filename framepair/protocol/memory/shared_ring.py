@@ -30,6 +30,10 @@ MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
 LOCK_POLL_S = 0.01
 # Of finding the directory where it was just made.
 ATTEMPTS = 100
+REMEDIES = {
+    errno.ENOSPC: "choose a smaller --history, or another --shm-dir",
+    errno.ETIMEDOUT: "end the process that holds it, or choose another --shm-dir",
+}
 
 
 def default_directory() -> Path:
@@ -56,9 +60,9 @@ class SharedRing:
             self.ring = Ring(slots, shape, self._lock)
         except OSError as error:
             self.close()
+            remedy = REMEDIES.get(error.errno or 0, "choose another --shm-dir")
             raise NoRoom(
-                f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}:"
-                " choose a smaller --history, or another --shm-dir"
+                f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}: {remedy}"
             ) from None
 
     def close(self) -> None:

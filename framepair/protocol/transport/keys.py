@@ -25,7 +25,7 @@ INSECURE_VARIABLE = "FRAMEPAIR_INSECURE"
 SERVER, CLIENT, LISTED = "server", "client", "clients"
 PUBLIC, SECRET = ".key", ".key_secret"
 KEY_BYTES = 32
-HOW = "python launch.py --keygen DIR makes keys for --keys DIR"
+HOW = "framepair keygen DIR makes keys for --keys DIR"
 SOURCES = re.compile(r"^\s*sources\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ def _refuse_writable(directory: Path) -> None:
         )
     if not read_only and status.st_uid not in (0, os.getuid()):
         raise EndpointError(
-            f"{directory} belongs to another user: make keys of your own with --keygen"
+            f"{directory} belongs to another user: make keys of your own with framepair keygen DIR"
         )
 
 

@@ -1,7 +1,8 @@
 """The sockets of a pipeline: the only place that sets ZeroMQ options.
 
-Every socket is closed by the thread that opened it; every receive and every send has a time-out, so that a
-flag set by a signal handler is always seen (pyzmq #746).
+Every socket is opened, used and closed by one thread, but for a producer's PUSH: two threads use that, under a
+lock, and the one that opened it closes it. Every receive and every send has a time-out, so that a flag set by a
+signal handler is always seen (pyzmq #746).
 """
 
 from __future__ import annotations
