@@ -7,27 +7,29 @@ from collections.abc import Sequence
 
 import pytest
 
+from framepair.nodes.common.runtime import ECHO_S
 from framepair.nodes.launcher.commands import Kind, Node
-from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Policy
-from framepair.nodes.launcher.supervisor import (
-    ECHO_S,
-    PRODUCERS_S,
-    STAGE_S,
-    START_S,
-    TICK_S,
+from framepair.nodes.launcher.events import (
     Action,
-    Duration,
     EndAt,
     Ended,
     Heard,
     Kill,
-    Rules,
     Say,
     Signalled,
     Start,
     StartFailed,
-    Supervisor,
     Terminate,
+)
+from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Policy
+from framepair.nodes.launcher.supervisor import (
+    PRODUCERS_S,
+    STAGE_S,
+    START_S,
+    TICK_S,
+    Duration,
+    Rules,
+    Supervisor,
 )
 from framepair.protocol.transport.heartbeat import Word
 

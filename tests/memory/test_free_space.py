@@ -64,3 +64,5 @@ def test_this_machine_has_memory() -> None:
 
 def test_a_file_system_without_a_limit_is_not_full(tmp_path: Path) -> None:
     free_space.check(Path("/proc"), 1)
+    with pytest.raises(free_space.NoRoom, match="needed and memory has"):
+        free_space.check(Path("/proc"), 10**18)

@@ -81,11 +81,30 @@ def fill(descriptor: int) -> None:
                 os.write(descriptor, bytes(size))
 
 
-def test_without_a_launcher_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(DESCRIPTOR_VARIABLE, raising=False)
-    Heartbeat().beat()
-    monkeypatch.setenv(DESCRIPTOR_VARIABLE, "1000000")
-    Heartbeat().tell("ready")
+class Noted:
+    """A status that is kept in memory: how many frames had passed at each turn."""
+
+    def __init__(self) -> None:
+        self.turns: list[int] = []
+
+    def write(self, now_s: float, frames: int) -> None:
+        assert now_s > 0
+        self.turns.append(frames)
+
+
+@pytest.mark.parametrize("descriptor", ["", "none", "1000000"])
+def test_without_a_launcher_only_the_status_is_noted(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, descriptor: str
+) -> None:
+    monkeypatch.setenv(DESCRIPTOR_VARIABLE, descriptor)
+    status = Noted()
+    heartbeat = Heartbeat(status)
+    heartbeat.beat()
+    heartbeat.count_frames(3)
+    heartbeat.tell("ready")
+    heartbeat.beat()
+    assert status.turns == [0, 3]
+    assert pipe.words() == []
 
 
 def test_to_ask_whether_to_stop_sends_nothing_and_to_wait_does(pipe: Pipe) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from framepair.nodes.combiner.continuity import MAX_LOST
 from framepair.nodes.combiner.delays import Delays, NoDelays
-from framepair.protocol.wire.frame import Alive, FrameHeader, Pace
+from framepair.protocol.wire.frame import MAX_FPS, Alive, FrameHeader, Pace
 from framepair.protocol.wire.header import MAX_INT
 
 S = 1_000_000_000
@@ -26,8 +26,6 @@ MAX_MEDIA_JUMP_NS = 3600 * S
 MAX_EARLY_NS = 50_000_000
 # What a window waits beyond the longest delay that was measured: delays vary.
 WAIT_MARGIN_NS = S // 2
-# The fastest rate that a header can name, in frames a second. No run captures more.
-MAX_FPS = 10_000
 # After so many windows in which nothing was captured, further ones are passed over, not announced: in real
 # time if they all were over before the clock was looked at, with pace max in any case.
 MAX_EMPTY = 10
@@ -77,6 +75,7 @@ class RealTime:
 
     def most_frames(self, elapsed_ns: int) -> int:
         """Return how many frames a source can have captured in ``elapsed_ns``, and a second of grace."""
+        # No run captures frames faster than a header can name.
         return min(MAX_LOST, MAX_FPS * (max(0, elapsed_ns) + S) // S)
 
     def is_silent(self, expected_ns: int, now_ns: int) -> bool:

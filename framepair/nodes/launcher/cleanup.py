@@ -25,11 +25,8 @@ class Leftovers:
 
     @classmethod
     def parse(cls, text: str) -> Leftovers:
-        """Return what ``str`` gave the text of; what it takes to remove that is imported by then."""
-        leftovers = cls(**json.loads(text))
-        if leftovers.shared:
-            pass
-        return leftovers
+        """Return what ``str`` gave the text of."""
+        return cls(**json.loads(text))
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.console import say
+from framepair.nodes.launcher.events import Ended, Event, Heard
 from framepair.nodes.launcher.pipeline import Pipeline
 from framepair.nodes.launcher.processes import Processes
 from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.nodes.launcher.supervisor import Ended, Event, Heard, Supervisor
+from framepair.nodes.launcher.supervisor import Supervisor
 
 
 class FaultSchedule:

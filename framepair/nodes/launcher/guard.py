@@ -16,7 +16,6 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from framepair.nodes.common import streams
-from framepair.nodes.launcher.cleanup import Leftovers
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.python_path import python_path
 

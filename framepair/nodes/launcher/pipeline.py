@@ -10,9 +10,7 @@ from collections.abc import Sequence
 
 from framepair.nodes.common import streams
 from framepair.nodes.launcher.console import say
-from framepair.nodes.launcher.processes import Processes
-from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.nodes.launcher.supervisor import (
+from framepair.nodes.launcher.events import (
     Action,
     EndAt,
     Ended,
@@ -23,9 +21,11 @@ from framepair.nodes.launcher.supervisor import (
     Signalled,
     Start,
     StartFailed,
-    Supervisor,
     Terminate,
 )
+from framepair.nodes.launcher.processes import Processes
+from framepair.nodes.launcher.signal_queue import SignalQueue
+from framepair.nodes.launcher.supervisor import Supervisor
 
 STDOUT = 1
 

@@ -11,7 +11,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from framepair.nodes.common import exit_codes
+from framepair.nodes.common.runtime import ECHO_S
 from framepair.nodes.launcher.commands import Kind, Node
+from framepair.nodes.launcher.events import (
+    Action,
+    EndAt,
+    Ended,
+    Event,
+    Heard,
+    Kill,
+    Say,
+    Signalled,
+    Start,
+    StartFailed,
+    Terminate,
+)
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
 from framepair.protocol.transport.heartbeat import Word
 
@@ -20,90 +34,10 @@ STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0
-# timeout(1) sends its signal to a process and then to its group: that is not a second Ctrl-C.
-ECHO_S = 0.5
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0
 # The launcher turns at least so often; a turn that comes later counts as this long (see WatchedTime).
 TICK_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class StartFailed:
-    """A node's process could not be started."""
-
-    node: Node
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """A node has sent a word of its heartbeat."""
-
-    node: Node
-    word: Word
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A node's process has ended; ``status`` is as subprocess gives it."""
-
-    node: Node
-    status: int
-    last_lines: Sequence[str] = ()
-    """What it wrote to stderr last."""
-    unread: bool = False
-    """Whether the reader of the launcher's stdout is gone, as when ``head`` has its lines."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signalled:
-    """The launcher got a signal that asks it to stop."""
-
-    number: int
-
-
-Event = StartFailed | Heard | Ended | Signalled
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start a node's process; ``again``: it has run before."""
-
-    node: Node
-    again: bool
-
-
-@dataclass(frozen=True, slots=True)
-class EndAt:
-    """Tell a producer to end with the frame before this capture time."""
-
-    node: Node
-    until_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Terminate:
-    """Ask a node to stop."""
-
-    node: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """Kill nodes with all that they started; no Ended comes of them."""
-
-    nodes: Sequence[Node]
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """Tell the user."""
-
-    sentence: str
-
-
-Action = Start | EndAt | Terminate | Kill | Say
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ MAX_RECEIVED_BYTES = 100
 Word = Literal["ready", "flowing", "paired", "done", "beat"]
 
 
-class Status(Protocol):
+class StatusWriter(Protocol):
     """Where else a heartbeat is noted."""
 
     def write(self, now_s: float, frames: int) -> None:
@@ -33,7 +33,7 @@ class Heartbeat:
     sent, and none ever blocks. ``status`` is told at each turn.
     """
 
-    def __init__(self, status: Status | None = None) -> None:
+    def __init__(self, status: StatusWriter | None = None) -> None:
         number = os.environ.get(DESCRIPTOR_VARIABLE, "")
         self._descriptor = int(number) if number.isdecimal() else None
         with contextlib.suppress(OSError):

@@ -22,6 +22,9 @@ from framepair.protocol.wire.header import (
 
 MAX_HEADER_BYTES: Final = 4096
 MAX_SIDE: Final = 32768
+# Frames a second that a header can name.
+MIN_FPS: Final = 1e-3
+MAX_FPS: Final = 10_000
 CHANNELS: Final = {"bgr8": 3, "mono8": 1}
 # No frame takes more, in a message or once decoded.
 MAX_FRAME_BYTES: Final = 128 * 1024 * 1024
@@ -69,7 +72,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     shape: tuple[Side, Side, int]
     encoding: Encoding = "bgr8"
     payload: PayloadKind = "raw"
-    fps: Annotated[float, Meta(ge=1e-3, le=1e4)] = 25.0
+    fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)] = 25.0
     dropped: Count = 0
     pace: Pace = "realtime"
     total: Count = 0

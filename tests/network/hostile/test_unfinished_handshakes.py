@@ -8,7 +8,7 @@ import threading
 from contextlib import ExitStack
 
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
-from tests.network.hostile.peers import LONG, Door, Flow
+from tests.network.hostile.peers import LONG, Door, Flow, Peer
 
 CONNECTIONS = 32
 # What all of them together may take: one largest frame, and what comes in between two looks.
@@ -17,10 +17,11 @@ GROWTH_BYTES = 3 * MAX_FRAME_BYTES
 
 def test_many_large_first_frames(flow: Flow) -> None:
     door = flow.door(flow.push_address)
+    greeted: list[Peer] = []
 
     def attack(stack: ExitStack) -> None:
         threads = [
-            threading.Thread(target=send, args=(door, stack, flow.mechanism))
+            threading.Thread(target=send, args=(door, stack, flow.mechanism, greeted))
             for _ in range(CONNECTIONS)
         ]
         for thread in threads:
@@ -29,11 +30,14 @@ def test_many_large_first_frames(flow: Flow) -> None:
             thread.join()
 
     flow.goes_on_beside(attack, GROWTH_BYTES, takes_all_cores=True)
+    assert greeted, "the combiner greeted none of them: that was no attack"
 
 
-def send(door: Door, stack: ExitStack, mechanism: bytes) -> None:
+def send(door: Door, stack: ExitStack, mechanism: bytes, greeted: list[Peer]) -> None:
+    # The combiner may close the connection at any moment.
     with contextlib.suppress(OSError, AssertionError):
         peer = door.greet(stack, mechanism)
+        greeted.append(peer)
         peer.connection.sendall(struct.pack(">BQ", LONG, MAX_FRAME_BYTES))
         for _ in range(MAX_FRAME_BYTES // (1 << 20) - 1):
             peer.connection.sendall(bytes(1 << 20))

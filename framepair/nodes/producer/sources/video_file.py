@@ -28,12 +28,11 @@ from framepair.nodes.producer.sources.decoding import Decoded, Pictures, decoded
 from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes, Position
 from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError, blaming
 from framepair.nodes.producer.sources.uri import SourceUri
+from framepair.protocol.wire.frame import MAX_FPS, MIN_FPS
 
 Image = NDArray[np.uint8]
 
 USUAL_FPS: Final = 25.0
-# What a frame's header can say.
-MIN_FPS, MAX_FPS = 1e-3, 1e4
 # So many packets are read ahead to see how fast frames come: 1.6 s at 30 fps.
 MEASURED_PACKETS: Final = 50
 # A rate that the container names is right if frames come about as fast.

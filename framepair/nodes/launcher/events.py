@@ -1,0 +1,87 @@
+"""What a supervisor is told, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from framepair.nodes.launcher.commands import Node
+from framepair.protocol.transport.heartbeat import Word
+
+
+@dataclass(frozen=True, slots=True)
+class StartFailed:
+    """A node's process could not be started."""
+
+    node: Node
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A node has sent a word of its heartbeat."""
+
+    node: Node
+    word: Word
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A node's process has ended; ``status`` is as subprocess gives it."""
+
+    node: Node
+    status: int
+    last_lines: Sequence[str] = ()
+    """What it wrote to stderr last."""
+    unread: bool = False
+    """Whether the reader of the launcher's stdout is gone, as when ``head`` has its lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """The launcher got a signal that asks it to stop."""
+
+    number: int
+
+
+Event = StartFailed | Heard | Ended | Signalled
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a node's process; ``again``: it has run before."""
+
+    node: Node
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndAt:
+    """Tell a producer to end with the frame before this capture time."""
+
+    node: Node
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Ask a node to stop."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Kill nodes with all that they started; no Ended comes of them."""
+
+    nodes: Sequence[Node]
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the user."""
+
+    sentence: str
+
+
+Action = Start | EndAt | Terminate | Kill | Say
