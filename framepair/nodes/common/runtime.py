@@ -50,7 +50,7 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
     streams.prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(VisibleFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.basicConfig(handlers=[handler], level=_log_level() or "INFO")
     try:
         _run(app, name, arguments)
     finally:
@@ -60,7 +60,9 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
 def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoReturn:
     try:
         _allow_open_files()
-        set_log_level()
+        if _log_level() is None:
+            asked = os.environ[LOG_LEVEL_VARIABLE]
+            raise Refused(f"{LOG_LEVEL_VARIABLE} is {asked!r}: it takes {', '.join(LOG_LEVELS)}")
         refuse_bad_offset()
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
@@ -73,12 +75,10 @@ def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoRet
     sys.exit(0)
 
 
-def set_log_level() -> None:
-    """Log what FRAMEPAIR_LOG_LEVEL asks for; raises Refused if that is no level."""
+def _log_level() -> str | None:
+    """Return the level that FRAMEPAIR_LOG_LEVEL names, INFO if it names nothing; None if that is no level."""
     level = os.environ.get(LOG_LEVEL_VARIABLE) or "INFO"
-    if level not in logging.getLevelNamesMapping():
-        raise Refused(f"{LOG_LEVEL_VARIABLE} is {level!r}: it takes {', '.join(LOG_LEVELS)}")
-    logging.getLogger().setLevel(level)
+    return level if level in logging.getLevelNamesMapping() else None
 
 
 def refuse_bad_offset() -> None:
