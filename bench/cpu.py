@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import multiprocessing
 import tempfile
 import time
@@ -18,6 +19,7 @@ from bench.pair.design import FPS
 from bench.pair.measure import WARM_UP_WINDOWS, measure
 from bench.tables import Section
 from framepair.nodes.common import runtime
+from framepair.nodes.producer.sources.source import Position
 from framepair.nodes.producer.stamps import PacedStamps
 from framepair.protocol.clocks import clock
 
@@ -93,14 +95,15 @@ def decode_alone(videos: list[Path], seconds: float) -> float:
 def decode(path: Path, begin_ns: int) -> None:
     """Decode a file at its own rate, again and again; the main function of a process."""
     stamps, never = PacedStamps(FPS, begin_ns), runtime.Stop()
-    frame = None
+    frame, period_ns = None, round(1e9 / FPS)
+    positions = (Position(n * period_ns, (n + 1) * period_ns) for n in itertools.count())
     while True:
         capture = cv2.VideoCapture(str(path))
         while True:
             there, frame = capture.read(frame)
             if not there:
                 break
-            stamps.wait(stamps.stamp(), never)
+            stamps.wait(stamps.stamp(next(positions)), never)
 
 
 def _sleep_until(utc_s: float) -> None:

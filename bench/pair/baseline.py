@@ -34,7 +34,8 @@ def capture(name: str, shape: Shape, begin_ns: int) -> Iterator[tuple[int, Frame
     seq = 0
     while True:
         stamps.rest(never)
-        stamp = stamps.stamp()
+        source.grab()
+        stamp = stamps.stamp(source.position)
         frame = source.retrieve(np.empty(shape, np.uint8), seq, stamp.captured_ns)
         stamps.wait(stamp, never)
         yield stamp.captured_ns, frame

@@ -15,7 +15,7 @@ from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.alive import ALIVE_S, saying_alive
 from framepair.nodes.producer.main import Stream
 from framepair.nodes.producer.outbox import Origin, Outbox
-from framepair.nodes.producer.sources.source import Format
+from framepair.nodes.producer.sources.source import Format, Position
 from framepair.nodes.producer.stamps import LiveStamps, PacedStamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.payload import Packed
@@ -152,6 +152,7 @@ class Undecoded:
 
     format = FORMAT
     reopened = 0
+    position = None
 
     def __init__(self, frames: int) -> None:
         self.frames, self.decoded = frames, 0
@@ -188,5 +189,5 @@ def test_a_frame_without_room_is_counted_and_not_decoded() -> None:
 def test_a_paced_source_promises_its_next_frame() -> None:
     stamps = PacedStamps(10.0, 5 * 10**9, lambda: 5 * 10**9)
     assert stamps.earliest_ns() == 5 * 10**9
-    stamp = stamps.stamp()
+    stamp = stamps.stamp(Position(0, 100_000_000))
     assert stamps.earliest_ns() == stamp.next_ns == 5_100_000_000

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from framepair.nodes.producer.sources.decoding import Pictures
 from framepair.nodes.producer.sources.pattern import Code, read, source_crc
 from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError
 from tests.lib.captures import opened, retrieved, seqs
@@ -112,7 +114,11 @@ def test_a_frame_that_cannot_be_decoded_is_lost_alone(
     capture = opened(write_video(tmp_path / "a.mp4"))
     assert capture.grab()
     with monkeypatch.context() as patch:
-        patch.setattr("framepair.nodes.producer.sources.video.decode", lambda *_: None)
-        with pytest.raises(FrameLost, match="source left: a frame cannot be decoded"):
+        patch.setattr(Pictures, "write", _fail)
+        with pytest.raises(FrameLost, match="source left: a frame cannot be converted"):
             retrieved(capture)
     assert seqs(capture) == list(range(1, 10))
+
+
+def _fail(*_: object) -> None:
+    raise av.FFmpegError(22, "Invalid argument")

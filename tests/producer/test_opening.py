@@ -75,6 +75,31 @@ print(image.shape == (480, 640, 1), "cv2" in sys.modules)
 """
 
 
+def test_a_file_needs_no_opencv() -> None:
+    path = Path(__file__).parent / "cases" / "cfr25.mp4"
+    result = subprocess.run(
+        [sys.executable, "-c", READ_WITHOUT_OPENCV, path],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert result.stdout.split() == ["100"]
+
+
+READ_WITHOUT_OPENCV = """
+import sys
+sys.modules["cv2"] = None
+import framepair.nodes.producer.main
+import framepair.nodes.producer.probe
+from framepair.nodes.producer.sources.opening import open_capture
+capture = open_capture("x", sys.argv[1], loop=False, open_timeout_s=1, read_timeout_s=1)
+frames = 0
+while capture.grab():
+    frames += 1
+print(frames)
+"""
+
+
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     text, empty = tmp_path / "text.mp4", tmp_path / "empty.mp4"
     text.write_text("a text\n" * 1000)

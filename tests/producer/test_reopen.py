@@ -31,6 +31,7 @@ class Scripted:
     """A capture that gives ``frames`` frames and is lost then."""
 
     reopened = 0
+    position = None
 
     def __init__(self, frames: int, form: Format = FORMAT) -> None:
         self.format, self.frames, self.closed = form, frames, False

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from framepair.nodes.common.runtime import Stop
-from framepair.nodes.producer.stamps import PacedStamps
+from framepair.nodes.producer.pace import named
+from framepair.nodes.producer.sources.source import Format, Position
+from framepair.nodes.producer.stamps import MediaStamps, PacedStamps
 
 PERIOD_NS = 40_000_000
 START_NS = 1_000_000_000
@@ -31,56 +35,101 @@ def clock() -> Clock:
     return Clock()
 
 
-def play(stamps: PacedStamps, clock: Clock, decoding_ns: int) -> tuple[int, int, int]:
-    """Play one frame; return when decoding began, when the frame was due, and when it went."""
-    stamps.rest(clock)
-    began_ns = clock.now
-    stamp = stamps.stamp()
-    clock.now += decoding_ns
-    stamps.wait(stamp, clock)
-    return began_ns, stamp.captured_ns, clock.now
+class Player:
+    """Plays frames at positions of their own, or one period after another."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.stamps = PacedStamps(1e9 / PERIOD_NS, START_NS, clock.now_ns)
+        self.count = 0
+        self._clock = clock
+
+    def play(self, decoding_ns: int, position: Position | None = None) -> tuple[int, int, int]:
+        """Play one frame; return when decoding began, when the frame was due, and when it went."""
+        self.stamps.rest(self._clock)
+        began_ns = self._clock.now
+        at_ns = self.count * PERIOD_NS
+        self.count += 1
+        self.stamp = self.stamps.stamp(position or Position(at_ns, at_ns + PERIOD_NS))
+        self._clock.now += decoding_ns
+        self.stamps.wait(self.stamp, self._clock)
+        return began_ns, self.stamp.captured_ns, self._clock.now
 
 
 def test_decoding_begins_half_a_period_before_a_frame_is_due(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS, clock.now_ns)
-    began_ns, due_ns, went_ns = play(stamps, clock, PERIOD_NS // 10)
+    player = Player(clock)
+    began_ns, due_ns, went_ns = player.play(PERIOD_NS // 10)
     assert (began_ns, due_ns, went_ns) == (START_NS - 10 * PERIOD_NS, START_NS, START_NS)
     for number in range(1, 50):
-        began_ns, due_ns, went_ns = play(stamps, clock, PERIOD_NS // 10)
+        began_ns, due_ns, went_ns = player.play(PERIOD_NS // 10)
         assert due_ns == went_ns == START_NS + number * PERIOD_NS
         assert began_ns == due_ns - PERIOD_NS // 2
 
 
 def test_slow_decoding_begins_sooner(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS, clock.now_ns)
-    play(stamps, clock, PERIOD_NS // 4)
+    player = Player(clock)
+    player.play(PERIOD_NS // 4)
     for _ in range(50):
-        began_ns, due_ns, went_ns = play(stamps, clock, PERIOD_NS // 4)
+        began_ns, due_ns, went_ns = player.play(PERIOD_NS // 4)
         assert went_ns == due_ns
         assert due_ns - PERIOD_NS < began_ns <= due_ns - PERIOD_NS // 2 - 1_000_000
 
 
 @pytest.mark.parametrize("needs", [0.4, 0.6, 0.9, 1.0])
 def test_decoding_that_takes_most_of_the_time_gets_all_of_it(clock: Clock, needs: float) -> None:
-    stamps = PacedStamps(25, START_NS, clock.now_ns)
+    player = Player(clock)
     for _ in range(50):
-        _, due_ns, went_ns = play(stamps, clock, round(needs * PERIOD_NS))
+        _, due_ns, went_ns = player.play(round(needs * PERIOD_NS))
         assert went_ns == due_ns
 
 
 def test_one_slow_frame_is_forgotten_in_time(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS, clock.now_ns)
-    play(stamps, clock, PERIOD_NS // 3)
+    player = Player(clock)
+    player.play(PERIOD_NS // 3)
     for _ in range(200):
-        began_ns, due_ns, _ = play(stamps, clock, PERIOD_NS // 20)
+        began_ns, due_ns, _ = player.play(PERIOD_NS // 20)
     assert began_ns == due_ns - PERIOD_NS // 2
 
 
 def test_a_player_that_is_behind_does_not_rest(clock: Clock) -> None:
-    stamps = PacedStamps(25, START_NS, clock.now_ns)
-    play(stamps, clock, 0)
+    player = Player(clock)
+    player.play(0)
     clock.now = START_NS + 5 * PERIOD_NS
     for number in range(1, 5):
-        began_ns, due_ns, went_ns = play(stamps, clock, 0)
+        began_ns, due_ns, went_ns = player.play(0)
         assert (began_ns, went_ns) == (clock.now, clock.now)
         assert due_ns == START_NS + number * PERIOD_NS
+
+
+def test_frames_at_times_of_their_own_go_then(clock: Clock) -> None:
+    player = Player(clock)
+    at_ms = [0, 33, 69, 100, 3000, 3100, 9000]
+    for now_ms, next_ms in itertools.pairwise(at_ms):
+        position = Position(now_ms * 1_000_000, next_ms * 1_000_000)
+        _, due_ns, went_ns = player.play(1_000_000, position)
+        assert due_ns == went_ns == START_NS + now_ms * 1_000_000
+        assert player.stamp.next_ns == START_NS + next_ms * 1_000_000
+
+
+def test_a_schedule_that_is_put_off_stays_in_step(clock: Clock) -> None:
+    player = Player(clock)
+    player.play(0)
+    promised_ns = player.stamp.next_ns
+    clock.now += 2_000_000_000
+    _, late_ns, _ = player.play(0)
+    assert late_ns >= promised_ns
+    for number in range(1, 5):
+        assert player.play(0)[1] == late_ns + number * PERIOD_NS
+
+
+def test_media_time_is_where_in_the_video_a_frame_is() -> None:
+    stamp = MediaStamps().stamp(Position(3_000_000, 7_000_000))
+    assert (stamp.captured_ns, stamp.next_ns) == (3_000_000, 7_000_000)
+
+
+@pytest.mark.parametrize("total", [0, 100])
+def test_a_recording_begins_with_a_window_whether_or_not_it_says_how_long_it_is(
+    clock: Clock, total: int
+) -> None:
+    pace = named("realtime", window_s=1.0, recorded=True)
+    stamps = pace.stamps(Format((4, 4, 3), fps=25, total=total), None, clock.now_ns)
+    assert stamps.stamp(Position(0, PERIOD_NS)).captured_ns % 1_000_000_000 == 0

@@ -10,12 +10,11 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import cv2
 import pytest
 
+from framepair.nodes.producer.sources.network_stream import NetworkStream
 from framepair.nodes.producer.sources.opening import open_capture
 from framepair.nodes.producer.sources.source import CaptureLost, Format, SourceError
-from framepair.nodes.producer.sources.video import LiveVideo
 from tests.lib.captures import TIMEOUT_S, opened, refusal, seqs
 from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
 from tests.lib.videos import write_video
@@ -51,8 +50,8 @@ def test_a_stream_gives_frames_as_they_come() -> None:
 def test_a_stream_is_read_with_one_thread_lest_frames_come_late() -> None:
     with MjpegServer() as server:
         capture = opened(server.url)
-        assert isinstance(capture, LiveVideo)
-        assert capture._video.get(cv2.CAP_PROP_N_THREADS) == 1
+        assert isinstance(capture, NetworkStream)
+        assert capture._stream.codec_context.thread_count == 1
         capture.close()
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import zmq
@@ -17,7 +18,7 @@ from framepair.nodes.producer.flow import Link
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Origin, Outbox
 from framepair.nodes.producer.parts import Parts
-from framepair.nodes.producer.sources.source import Capture, Format
+from framepair.nodes.producer.sources.source import Capture, Format, Position
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
@@ -50,6 +51,11 @@ class FaultyCapture:
     def reopened(self) -> int:
         """How often the source was opened again; see Capture."""
         return self._source.reopened
+
+    @property
+    def position(self) -> Position | None:
+        """Where in the video the grabbed frame is; see Capture."""
+        return self._source.position
 
     def grab(self) -> bool:
         """Fail, if it is time to; else wait for the next frame; see Capture."""
@@ -87,9 +93,9 @@ class SkewedStamps:
         """Wait until it is time to grab the next frame, or until ``stop``."""
         self._stamps.rest(stop)
 
-    def stamp(self) -> Stamp:
+    def stamp(self, position: Position | None) -> Stamp:
         """Return the stamp of the frame that was just grabbed."""
-        return _moved(self._stamps.stamp(), self._skew_ns)
+        return _moved(self._stamps.stamp(position), self._skew_ns)
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
@@ -194,4 +200,4 @@ class FaultyParts(Parts):
 
 
 def _moved(stamp: Stamp, by_ns: int) -> Stamp:
-    return Stamp(stamp.captured_ns + by_ns, stamp.next_ns + by_ns)
+    return replace(stamp, captured_ns=stamp.captured_ns + by_ns, next_ns=stamp.next_ns + by_ns)

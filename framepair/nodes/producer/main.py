@@ -75,7 +75,7 @@ class Stream:
     def run(self, until_ns: int | None, stop: runtime.Stop) -> EndReason:
         """Send frames until the video is over; return why it ended."""
         while self._grab(stop):
-            stamp = self._outbox.stamp(self._stamps)
+            stamp = self._outbox.stamp(self._stamps, self._source.position)
             until_ns = until_ns or self._heartbeat.read_until_ns()
             if until_ns is not None and stamp.captured_ns >= until_ns:
                 return "finished"

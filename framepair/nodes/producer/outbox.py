@@ -12,7 +12,7 @@ import zmq
 
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.flow import Link
-from framepair.nodes.producer.sources.source import Format, FrameLost
+from framepair.nodes.producer.sources.source import Format, FrameLost, Position
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
@@ -93,10 +93,10 @@ class Outbox:
         offset = self._link.offset(self._now_ns()) if self._link else None
         return offset.ns if offset else None
 
-    def stamp(self, stamps: Stamps) -> Stamp:
+    def stamp(self, stamps: Stamps, position: Position | None = None) -> Stamp:
         """Return the stamp of the frame that was just grabbed, which is to be sent, dropped or skipped next."""
         with self._lock:
-            stamp = stamps.stamp()
+            stamp = stamps.stamp(position)
             self._in_hand_ns = stamp.captured_ns
             return stamp
 
@@ -193,6 +193,8 @@ class Outbox:
             reopened=reopened,
             offset_ns=offset.ns if offset else None,
             uncertainty_ns=offset.uncertainty_ns if offset else None,
+            stamp=stamp.grade,
+            stamp_uncertainty_ns=stamp.uncertainty_ns,
         )
 
     def _alive(self, stamps: Stamps) -> Alive:

@@ -35,10 +35,13 @@ class Pace(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RealTime:
-    """As the source plays: frames that cannot be sent in time are dropped. With ``loop`` it never ends."""
+    """As the source plays: frames that cannot be sent in time are dropped.
+
+    A source that is ``recorded`` has a beginning, which is to be that of a window.
+    """
 
     window_s: float
-    loop: bool
+    recorded: bool
 
     name: ClassVar[frame.Pace] = "realtime"
     lossless: ClassVar[bool] = False
@@ -50,7 +53,7 @@ class RealTime:
         if source_format.live:
             return LiveStamps(source_format.fps, now_ns)
         start_ns = now_ns()
-        if source_format.total or self.loop:
+        if self.recorded:
             start_ns = _window_start_ns(start_ns, self.window_s, source_format.fps, offset_ns)
         return PacedStamps(source_format.fps, start_ns, now_ns)
 
@@ -70,7 +73,7 @@ class Offline:
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
         """Return stamps within the video; see Pace."""
-        return MediaStamps(source_format.fps)
+        return MediaStamps()
 
     def total(self, source_format: Format, until_s: float) -> int:
         """Return how many frames of the video are before ``until_s``."""
@@ -80,9 +83,9 @@ class Offline:
         return min(source_format.total or until, until)
 
 
-def named(name: frame.Pace, *, window_s: float, loop: bool) -> Pace:
+def named(name: frame.Pace, *, window_s: float, recorded: bool) -> Pace:
     """Return the pace that ``--pace`` names, for pairs of ``window_s``."""
-    return Offline() if name == Offline.name else RealTime(window_s, loop)
+    return Offline() if name == Offline.name else RealTime(window_s, recorded)
 
 
 def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:

@@ -35,7 +35,9 @@ class Parts:
 
     def __init__(self, options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> None:
         self._options, self._stop, self._heartbeat = options, stop, heartbeat
-        self._pace = pace.named(options.pace, window_s=options.window, loop=options.loop)
+        self._pace = pace.named(
+            options.pace, window_s=options.window, recorded=_is_recorded(options)
+        )
         self._lost = threading.Event()
         self._now_ns = self.clock()
         self._run = self._now_ns()
@@ -136,6 +138,15 @@ class Parts:
             return contextlib.nullcontext()
         client = keys.client(options.keys, options.sync, insecure=options.insecure)
         return linked(context, options.sync, options.name, self._run, client, self._now_ns)
+
+
+def _is_recorded(options: Options) -> bool:
+    """Return whether the video has a beginning: what it is not, a producer says when it opens it."""
+    with contextlib.suppress(SourceError):
+        uri = parse(options.source)
+        synthetic_ends = uri.synthetic is not None and uri.synthetic.total > 0
+        return options.loop or uri.kind == "file" or synthetic_ends
+    return False
 
 
 def _hint(options: Options) -> str:

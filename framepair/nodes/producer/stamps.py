@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from framepair.nodes.common.runtime import Stop
+from framepair.nodes.producer.sources.source import Position
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
+from framepair.protocol.wire.frame import StampGrade
 
 # A player that is behind by more than this, because it was stopped or is too slow, goes on from now.
 MAX_BEHIND_NS = 500_000_000
@@ -18,10 +20,15 @@ FORGETTING = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """Capture time of a frame, and the earliest one that the next frame can bear; nanoseconds."""
+    """Capture time of a frame, and the earliest one that the next frame can bear; nanoseconds.
+
+    ``grade`` says how it is known, ``uncertainty_ns`` how far it may be wrong (None: not known).
+    """
 
     captured_ns: int
     next_ns: int
+    grade: StampGrade = "exact"
+    uncertainty_ns: int | None = 0
 
 
 class Stamps(Protocol):
@@ -30,7 +37,7 @@ class Stamps(Protocol):
     def rest(self, stop: Stop) -> None:
         """Wait until it is time to grab the next frame, or until ``stop``."""
 
-    def stamp(self) -> Stamp:
+    def stamp(self, position: Position | None) -> Stamp:
         """Return the stamp of the frame that was just grabbed."""
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
@@ -41,20 +48,34 @@ class Stamps(Protocol):
 
 
 class LiveStamps:
-    """Stamps of a camera: the time right after the grab. The next may come half a period later."""
+    """Stamps of a live source: its own, else the time right after the grab.
+
+    The next may come half a period later; a stamp of the source's own that is earlier waits for that, so that
+    what was promised holds.
+    """
 
     def __init__(self, fps: float, now_ns: Clock = clock.now_ns) -> None:
         self._half_period_ns = round(0.5e9 / fps)
         self._now_ns = now_ns
+        self._promised_ns = 0
+        self._stamps_itself = False
 
     def earliest_ns(self) -> int:
-        """Return the time now: the camera has captured nothing that was not grabbed."""
-        return self._now_ns()
+        """Return the time now, unless the source has stamps of its own: its next frame may be under way."""
+        return self._promised_ns if self._stamps_itself else self._now_ns()
 
-    def stamp(self) -> Stamp:
-        """Return the time now."""
-        captured_ns = self._now_ns()
-        return Stamp(captured_ns, captured_ns + self._half_period_ns)
+    def stamp(self, position: Position | None) -> Stamp:
+        """Return the source's stamp of the frame that was just grabbed, or the time now."""
+        self._stamps_itself = position is not None
+        if position is None:
+            now_ns = self._now_ns()
+            return Stamp(now_ns, now_ns + self._half_period_ns, "arrival", None)
+        late_ns = max(0, self._promised_ns - position.at_ns)
+        self._promised_ns = max(position.next_ns, position.at_ns + late_ns)
+        known = position.uncertainty_ns
+        uncertainty_ns = None if known is None else known + late_ns
+        captured_ns = position.at_ns + late_ns
+        return Stamp(captured_ns, self._promised_ns, position.grade, uncertainty_ns)
 
     def rest(self, stop: Stop) -> None:
         """Return at once: the camera makes one wait."""
@@ -66,18 +87,18 @@ class LiveStamps:
 class MediaStamps:
     """Stamps of a video that is read as fast as it can be: the time within the video."""
 
-    def __init__(self, fps: float) -> None:
-        self._fps = fps
-        self._count = 0
+    def __init__(self) -> None:
+        self._next_ns = 0
 
-    def stamp(self) -> Stamp:
-        """Return the next time in the video."""
-        self._count += 1
-        return Stamp(_offset_ns(self._count - 1, self._fps), _offset_ns(self._count, self._fps))
+    def stamp(self, position: Position | None) -> Stamp:
+        """Return where in the video the frame is."""
+        position = _within_video(position)
+        self._next_ns = position.next_ns
+        return Stamp(position.at_ns, position.next_ns)
 
     def earliest_ns(self) -> int:
         """Return the next time in the video."""
-        return _offset_ns(self._count, self._fps)
+        return self._next_ns
 
     def rest(self, stop: Stop) -> None:
         """Return at once."""
@@ -89,15 +110,15 @@ class MediaStamps:
 class PacedStamps:
     """Stamps of a video that is played: on an absolute schedule, so that no error adds up.
 
-    If the player falls behind, the schedule is put off by whole periods; a promise that was given
-    (``next_ns``) holds, since stamps only get later.
+    If the player falls behind, the schedule is put off by as much; a promise that was given (``next_ns``)
+    holds, since stamps only get later. ``fps`` is the nominal rate, ``start_ns`` when the video begins.
     """
 
     def __init__(self, fps: float, start_ns: int, now_ns: Clock = clock.now_ns) -> None:
         self._now_ns = now_ns
-        self._fps = fps
+        self._half_period_ns = 0.5e9 / fps
         self._start_ns = start_ns
-        self._count = 0
+        self._due_ns = start_ns
         self._rested_ns = start_ns
         self._needs_ns = 0.0
         self._played = False
@@ -108,21 +129,21 @@ class PacedStamps:
         The frame before is still on its way, and on a machine with few processors decoding the next one
         would keep it waiting.
         """
-        ahead_ns = max(0.5e9 / self._fps, HEAD_START * self._needs_ns)
-        left_ns = self._due_ns() - ahead_ns - self._now_ns()
+        ahead_ns = max(self._half_period_ns, HEAD_START * self._needs_ns)
+        left_ns = self._due_ns - ahead_ns - self._now_ns()
         # How long the first one takes is not known.
         if left_ns > 0 and self._played:
             stop.wait(left_ns / 1e9)
         self._rested_ns = self._now_ns()
 
-    def stamp(self) -> Stamp:
+    def stamp(self, position: Position | None) -> Stamp:
         """Return when the frame that was just grabbed is due."""
-        behind_ns = self._now_ns() - self._due_ns()
+        position = _within_video(position)
+        behind_ns = self._now_ns() - (self._start_ns + position.at_ns)
         if behind_ns > MAX_BEHIND_NS:
-            self._count += int(behind_ns * self._fps / 1e9)
-        captured_ns = self._due_ns()
-        self._count += 1
-        return Stamp(captured_ns, self._due_ns())
+            self._start_ns += behind_ns
+        self._due_ns = self._start_ns + position.next_ns
+        return Stamp(self._start_ns + position.at_ns, self._due_ns)
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
@@ -136,11 +157,10 @@ class PacedStamps:
 
     def earliest_ns(self) -> int:
         """Return when the next frame is due."""
-        return self._due_ns()
-
-    def _due_ns(self) -> int:
-        return self._start_ns + _offset_ns(self._count, self._fps)
+        return self._due_ns
 
 
-def _offset_ns(count: int, fps: float) -> int:
-    return round(count * 1e9 / fps)
+def _within_video(position: Position | None) -> Position:
+    if position is None:
+        raise ValueError("a live source has no position in a video: it is stamped by LiveStamps")
+    return position

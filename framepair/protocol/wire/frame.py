@@ -35,6 +35,7 @@ SLEW_PPM: Final = 1000
 Encoding = Literal["bgr8", "mono8"]
 PayloadKind = Literal["raw", "shm", "jpeg"]
 Pace = Literal["realtime", "max"]
+StampGrade = Literal["exact", "driver", "camera", "media", "arrival"]
 EndReason = Literal["finished", "stopped"]
 Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 
@@ -59,6 +60,9 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     ``offset_ns``, give or take ``uncertainty_ns``, is what the producer found the combiner's clock to be
     ahead of its own; once the combiner has passed the header on, what was added to its times (None: nothing),
     and how far they may be wrong by its clock (None: not known).
+    ``stamp`` says how the capture time is known: ``exact`` (files and synthetic sources), by the ``driver``, by
+    the ``camera`` clock, by the stream's ``media`` time, or by ``arrival`` (None: not said); it may be wrong by
+    ``stamp_uncertainty_ns`` (None: not known), and by ``uncertainty_ns`` besides.
     The last three fields are the combiner's: the index of the window that the frame is in, the length of a
     window, and when the combiner had received the frame.
     """
@@ -81,6 +85,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     packed_bytes: Annotated[int, Meta(ge=1, le=MAX_FRAME_BYTES)] | None = None
     offset_ns: SignedNanoseconds | None = None
     uncertainty_ns: Nanoseconds | None = None
+    stamp: StampGrade | None = None
+    stamp_uncertainty_ns: Nanoseconds | None = None
     window: Count | None = None
     window_ns: Annotated[int, Meta(ge=1, le=MAX_INT)] | None = None
     received_ns: Nanoseconds | None = None

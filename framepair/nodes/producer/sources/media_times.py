@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -11,14 +10,6 @@ SECOND_NS: Final = 1_000_000_000
 # Recordings pause for an hour; a jump of more than this in a format whose times may be discontinuous is
 # the place where two of them were joined.
 MAX_JUMP_NS: Final = 10 * SECOND_NS
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Time of a frame within its video, and of the one after it; nanoseconds since the video's beginning."""
-
-    at_ns: int
-    next_ns: int
 
 
 class MediaTimes:

@@ -16,6 +16,7 @@ from framepair.nodes.producer.sources.source import (
     CaptureLost,
     Format,
     FrameLost,
+    Position,
     SourceError,
     blaming,
 )
@@ -42,14 +43,21 @@ def open_capture(
         source = parse(uri)
     if source.synthetic is not None:
         return Synthetic(name, source.synthetic, loop=loop)
-    # Not at the top, because it loads OpenCV, which a synthetic source shouldn't have to wait for.
-    from framepair.nodes.producer.sources.video import FileVideo, LiveVideo
+    # Not at the top: OpenCV needs libraries of the system that a server may lack, and FFmpeg takes a while
+    # to load, which a synthetic source shouldn't have to wait for.
+    if source.kind == "stream":
+        from framepair.nodes.producer.sources.network_stream import NetworkStream
 
-    if source.live:
-        return LiveVideo(
+        return NetworkStream(
             name, source, open_timeout_s, read_timeout_s, allow_redirects=allow_redirects
         )
-    return FileVideo(name, source, loop=loop)
+    if source.live:
+        from framepair.nodes.producer.sources.video import LiveVideo
+
+        return LiveVideo(name, source, read_timeout_s)
+    from framepair.nodes.producer.sources.video_file import VideoFile
+
+    return VideoFile(name, source, loop=loop)
 
 
 # Between two attempts; each pause is twice the one before, and a frame begins them anew.
@@ -136,6 +144,11 @@ class Reopening:
         if self._last_format is None:
             raise CaptureLost(f"source {self._name} was never there")
         return self._last_format
+
+    @property
+    def position(self) -> Position | None:
+        """When the grabbed frame was captured, if the source knows; see Capture."""
+        return self._capture.position if self._capture is not None else None
 
     def grab(self) -> bool:
         """Wait for the next frame, however long that takes; False if stopped meanwhile."""

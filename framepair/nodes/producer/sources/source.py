@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framepair.protocol.wire.frame import Encoding
+from framepair.protocol.wire.frame import Encoding, StampGrade
 
 # A picture: uint8 (height, width, channels).
 Image = NDArray[np.uint8]
@@ -44,6 +44,20 @@ class Format:
     live: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Time of a frame, and the earliest one of the next; nanoseconds since the video's beginning.
+
+    Of a live source: nanoseconds of UTC. ``grade`` says how the time is known, ``uncertainty_ns`` how far it
+    may be wrong (None: not known).
+    """
+
+    at_ns: int
+    next_ns: int
+    grade: StampGrade = "exact"
+    uncertainty_ns: int | None = 0
+
+
 class Capture(Protocol):
     """An open source. One thread uses it at a time."""
 
@@ -54,6 +68,13 @@ class Capture(Protocol):
     @property
     def format(self) -> Format:
         """What frames look like; ``retrieve`` changes it if the source changed the size of its frames."""
+
+    @property
+    def position(self) -> Position | None:
+        """Where in the video the grabbed frame is, or when it was captured if the source is live.
+
+        None if a live source doesn't know: then it was just now.
+        """
 
     def grab(self) -> bool:
         """Wait for the next frame and take it; False if the video is over.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.pattern import source_crc, stamp
-from framepair.nodes.producer.sources.source import Format, Image
+from framepair.nodes.producer.sources.source import Format, Image, Position
 
 GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
 # One octal digit is one row of three blocks: 0o25755 is .#. / #.# / ### / #.# / #.#
@@ -57,6 +57,12 @@ class Synthetic:
         self._name = name
         self._grabbed = 0
         self._background = background(name, wanted.shape)
+
+    @property
+    def position(self) -> Position:
+        """Where in the video the grabbed frame is."""
+        number, period_ns = self._grabbed, SECOND_NS / self.format.fps
+        return Position(round((number - 1) * period_ns), round(number * period_ns))
 
     def grab(self) -> bool:
         """Go on to the next frame; False after the last one."""

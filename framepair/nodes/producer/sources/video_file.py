@@ -25,8 +25,14 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.decoding import Decoded, Pictures, decoded, packets
-from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes, Position
-from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError, blaming
+from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes
+from framepair.nodes.producer.sources.source import (
+    Format,
+    FrameLost,
+    Position,
+    SourceError,
+    blaming,
+)
 from framepair.nodes.producer.sources.uri import SourceUri
 from framepair.protocol.wire.frame import MAX_FPS, MIN_FPS
 
@@ -380,7 +386,9 @@ def _is_unfinished(path: Path) -> bool:
 
 def _is_sequence(location: str) -> bool:
     path = Path(location)
-    return not path.exists() and bool(NUMBERED.search(path.name) or set("*?[") & set(path.name))
+    is_pattern = bool(NUMBERED.search(path.name) or set("*?[") & set(path.name))
+    # A file may be named like a pattern.
+    return is_pattern and not os.path.lexists(path)
 
 
 def _open_images(source: SourceUri, fps: float | None) -> InputContainer:
