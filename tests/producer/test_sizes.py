@@ -31,6 +31,7 @@ class Resized:
     """A capture whose frames have the sizes that a test names, which only their decoding shows."""
 
     reopened = 0
+    position = None
 
     def __init__(self, shapes: list[tuple[int, int, int]]) -> None:
         self.format = Format(shapes[0], fps=25.0, live=True)
