@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from framepair.nodes.producer.sources.opening import parse
 from framepair.nodes.producer.sources.source import Format, SourceError
-from framepair.nodes.producer.sources.uri import parse, redact
+from framepair.nodes.producer.sources.uri import redact
 
 
 @pytest.mark.parametrize(

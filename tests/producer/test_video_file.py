@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.opening import parse
 from framepair.nodes.producer.sources.source import FrameLost, SourceError
-from framepair.nodes.producer.sources.uri import parse
 from framepair.nodes.producer.sources.video_file import VideoFile
 from tests.lib.numbered import COLOURS, numbered, patches, read_number
 from tests.lib.timed_videos import damage, write_timed

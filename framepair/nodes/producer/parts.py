@@ -16,9 +16,8 @@ from framepair.nodes.producer.alive import saying_alive
 from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Origin, Outbox
-from framepair.nodes.producer.sources.opening import open_source
+from framepair.nodes.producer.sources.opening import open_source, parse
 from framepair.nodes.producer.sources.source import Capture, Format, SourceError
-from framepair.nodes.producer.sources.uri import parse
 from framepair.nodes.producer.stamps import Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock

@@ -13,9 +13,8 @@ from cyclopts import Parameter
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.options import Opening
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.producer.sources.opening import open_capture
+from framepair.nodes.producer.sources.opening import open_capture, parse
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
-from framepair.nodes.producer.sources.uri import parse
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payloads
 from framepair.protocol.memory.payload import Payload

@@ -101,8 +101,7 @@ class NetworkStream:
         source: SourceUri,
         open_timeout_s: float,
         read_timeout_s: float,
-        *,
-        allow_redirects: bool = False,
+        confinement: Mapping[str, str],
     ) -> None:
         self._name, self._source = name, source
         self._read_timeout_s = read_timeout_s
@@ -110,7 +109,6 @@ class NetworkStream:
         self._caught_up = False
         self._undecodable = 0
         with blaming(name):
-            confinement = {} if allow_redirects else source.confinement
             self._container = _opened(source, open_timeout_s, read_timeout_s, confinement)
             self._stream = _video(self._container, source)
             self._frames = self._read()

@@ -1,4 +1,4 @@
-"""Live sources that come back: opened again, with growing pauses, whenever they are lost."""
+"""Sources by their URIs: the kinds that there are, and live ones that are opened again when they are lost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources import camera, file, stream, synthetic
 from framepair.nodes.producer.sources.source import (
     Capture,
     CaptureLost,
@@ -20,8 +22,44 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
-from framepair.nodes.producer.sources.synthetic import Synthetic
-from framepair.nodes.producer.sources.uri import parse
+from framepair.nodes.producer.sources.uri import Opening, SourceUri, check
+
+
+class Kind(Protocol):
+    """A kind of source: a module that says which URIs are its own, and opens them."""
+
+    USAGE: str
+    """How such a source is named, in a sentence."""
+
+    def parse(self, uri: str) -> SourceUri | None:
+        """Return what ``uri`` means, None if it is another kind's; raises SourceError if it is malformed."""
+
+    def open_capture(self, name: str, source: SourceUri, opening: Opening) -> Capture:
+        """Open the source; raises SourceError if that doesn't work."""
+
+
+# In the order in which they are asked: a file is what nothing else is. A new kind is a module and a line here.
+KINDS: Final[dict[str, Kind]] = {
+    "camera": camera,
+    "stream": stream,
+    "synthetic": synthetic,
+    "file": file,
+}
+
+
+def parse(uri: str) -> SourceUri:
+    """Return what ``uri`` means, without looking whether it is there; raises SourceError if nothing."""
+    check(uri)
+    found = (kind.parse(uri) for kind in KINDS.values()) if uri else iter(())
+    source = next((source for source in found if source is not None), None)
+    if source is None:
+        what = (
+            f"{uri.partition(':')[0]}:// is no kind of source" if uri else "a source's URI is empty"
+        )
+        raise SourceError(
+            f"{what}: name {', '.join(kind.USAGE for kind in reversed(KINDS.values()))}"
+        )
+    return source
 
 
 def open_capture(
@@ -35,29 +73,14 @@ def open_capture(
 ) -> Capture:
     """Open what ``uri`` names for the source ``name``; raises SourceError if that doesn't work.
 
-    ``loop`` starts a file again at its end. The time-outs are for live sources: how long opening one
+    ``loop`` starts a recording again at its end. The time-outs are for live sources: how long opening one
     may take, and how long a frame may stay away. A signal has to wait that long, too. ``allow_redirects``
     follows a URL to other addresses.
     """
     with blaming(name):
         source = parse(uri)
-    if source.synthetic is not None:
-        return Synthetic(name, source.synthetic, loop=loop)
-    # Not at the top: OpenCV needs libraries of the system that a server may lack, and FFmpeg takes a while
-    # to load, which a synthetic source shouldn't have to wait for.
-    if source.kind == "stream":
-        from framepair.nodes.producer.sources.network_stream import NetworkStream
-
-        return NetworkStream(
-            name, source, open_timeout_s, read_timeout_s, allow_redirects=allow_redirects
-        )
-    if source.live:
-        from framepair.nodes.producer.sources.video import LiveVideo
-
-        return LiveVideo(name, source, read_timeout_s)
-    from framepair.nodes.producer.sources.video_file import VideoFile
-
-    return VideoFile(name, source, loop=loop)
+    opening = Opening(loop, open_timeout_s, read_timeout_s, allow_redirects)
+    return KINDS[source.kind].open_capture(name, source, opening)
 
 
 # Between two attempts; each pause is twice the one before, and a frame begins them anew.

@@ -1,15 +1,33 @@
-"""A source that needs no camera: a picture of its own colour, with its name, a moving marker and a stamp."""
+"""Synthetic video, synthetic://1280x720@30: a colour, its name, a moving marker and a code in the pixels."""
 
 from __future__ import annotations
 
 import colorsys
+import re
 from dataclasses import replace
+from typing import cast
+from urllib.parse import parse_qsl
 
 import numpy as np
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.pattern import source_crc, stamp
-from framepair.nodes.producer.sources.source import Format, Image, Position
+from framepair.nodes.producer.sources.pattern import MIN_HEIGHT, MIN_WIDTH, source_crc, stamp
+from framepair.nodes.producer.sources.source import Capture, Format, Image, Position, SourceError
+from framepair.nodes.producer.sources.uri import (
+    MAX_FPS,
+    MIN_FPS,
+    Opening,
+    SourceUri,
+    split_scheme,
+)
+from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Encoding
+
+USAGE = "synthetic://"
+SIZE_AND_RATE = re.compile(
+    r"(?:(?P<width>\d{1,5})x(?P<height>\d{1,5}))?(?:@(?P<fps>\d{1,4}(?:\.\d{1,9})?))?/?", re.ASCII
+)
+DEFAULTS = ("1920", "1080", "25")
+FORMAT_USAGE = "write synthetic://1280x720@30?encoding=mono8&frames=250, or only parts of that"
 
 GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
 # One octal digit is one row of three blocks: 0o25755 is .#. / #.# / ### / #.# / #.#
@@ -21,6 +39,42 @@ GLYPHS = {
     "0": 0o75557, "1": 0o26227, "2": 0o61247, "3": 0o61216, "4": 0o55711, "5": 0o74616, "6": 0o34757,
     "7": 0o71222, "8": 0o75757, "9": 0o75716, "-": 0o00700, "_": 0o00007,
 }  # fmt: skip
+
+
+def parse(uri: str) -> SourceUri | None:
+    """Return what ``uri`` means if it names a synthetic source; raises SourceError if it has no such format."""
+    scheme, rest = split_scheme(uri)
+    if scheme != "synthetic":
+        return None
+    return SourceUri("synthetic", uri, synthetic=_format(uri, rest))
+
+
+def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
+    """Return the capture that draws it."""
+    return Synthetic(name, source.synthetic or Format((0, 0, 0)), loop=opening.loop)
+
+
+def _format(uri: str, rest: str) -> Format:
+    size, _, query = rest.partition("?")
+    matched = SIZE_AND_RATE.fullmatch(size)
+    options = {"encoding": "bgr8", "frames": "0"}
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    if matched is None or not given.keys() <= options.keys():
+        raise SourceError(f"{uri!r} is no synthetic source: {FORMAT_USAGE}")
+    options |= given
+    if options["encoding"] not in CHANNELS or not re.fullmatch("[0-9]{1,18}", options["frames"]):
+        raise SourceError(f"{uri!r} has a bad encoding or number of frames: {FORMAT_USAGE}")
+    parts = zip(matched.groups(), DEFAULTS, strict=True)
+    width, height, fps = (float(part or default) for part, default in parts)
+    if not (MIN_WIDTH <= width <= MAX_SIDE and MIN_HEIGHT <= height <= MAX_SIDE):
+        limits = f"{MIN_WIDTH}x{MIN_HEIGHT} to {MAX_SIDE}x{MAX_SIDE}"
+        raise SourceError(f"{uri!r} has a bad size: synthetic pictures have {limits} pixels")
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise SourceError(
+            f"{uri!r} has a bad rate: {MIN_FPS} to {MAX_FPS:.0f} frames a second can be had"
+        )
+    shape = (int(height), int(width), CHANNELS[options["encoding"]])
+    return Format(shape, cast(Encoding, options["encoding"]), fps, total=int(options["frames"]))
 
 
 def lettering(text: str) -> NDArray[np.bool_]:
