@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from framepair.protocol.clocks.clock import OFFSET_VARIABLE
+
 TESTS = Path(__file__).parent
 # What a test in one of these folders needs is said in pyproject.toml, beside the markers.
 MARKED = ("system", "network", "docker", "slow")
@@ -19,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKED:
             item.add_marker(folder)
+
+
+@pytest.fixture(autouse=True)
+def _own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the clock that a benchmark has given to all of its processes."""
+    monkeypatch.delenv(OFFSET_VARIABLE, raising=False)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from contextlib import ExitStack
 
+import pytest
+
 from framepair.protocol.transport.connection_guard import MAX_SILENT
 from tests.lib.shm import until
 from tests.network.hostile.peers import OPEN, Flow
@@ -24,6 +26,8 @@ def test_some(flow: Flow) -> None:
     flow.goes_on_beside(attack)
 
 
+# It takes both cores for as long as it lasts.
+@pytest.mark.slow
 @OPEN
 def test_more_than_may_be_silent(flow: Flow) -> None:
     before = flow.descriptors()

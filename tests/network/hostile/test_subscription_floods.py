@@ -30,6 +30,8 @@ def test_more_topics_than_there_may_be(flow: Flow, topic: str) -> None:
     flow.goes_on_beside(attack)
 
 
+# It takes both cores for as long as it lasts.
+@pytest.mark.slow
 @OPEN
 def test_the_same_again_and_again(flow: Flow) -> None:
     def attack(stack: ExitStack) -> None:
