@@ -12,6 +12,7 @@ from framepair.nodes.common.runtime import Refused
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Account
 from framepair.nodes.sink.report import Report, refuse_unwritable
+from framepair.protocol.client import pace
 
 MS = 1_000_000
 SIX = {"p50", "p95", "p99", "max", "mean", "std"}
@@ -38,7 +39,8 @@ def account(**fields: Any) -> Account:
 def times(*, announce_ms: float = 1.0, offline: bool = False) -> PairTimes:
     """Return what was measured of two pairs."""
     measured = PairTimes()
-    measured.pairs, measured.complete, measured.offline = 2, 1, offline
+    measured.pairs, measured.complete = 2, 1
+    measured.pace = pace.OFFLINE if offline else pace.REAL_TIME
     measured.interval.record(1000 * MS)
     measured.delivery.record(2 * MS)
     if not offline:

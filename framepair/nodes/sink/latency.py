@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 
 # So many buckets between a power of two and the next: the middle of one is within 1/1024 of what it holds.
@@ -138,7 +139,7 @@ class PairTimes:
         self.delivery = Histogram()
         self.unknown = 0
         self.pairs = self.complete = self.partial = self.lacking = self.frames = 0
-        self.offline = False
+        self.pace = pace.REAL_TIME
         self._first_start_ns = self._first_received_ns = 0
         self._newest_end_ns = self._newest_ready_ns = 0
 
@@ -148,8 +149,8 @@ class PairTimes:
         if interval_ns is not None and not pair.partial:
             self.interval.record(interval_ns)
         self.delivery.record(pair.ready_ns - pair.header.closed_ns)
-        self.offline = pair.header.pace == "max"
-        if not self.offline:
+        self.pace = pace.named(pair.header.pace)
+        if self.pace.timed:
             self._add_capture_times(pair)
         self._add_counts(pair)
         return interval_ns

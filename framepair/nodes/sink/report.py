@@ -44,7 +44,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """Return the report for programs: null where nothing was, or could be, measured."""
         times = self.times
-        throughput = times.throughput() if times.offline else None
+        throughput = times.throughput() if times.pace.lossless else None
         return {
             "duration_s": round(self.duration_s, 3),
             "pairs": times.pairs,
@@ -128,7 +128,7 @@ class Report:
         if self.rejected:
             yield f"{self.rejected} malformed messages dropped."
         throughput = times.throughput()
-        if times.offline and throughput:
+        if times.pace.lossless and throughput:
             yield f"{throughput.x_realtime:.1f} x realtime, {throughput.frames_per_s:.0f} frames/s."
 
 

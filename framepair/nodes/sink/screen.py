@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 
 # Beyond so many characters, a line sums sources up and names only those with something missing.
@@ -53,7 +54,7 @@ class Layout:
 
     def line(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> Text:
         """Return what there is to say of ``pair`` in numbers."""
-        measured = pair.header.pace == "realtime" and not pair.partial and frames(pair)
+        measured = pace.named(pair.header.pace).timed and not pair.partial and frames(pair)
         lag = "-" if not measured else _lag(pair)
         interval = "-" if interval_ns is None else f"{interval_ns / 1e9:.3f}"
         cell = self._frames_cell(pair)
@@ -104,7 +105,7 @@ def _window_time(pair: Pair) -> str:
     """Return the window's start: time of day, or position in the video with pace max."""
     whole_seconds = (pair.end_ns - pair.start_ns) % 1_000_000_000 == 0
     digits = -4 if whole_seconds else None
-    if pair.header.pace == "max":
+    if not pace.named(pair.header.pace).timed:
         minutes, milliseconds = divmod(pair.start_ns // 1_000_000, 60_000)
         time_of_video = f"{minutes // 60}:{minutes % 60:02}:{milliseconds / 1000:06.3f}"
         return time_of_video[:digits]
@@ -206,7 +207,7 @@ class Screen:
         ):
             line.append("\n    ")
         self.console.print(line + missing, soft_wrap=True)
-        if self.console.is_terminal and pair.header.pace == "max":
+        if self.console.is_terminal and pace.named(pair.header.pace).lossless:
             self._progress = self._progress or OfflineProgress(self.console)
             self._progress.add(pair)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as replace_fields
 
+from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
 from framepair.protocol.client.losses import LossCounter, SubscriberStats
@@ -64,7 +65,7 @@ class Assembly:
         self._waiting: deque[_HeldPair] = deque()
         self._taken: _HeldPair | None = None
         self._losses = LossCounter()
-        self._lossless = False
+        self._pace = pace.REAL_TIME
         self._pairs = 0
         self._delivered: Counter[str] = Counter()
         self._damaged: Counter[str] = Counter()
@@ -94,7 +95,7 @@ class Assembly:
         """Put the announced pair together if all of it is here; raises ProtocolError if it makes no sense."""
         self._admit(header.clips)
         self._losses.count_pair(header)
-        self._lossless, self._end = header.pace == "max", None
+        self._pace, self._end = pace.named(header.pace), None
         windows = self._take_windows(header)
         clips = {
             source: window.clip(source, header.clips[source]) for source, window in windows.items()
@@ -109,7 +110,7 @@ class Assembly:
         lost, skipped = self._losses.take_gap()
         pair = Pair(_as_here(header, whole), whole, lost, skipped, ready_ns, clock_uncertainty_ns)
         self._waiting.append(_HeldPair(header, pair, windows))
-        if self.queued > self._keep and not self._lossless:
+        if self.queued > self._keep and not self._pace.lossless:
             self._drop_oldest()
 
     def end_stream(self, end: StreamEnd) -> None:
@@ -143,7 +144,7 @@ class Assembly:
     @property
     def full(self) -> bool:
         """Whether nothing should come in until a pair is taken, because nothing may be dropped."""
-        return self._lossless and self.queued >= self._keep
+        return self._pace.lossless and self.queued >= self._keep
 
     def take(self) -> Pair | None:
         """Return the oldest whole pair, if there is one, and hold it until ``release``.

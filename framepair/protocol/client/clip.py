@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.protocol.client import pace
 from framepair.protocol.memory.ring import Pixels, Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader
@@ -145,9 +146,9 @@ class Pair(Mapping[str, Clip]):
         Also 0 with pace ``max``, where frames are stamped in media time.
         """
         newest = self._newest
-        return (
-            self.ready_ns - newest.captured_ns if newest and self.header.pace == "realtime" else 0
-        )
+        if newest is None:
+            return 0
+        return pace.named(self.header.pace).lag_ns(newest.captured_ns, self.ready_ns)
 
     @property
     def lag_uncertainty_ns(self) -> int | None:
