@@ -16,6 +16,7 @@ from cyclopts import CycloptsError
 from framepair import subscribe
 from framepair.nodes.common.options import Combining, Consuming, Producing
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import EachSource, SourceOptions
 from framepair.nodes.launcher import commands
 from framepair.nodes.launcher import options as options_module
 from framepair.nodes.launcher.commands import Node
@@ -193,6 +194,58 @@ def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str,
             except CycloptsError as error:
                 refusals.add(str(error))
         assert len(refusals) == 1
+
+
+def test_what_is_asked_of_a_source_reaches_its_producer_alone() -> None:
+    asked = {
+        "pixels": ("i420", "right=mono8"),
+        "size": ("left=640x",),
+        "fps": ("left=5", "right=2.5"),
+        "stream": ("1",),
+        "stamp": ("right=media",),
+        "offset": ("left=-1.25s",),
+    }
+    told = {
+        "left": SourceOptions(pixels="i420", size="640x", fps=5.0, stream=1, offset="-1.25s"),
+        "right": SourceOptions(pixels="mono8", fps=2.5, stream=1, stamp="media"),
+    }
+    app = importlib.import_module("framepair.nodes.producer.main").app
+    names = [field.name for field in dataclasses.fields(EachSource)]
+    assert names == [field.name for field in dataclasses.fields(SourceOptions)]
+    for node in nodes_of(Options(("left=0", "right=1"), **asked)):
+        if node.kind == "producer":
+            _, bound, _ = app.parse_args(node.command[3:], exit_on_error=False, print_error=False)
+            taken = bound.arguments["options"]
+            for name in names:
+                assert getattr(taken, name) == getattr(told[node.key], name), name
+        else:
+            assert not any(f"--{name}" in word for name in names for word in node.command)
+
+
+@pytest.mark.parametrize(
+    ("option", "word"),
+    [
+        ("pixels", "i421"),
+        ("pixels", "up=i420"),
+        ("pixels", "left="),
+        ("size", "640"),
+        ("size", "x"),
+        ("size", "1x1"),
+        ("size", "left=40000x"),
+        ("fps", "0"),
+        ("fps", "nan"),
+        ("stream", "-1"),
+        ("stamp", "exact"),
+        ("offset", "1.25"),
+        ("offset", "99999999999s"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_source_is_one_sentence(option: str, word: str) -> None:
+    options = dataclasses.replace(Options(("left=0", "right=1")), **{option: (word,)})
+    with pytest.raises(Refused) as refused:
+        nodes_of(options)
+    assert f"--{option}" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_a_variable_for_the_launcher_is_not_read_again_by_its_nodes(

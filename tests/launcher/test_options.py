@@ -15,6 +15,7 @@ from cyclopts import CycloptsError
 
 from framepair.nodes.common.options import declared
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import SourceOptions, of_sources
 from framepair.nodes.launcher import options, topology
 from framepair.nodes.launcher.names import without_secrets
 from framepair.nodes.launcher.options import Options
@@ -104,6 +105,7 @@ def test_the_limits_themselves_can_be_used() -> None:
         ("hosts", "combiner=nuc", ("combiner=nuc",)),
         ("keys", "keys", Path("keys")),
         ("insecure", "1", True),
+        ("pixels", "i420 left=mono8", ("i420", "left=mono8")),
         ("shm_dir", "/dev/shm/x", Path("/dev/shm/x")),
     ],
 )
@@ -194,6 +196,12 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         max_frame = 2_000_000
 consumers = 2
 allow_redirects = true
+        pixels = "i420"
+        size = ["b=640x"]
+        fps = 5
+        stream = 1
+        stamp = "media"
+        offset = "b=1.25s"
         """
     )
     parsed = parse("--config", str(file))
@@ -236,6 +244,12 @@ allow_redirects = true
         max_frame=2_000_000,
         consumers=2,
         allow_redirects=True,
+        pixels=("i420",),
+        size=("b=640x",),
+        fps=("5",),
+        stream=("1",),
+        stamp=("media",),
+        offset=("b=1.25s",),
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []
@@ -251,6 +265,36 @@ def test_sources_may_be_a_table(file: Path) -> None:
     file.write_text('window = 2\n[sources]\nleft = "rtsp://u:p@h/x?a=b"\nright = 0\n')
     parsed = parse("--config", str(file))
     assert parsed.sources == ("left=rtsp://u:p@h/x?a=b", "right=0")
+
+
+def test_a_source_may_be_a_table_of_what_is_asked_of_it(file: Path) -> None:
+    file.write_text(
+        """
+        pixels = "mono8"
+        fps = 12.5
+        payload = ["raw", "right=jpeg"]
+        [sources]
+        right = 0
+        [sources.left]
+        uri = "rtsp://u:p@h/x?a=b"
+        pixels = "i420"
+        size = "640x"
+        fps = 5
+        stream = 1
+        stamp = "media"
+        offset = "-1.25s"
+        payload = "shm"
+        """
+    )
+    parsed = parse("--config", str(file))
+    assert parsed.sources == ("right=0", "left=rtsp://u:p@h/x?a=b")
+    assert parsed.payload == ("raw", "right=jpeg", "left=shm")
+    left = SourceOptions(
+        pixels="i420", size="640x", fps=5.0, stream=1, stamp="media", offset="-1.25s"
+    )
+    right = SourceOptions(pixels="mono8", fps=12.5)
+    assert of_sources(parsed, ["left", "right"]) == {"left": left, "right": right}
+    assert parse("--config", str(file), "--pixels", "rgb8").pixels == ("rgb8",)
 
 
 def test_restarts_may_be_a_word_or_a_table(file: Path) -> None:
@@ -288,7 +332,16 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
         ("sources = 1", "sources"),
         ('[sources]\n"my cam" = "a.mp4"', "sources.my cam"),
         ("[sources]\nleft = 1.5", "sources.left"),
-        ("[sources]\nleft.uri = 1", "sources.left"),
+        ("[sources]\nleft.uri = 1.5", "sources.left"),
+        ("[sources.left]\nstream = 1", "sources.left"),
+        ('[sources.left]\nuri = "a.mp4"\npixel = "i420"', "sources.left.pixel"),
+        ('[sources.left]\nuri = "a.mp4"\npixels = 1', "sources.left.pixels"),
+        ('[sources.left]\nuri = "a.mp4"\nfps = "5"', "sources.left.fps"),
+        ('[sources.left]\nuri = "a.mp4"\nstream = 1.0', "sources.left.stream"),
+        ('[sources.left]\nuri = "a.mp4"\nsize = ["640x"]', "sources.left.size"),
+        ('[sources.left]\nuri = "a.mp4"\npayload = true', "sources.left.payload"),
+        ('[sources.left]\nuri = "a.mp4"\nsize = "x2"\n[size]\nleft = "x2"', "size"),
+        ("stream = true", "stream"),
         ("[duration]\nseconds = 1", "duration"),
         ('config = "other.toml"', "config"),
         ("window = ", "TOML"),
@@ -339,6 +392,9 @@ def test_a_file_that_isnt_there_or_isnt_text_is_one_sentence(file: Path) -> None
         '[sources]\n"{url}" = 1',
         'sources = ["left={url}", "left={url}"]',
         'sources = ["left={url}\\u0000"]',
+        '[sources.left]\nuri = "a.mp4"\n"{url}" = 1',
+        '[sources.left]\nuri = "a.mp4"\nsize = "{url}"',
+        '[sources.left]\npixels = "{url}"',
         'sources = "{url}',
     ],
 )

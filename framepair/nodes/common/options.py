@@ -225,7 +225,7 @@ def declared(app: App) -> list[Declared]:
             argument.hint,
         )
         for argument in arguments
-        if argument.name != "*"
+        if argument.name != "*" and argument.show
     ]
     order = [_group(parameter.group) for parameter in GROUPS]
     return sorted(options, key=lambda option: order.index(option.group))

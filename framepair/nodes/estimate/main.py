@@ -228,8 +228,9 @@ def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[st
         "payload": plan.payloads[name],
         "open-timeout": options.open_timeout,
         "read-timeout": options.read_timeout,
+        **asdict(plan.asked[name]),
     }
-    flags = [f"--{flag}={value}" for flag, value in words.items()]
+    flags = [f"--{flag}={value}" for flag, value in words.items() if value is not None]
     environment = {LAUNCHER_VARIABLE: str(os.getpid()), variable("source"): uri}
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-m", "framepair.nodes.producer", "--probe", *flags],

@@ -15,6 +15,7 @@ from typing import Literal
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret, is_synthetic
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
@@ -96,6 +97,7 @@ def _producer(
         returns=plan.restarts[name] == "always",
         payload=None if payload == payloads.DEFAULT else payload,
         until=None if until_ns is None else _seconds(until_ns),
+        **_given(plan.asked[name], SourceOptions),
         **_given(options, Producing),
     )
     # Every user of a machine sees the command lines of all processes, but not their environment.
@@ -179,7 +181,7 @@ def _clock(plan: Plan, address: str) -> str | None:
     return reachable(sync) if sync and address.startswith("tcp://") else None
 
 
-def _given(options: Options, group: type) -> dict[str, object]:
+def _given(options: object, group: type) -> dict[str, object]:
     """Return what of ``group`` differs from its defaults: a node finds those by itself."""
     values = {field.name: getattr(options, field.name) for field in fields(group)}
     return {

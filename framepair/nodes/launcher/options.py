@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
+from framepair.nodes.common import source_options
 from framepair.nodes.common.options import (
     NETWORK,
     ONLY_ON,
@@ -30,6 +31,7 @@ from framepair.nodes.common.options import (
     from_environment,
 )
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import EachSource, SourceOptions
 from framepair.nodes.launcher.names import is_name
 from framepair.protocol.memory import payloads
 
@@ -55,7 +57,9 @@ PAYLOAD = f"How pixels travel: {payloads.HELP}; NAME=shm is for one source only.
 # What may be given as a table as well as a list.
 TABLES = ("sources", "hosts", "restart")
 # What may be given as one word as well as a list.
-WORDS = ("payload", "restart", "fault")
+WORDS = ("payload", "restart", "fault", *source_options.NAMES)
+# What the table of a source may say of it, beside its uri.
+OF_SOURCE = (*source_options.NAMES, "payload")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Producing, Combining, Consuming, Sources):
+class Options(EachSource, Producing, Combining, Consuming, Sources):
     """Everything that a user can say about a pipeline. Times are in seconds."""
 
     duration: Annotated[float | None, PAIRS, Positive] = None
@@ -168,12 +172,14 @@ def read(path: Path) -> dict[str, Any]:
         raise Refused(f"{path} is not TOML: {error}") from None
     if "config" in fields:
         raise Refused(f"{path} cannot name another file with config")
+    for key in WORDS:
+        if isinstance(fields.get(key), str | int | float) and fields[key] is not True:
+            fields[key] = [str(fields[key])]
+    if isinstance(fields.get("sources"), dict):
+        fields["sources"] = _from_sources(fields, fields["sources"], path)
     for key in TABLES:
         if isinstance(fields.get(key), dict):
             fields[key] = _from_table(key, fields[key], path)
-    for key in WORDS:
-        if isinstance(fields.get(key), str):
-            fields[key] = [fields[key]]
     return fields
 
 
@@ -188,6 +194,35 @@ def check_types(fields: dict[str, Any], path: Path) -> None:
         for entry in value if isinstance(value, list) else ():
             if type(entry) not in (str, int):
                 raise Refused(f"{key} in {path} must be a list of texts, not of {_kind(entry)}")
+
+
+def _from_sources(
+    fields: dict[str, Any], table: dict[str, Any], path: Path
+) -> dict[str, str | int]:
+    """Return the addresses in a table of sources; what else it says of one goes to ``fields`` as NAME=VALUE."""
+    uris = {}
+    for name, value in table.items():
+        said = value if isinstance(value, dict) else {"uri": value}
+        _check_source(f"sources.{name}", said, path)
+        uris[name] = said.pop("uri")
+        for option, told in said.items():
+            former = fields.get(option, [])
+            if not isinstance(former, list):
+                raise Refused(f"{option} in {path} must be a list, not {_kind(former)}")
+            fields[option] = [*former, f"{name}={told}"]
+    return uris
+
+
+def _check_source(key: str, said: dict[str, Any], path: Path) -> None:
+    if "uri" not in said:
+        raise Refused(f'{key} in {path} has no uri: say what its source is, as in uri = "a.mp4"')
+    types_of = typing.get_type_hints(SourceOptions)
+    for option, value in said.items():
+        if option != "uri" and option not in OF_SOURCE:
+            raise Refused(f"{key}.{option} in {path}: a source has uri, {', '.join(OF_SOURCE)}")
+        allowed, words = TOML_TYPES.get(plain_type(types_of.get(option)), TEXT)
+        if option != "uri" and type(value) not in allowed:
+            raise Refused(f"{key}.{option} in {path} must be {words}, not {_kind(value)}")
 
 
 def _from_table(key: str, table: dict[str, Any], path: Path) -> list[str]:

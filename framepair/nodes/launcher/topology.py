@@ -7,10 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from framepair.nodes.common import fault_spec, payload_limits
+from framepair.nodes.common import fault_spec, payload_limits, source_options
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.launcher.names import COMBINER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
@@ -109,6 +110,8 @@ class Plan:
     run_dir: Path | None
     restarts: dict[str, Policy]
     faults: list[Fault]
+    asked: dict[str, SourceOptions]
+    """What is asked of each source's frames."""
     placement: Placement | None = None
 
     def here(self, node: str) -> bool:
@@ -122,6 +125,7 @@ def plan(options: Options) -> Plan:
     uris = name_sources(options.sources)
     payloads = _payloads(options.payload, list(uris))
     restarts = _restarts(options, list(uris))
+    asked = source_options.of_sources(options, list(uris))
     faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK))
     placement = place(
         options.hosts,
@@ -133,7 +137,7 @@ def plan(options: Options) -> Plan:
     if options.listen is not None and placement is None:
         addresses = endpoints.tcp_endpoints(options.listen, list(uris))
         _refuse_impossible(options, payloads, addresses)
-        return Plan(uris, payloads, addresses, None, restarts, faults)
+        return Plan(uris, payloads, addresses, None, restarts, faults, asked)
     run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
     addresses = endpoints.ipc_endpoints(run_dir, list(uris))
     if options.listen is not None and placement is not None:
@@ -148,7 +152,8 @@ def plan(options: Options) -> Plan:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
     needed = placement is None or placement.here(COMBINER)
-    return Plan(uris, payloads, addresses, run_dir if needed else None, restarts, faults, placement)
+    own_dir = run_dir if needed else None
+    return Plan(uris, payloads, addresses, own_dir, restarts, faults, asked, placement)
 
 
 def _refuse_contradictions(options: Options) -> None:

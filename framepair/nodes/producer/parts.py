@@ -56,6 +56,7 @@ class Parts:
                 open_timeout_s=options.open_timeout,
                 read_timeout_s=options.read_timeout,
                 allow_redirects=options.allow_redirects,
+                wanted=options.wanted(),
                 stopped=self._stop.is_set,
                 beat=self._heartbeat.beat,
                 lost=self._lost,

@@ -13,15 +13,17 @@ from cyclopts import Parameter
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.options import Opening
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.producer.sources.opening import open_capture, parse
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
+from framepair.nodes.producer.sources.uri import Wanted
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payloads
 from framepair.protocol.memory.payload import Payload
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(Opening):
+class Options(SourceOptions, Opening):
     """What a producer is told of its source, to look at it as well as to capture it."""
 
     name: str
@@ -30,6 +32,10 @@ class Options(Opening):
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
     A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
     payload: Annotated[str, Parameter(help=f"How pixels travel: {payloads.HELP}.")] = "raw"
+
+    def wanted(self) -> Wanted:
+        """Return what frames are to be made of the source."""
+        return Wanted(stream=self.stream)
 
     def payload_asked(self) -> Payload:
         """Return what ``payload`` asks for; raises Refused if it asks for nothing that there is."""
@@ -57,6 +63,7 @@ def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
             open_timeout_s=options.open_timeout,
             read_timeout_s=options.read_timeout,
             allow_redirects=options.allow_redirects,
+            wanted=options.wanted(),
         )
     except SourceError as error:
         print(f"producer: {error}", file=sys.stderr)

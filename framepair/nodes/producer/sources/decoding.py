@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -14,6 +14,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+from framepair.nodes.producer.sources.source import SourceError
+from framepair.nodes.producer.sources.uri import SourceUri
 
 Image = NDArray[np.uint8]
 
@@ -30,6 +33,19 @@ class Decoded:
     pts: int | None
     duration: int
     frame: VideoFrame | None
+
+
+def chosen(streams: Sequence[VideoStream], source: SourceUri, number: int | None) -> VideoStream:
+    """Return the largest of ``streams``, or the one with this ``number``, from 0; raises SourceError."""
+    if number is None:
+        # FFmpeg's own choice goes by the rate of bits, which many containers don't tell.
+        return max(streams, key=lambda stream: stream.width * stream.height)
+    if number >= len(streams):
+        raise SourceError(
+            f"{source} has no video stream {number}: it has {len(streams)}, counted from 0:"
+            " choose another --stream"
+        )
+    return streams[number]
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.decoding import Pictures
+from framepair.nodes.producer.sources.decoding import Pictures, chosen
 from framepair.nodes.producer.sources.live_times import LiveTimes
 from framepair.nodes.producer.sources.source import (
     CaptureLost,
@@ -26,7 +26,7 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
-from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, SourceUri
+from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, Opening, SourceUri
 from framepair.protocol.clocks import clock
 
 Image = NDArray[np.uint8]
@@ -99,18 +99,17 @@ class NetworkStream:
         self,
         name: str,
         source: SourceUri,
-        open_timeout_s: float,
-        read_timeout_s: float,
+        opening: Opening,
         confinement: Mapping[str, str],
     ) -> None:
         self._name, self._source = name, source
-        self._read_timeout_s = read_timeout_s
+        self._read_timeout_s = opening.read_timeout_s
         self._pictures = Pictures()
         self._caught_up = False
         self._undecodable = 0
         with blaming(name):
-            self._container = _opened(source, open_timeout_s, read_timeout_s, confinement)
-            self._stream = _video(self._container, source)
+            self._container = _opened(source, opening, confinement)
+            self._stream = _video(self._container, source, opening.wanted.stream)
             self._frames = self._read()
             try:
                 self._ahead: Arrived | None = next(self._frames, None)
@@ -223,24 +222,20 @@ class NetworkStream:
         log.warning("source %s: its %s", self._name, what)
 
 
-def _opened(
-    source: SourceUri,
-    open_timeout_s: float,
-    read_timeout_s: float,
-    confinement: Mapping[str, str],
-) -> InputContainer:
+def _opened(source: SourceUri, opening: Opening, confinement: Mapping[str, str]) -> InputContainer:
     options = RTSP_OPTIONS if source.location.startswith("rtsp") else {}
     asked_s = time.monotonic()
     try:
         container = av.open(
             source.location,
             options={**options, **confinement},
-            timeout=(open_timeout_s, read_timeout_s),
+            timeout=(opening.open_timeout_s, opening.read_timeout_s),
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError) as error:
-        slow = time.monotonic() - asked_s >= open_timeout_s
-        raise SourceError(_why_not(source, error, open_timeout_s if slow else None)) from None
+        timeout_s = opening.open_timeout_s
+        slow = time.monotonic() - asked_s >= timeout_s
+        raise SourceError(_why_not(source, error, timeout_s if slow else None)) from None
     if source.location.startswith("http") and container.duration:
         container.close()
         raise SourceError(
@@ -264,12 +259,15 @@ def _why_not(source: SourceUri, error: Exception, timeout_s: float | None) -> st
     )
 
 
-def _video(container: InputContainer, source: SourceUri) -> VideoStream:
+def _video(container: InputContainer, source: SourceUri, number: int | None) -> VideoStream:
     streams = container.streams.video
-    if not streams:
+    try:
+        if not streams:
+            raise SourceError(f"{source} has no video in it: check the address")
+        stream = chosen(streams, source, number)
+    except SourceError:
         container.close()
-        raise SourceError(f"{source} has no video in it: check the address")
-    stream = max(streams, key=lambda stream: stream.width * stream.height)
+        raise
     stream.codec_context.thread_count = 1
     return stream
 

@@ -22,7 +22,7 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
-from framepair.nodes.producer.sources.uri import Opening, SourceUri, check
+from framepair.nodes.producer.sources.uri import AS_IT_IS, Opening, SourceUri, Wanted, check
 
 
 class Kind(Protocol):
@@ -70,16 +70,17 @@ def open_capture(
     open_timeout_s: float,
     read_timeout_s: float,
     allow_redirects: bool = False,
+    wanted: Wanted = AS_IT_IS,
 ) -> Capture:
     """Open what ``uri`` names for the source ``name``; raises SourceError if that doesn't work.
 
     ``loop`` starts a recording again at its end. The time-outs are for live sources: how long opening one
     may take, and how long a frame may stay away. A signal has to wait that long, too. ``allow_redirects``
-    follows a URL to other addresses.
+    follows a URL to other addresses. ``wanted`` is what frames are to be made of it.
     """
     with blaming(name):
         source = parse(uri)
-    opening = Opening(loop, open_timeout_s, read_timeout_s, allow_redirects)
+    opening = Opening(loop, open_timeout_s, read_timeout_s, allow_redirects, wanted)
     return KINDS[source.kind].open_capture(name, source, opening)
 
 
@@ -99,6 +100,7 @@ def open_source(
     open_timeout_s: float,
     read_timeout_s: float,
     allow_redirects: bool = False,
+    wanted: Wanted = AS_IT_IS,
     stopped: Callable[[], bool],
     beat: Callable[[], None] = lambda: None,
     lost: threading.Event | None = None,
@@ -119,6 +121,7 @@ def open_source(
         open_timeout_s=open_timeout_s,
         read_timeout_s=read_timeout_s,
         allow_redirects=allow_redirects,
+        wanted=wanted,
     )
     return Reopening(name, opened, stopped, beat=beat, lost=lost, wait=wait) if live else opened()
 

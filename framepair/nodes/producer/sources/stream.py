@@ -46,7 +46,7 @@ def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     from framepair.nodes.producer.sources.network_stream import NetworkStream
 
     confinement = {} if opening.allow_redirects else confined(source.location)
-    return NetworkStream(name, source, opening.open_timeout_s, opening.read_timeout_s, confinement)
+    return NetworkStream(name, source, opening, confinement)
 
 
 def confined(url: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Final
 
 from framepair.nodes.producer.sources.source import Format, SourceError
 
@@ -34,6 +35,19 @@ class SourceUri:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What frames are to be made of a source; None: as it has them.
+
+    ``stream`` is the number of the video stream to play, from 0.
+    """
+
+    stream: int | None = None
+
+
+AS_IT_IS: Final = Wanted()
+
+
+@dataclass(frozen=True, slots=True)
 class Opening:
     """How a source is opened: whether a recording is ``loop``ed, how long a live one may take, in seconds.
 
@@ -44,6 +58,7 @@ class Opening:
     open_timeout_s: float
     read_timeout_s: float
     allow_redirects: bool = False
+    wanted: Wanted = AS_IT_IS
 
 
 def split_scheme(uri: str) -> tuple[str, str]:

@@ -24,7 +24,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.decoding import Decoded, Pictures, decoded, packets
+from framepair.nodes.producer.sources.decoding import Decoded, Pictures, chosen, decoded, packets
 from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes
 from framepair.nodes.producer.sources.source import (
     Format,
@@ -322,14 +322,7 @@ def _video_stream(container: InputContainer, source: SourceUri, number: int | No
     if not streams or container.format.name in NO_VIDEO_FORMATS:
         kinds = " and ".join(sorted({stream.type for stream in container.streams}))
         raise _refusal(source, f"it has no video in it, only {kinds or 'nothing'}")
-    if number is None:
-        # FFmpeg's own choice goes by the rate of bits, which many containers don't tell.
-        return max(streams, key=lambda stream: stream.width * stream.height)
-    if not 0 <= number < len(streams):
-        raise SourceError(
-            f"{source} has no video stream {number}: it has {len(streams)}, counted from 0"
-        )
-    return streams[number]
+    return chosen(streams, source, number)
 
 
 def open_container(source: SourceUri, fps: float | None = None) -> InputContainer:
