@@ -197,7 +197,7 @@ def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str,
 
 
 def test_what_is_asked_of_a_source_reaches_its_producer_alone() -> None:
-    asked = {
+    asked: dict[str, Any] = {
         "pixels": ("i420", "right=mono8"),
         "size": ("left=640x",),
         "fps": ("left=5", "right=2.5"),
@@ -241,7 +241,8 @@ def test_what_is_asked_of_a_source_reaches_its_producer_alone() -> None:
     ],
 )
 def test_what_cannot_be_asked_of_a_source_is_one_sentence(option: str, word: str) -> None:
-    options = dataclasses.replace(Options(("left=0", "right=1")), **{option: (word,)})
+    asked: dict[str, Any] = {option: (word,)}
+    options = Options(("left=0", "right=1"), **asked)
     with pytest.raises(Refused) as refused:
         nodes_of(options)
     assert f"--{option}" in str(refused.value)
