@@ -6,14 +6,17 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from framepair.protocol.client.clip import Clip, Overwritten, Pair
+    from framepair.protocol.client.clip import Clip, Pair
     from framepair.protocol.client.losses import SubscriberStats
+    from framepair.protocol.client.pixels import Overwritten
+    from framepair.protocol.client.single_frame import Frame
     from framepair.protocol.client.subscriber import EndpointError, Subscription, subscribe
 
 __version__ = "0.2.0"
 __all__ = [
     "Clip",
     "EndpointError",
+    "Frame",
     "Overwritten",
     "Pair",
     "SubscriberStats",
@@ -25,7 +28,8 @@ __all__ = [
 _MODULES = {
     "Clip": "framepair.protocol.client.clip",
     "EndpointError": "framepair.protocol.client.subscriber",
-    "Overwritten": "framepair.protocol.client.clip",
+    "Frame": "framepair.protocol.client.single_frame",
+    "Overwritten": "framepair.protocol.client.pixels",
     "Pair": "framepair.protocol.client.clip",
     "SubscriberStats": "framepair.protocol.client.losses",
     "Subscription": "framepair.protocol.client.subscriber",

@@ -33,7 +33,7 @@ def assembly_of(keep: int = 2, max_bytes: int = 10**9) -> Assembly:
 
 
 def ring_of(clip: Clip) -> Ring:
-    (ring,) = {id(slot.ring): slot.ring for slot in clip._slots}.values()
+    (ring,) = {id(slot.ring): slot.ring for slot in clip._pixels.slots}.values()
     return ring
 
 
@@ -79,7 +79,7 @@ def test_a_quick_consumer_touches_less_memory_than_there_is() -> None:
     used = set()
     for window in range(60):
         feed(assembly, *stream.whole(window))
-        used |= {slot.index for slot in next_pair(assembly)["left"]._slots}
+        used |= {slot.index for slot in next_pair(assembly)["left"]._pixels.slots}
     assert len(used) <= 2 * 6
 
 
@@ -139,7 +139,7 @@ def test_a_source_that_is_faster_than_it_says_gets_a_larger_ring() -> None:
         feed(assembly, *frames, stream.pair(window))
         clip = next_pair(assembly)["left"]
         views.append(is_view(clip))
-        rings |= {id(slot.ring) for slot in clip._slots}
+        rings |= {id(slot.ring) for slot in clip._pixels.slots}
     assert all(views[3:])
     assert len(rings) <= 4
 

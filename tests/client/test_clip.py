@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from framepair.protocol.client.assembly import Assembly
-from framepair.protocol.client.clip import Clip, Overwritten, Pair
+from framepair.protocol.client.clip import Clip, Pair
+from framepair.protocol.client.pixels import Overwritten
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.pair import PairHeader
 from tests.lib.stream import SHAPE, WINDOW_NS, Stream, feed, pixels
@@ -32,7 +33,7 @@ def a_pair(stream: Stream | None = None, assembly: Assembly | None = None, windo
 
 def overwrite(clip: Clip) -> None:
     """Write to the clip's first slot, as a later frame would."""
-    slot = clip._slots[0]
+    slot = clip._pixels.slots[0]
     slot.ring.reserve(slot.index)[:] = 0
 
 

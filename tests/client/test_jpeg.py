@@ -42,7 +42,7 @@ def test_a_damaged_file_costs_one_frame(combiner: Combiner, address: str) -> Non
                 send(combiner, header, GOOD[:-30] if damaged else GOOD)
             combiner.send(stream.pair(window))
         combiner.send(stream.end())
-        found: list[Pair] = list(pairs)
+        found: list[Pair] = [pair.copy() for pair in pairs]
         assert [pair.index for pair in found] == [0, 1, 2, 3]
         assert [pair.complete for pair in found] == [True, False, True, True]
         assert found[1]["left"].seq.tolist() == [4, 6, 7]

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from framepair import Clip, Pair, Subscription, subscribe
+from framepair import Clip, Frame, Pair, Subscription, subscribe
 from framepair.nodes.launcher import commands, options, topology, verbs
 from framepair.protocol.client.subscriber import SubscriberStats
 from framepair.protocol.wire import frame, pair, reasons, sync
@@ -152,7 +152,7 @@ def in_code(page: str) -> set[str]:
     return set(re.findall(r"\w+", " ".join(spans)))
 
 
-@pytest.mark.parametrize("kind", [Pair, Clip, Subscription, SubscriberStats])
+@pytest.mark.parametrize("kind", [Pair, Clip, Frame, Subscription, SubscriberStats])
 def test_every_member_is_explained(kind: type) -> None:
     assert members(kind) - in_code("consumer.md") == set()
 

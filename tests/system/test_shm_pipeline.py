@@ -81,7 +81,7 @@ def copies(pairs: Iterator[Pair]) -> Iterator[tuple[Pair, Pair]]:
 
 
 def wraps(clip: Clip) -> bool:
-    return clip._slots[-1].index < clip._slots[0].index
+    return clip._pixels.slots[-1].index < clip._pixels.slots[0].index
 
 
 def test_every_frame_is_in_the_pair_of_its_capture_time_and_nothing_is_copied(shm: Path) -> None:
@@ -97,7 +97,7 @@ def test_every_frame_is_in_the_pair_of_its_capture_time_and_nothing_is_copied(sh
             taken.append(copy)
             wrapped += any(wraps(clip) for clip in pair.values())
             for clip in pair.values():
-                ring, first = clip._slots[0].ring, clip._slots[0].index
+                ring, first = clip._pixels.slots[0].ring, clip._pixels.slots[0].index
                 assert clip.array.ctypes.data == ring.view(first, 1).ctypes.data
                 assert not clip.array.flags.owndata
                 with pytest.raises(ValueError, match="read-only"):

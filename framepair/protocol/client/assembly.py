@@ -12,6 +12,7 @@ from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
 from framepair.protocol.client.losses import LossCounter, SubscriberStats
+from framepair.protocol.client.pixels import Lease
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
@@ -29,6 +30,7 @@ class _HeldPair:
     announced: PairHeader
     pair: Pair
     windows: Mapping[str, Window]
+    lease: Lease
 
     @property
     def damaged(self) -> dict[str, int]:
@@ -45,6 +47,7 @@ class _HeldPair:
 
     def release(self) -> None:
         """Let the frames be overwritten."""
+        self.lease.end()
         for window in self.windows.values():
             window.release()
 
@@ -52,8 +55,8 @@ class _HeldPair:
 class Assembly:
     """Keeps the newest ``keep`` whole pairs, in the slots that their frames were put into as they came.
 
-    Frames of windows not announced yet, of waiting pairs, and of the pair that was taken last until its
-    ``release``, are never overwritten. With pace ``max`` no pair is dropped: its user must look at ``full``.
+    Frames of windows not announced yet, of waiting pairs, and of the pair that was taken last until the next
+    one is, are never overwritten. With pace ``max`` no pair is dropped: its user must look at ``full``.
     Of each source at most ``max_bytes`` of frames wait for their announcement.
     """
 
@@ -96,9 +99,10 @@ class Assembly:
         self._admit(header.clips)
         self._losses.count_pair(header)
         self._pace, self._end = pace.named(header.pace), None
-        windows = self._take_windows(header)
+        windows, lease = self._take_windows(header), Lease()
         clips = {
-            source: window.clip(source, header.clips[source]) for source, window in windows.items()
+            source: window.clip(source, header.clips[source], lease)
+            for source, window in windows.items()
         }
         whole = {source: clip for source, clip in clips.items() if clip is not None}
         if len(whole) < len(clips):
@@ -109,7 +113,7 @@ class Assembly:
             return
         lost, skipped = self._losses.take_gap()
         pair = Pair(_as_here(header, whole), whole, lost, skipped, ready_ns, clock_uncertainty_ns)
-        self._waiting.append(_HeldPair(header, pair, windows))
+        self._waiting.append(_HeldPair(header, pair, windows, lease))
         if self.queued > self._keep and not self._pace.lossless:
             self._drop_oldest()
 
@@ -147,7 +151,7 @@ class Assembly:
         return self._pace.lossless and self.queued >= self._keep
 
     def take(self) -> Pair | None:
-        """Return the oldest whole pair, if there is one, and hold it until ``release``.
+        """Return the oldest whole pair, if there is one, and hold it until the next one is taken.
 
         Pairs that waited in shared memory until they were overwritten are lost.
         """
@@ -155,18 +159,13 @@ class Assembly:
             self._drop_oldest()
         if not self._waiting:
             return None
-        self.release()
+        if self._taken is not None:
+            self._taken.release()
         self._taken = self._waiting.popleft()
         self._pairs += 1
         self._damaged.update(self._taken.damaged)
         self._delivered.update({source: len(clip) for source, clip in self._taken.pair.items()})
         return self._taken.pair
-
-    def release(self) -> None:
-        """Let the pair that was taken last be overwritten."""
-        if self._taken is not None:
-            self._taken.release()
-            self._taken = None
 
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""

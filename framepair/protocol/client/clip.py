@@ -2,53 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from msgspec.structs import replace as replace_fields
+from numpy.typing import DTypeLike, NDArray
 
 from framepair.protocol.client import pace
-from framepair.protocol.memory.ring import Pixels, Slot
+from framepair.protocol.client.pixels import FramePixels
+from framepair.protocol.client.single_frame import Frame
+from framepair.protocol.memory.ring import Pixels
 from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader
-
-
-class Overwritten(RuntimeError):  # noqa: N818 - it says what happened
-    """The pixels were overwritten before they were copied: the next pair had been asked for already."""
+from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader, spans_of
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Clip:
-    """One source's frames in one window, in order of capture.
+class Clip(Sequence[Frame]):
+    """One source's frames in one window, in order of capture: a sequence of them, and an array.
 
-    ``frames`` are their headers, ``images`` their pixels, (height, width, channels) each. ``ready_ns`` is
-    when the newest of them was in this process's memory (UTC; 0 if there is none). The pixels are views of
-    slots that may be overwritten once the next pair was asked for: see ``intact`` and ``copy``.
+    ``frames`` are their headers. ``ready_ns`` is when the newest of them was in this process's memory (UTC; 0
+    if there is none). The pixels are views of memory that is used again once a later pair was taken: then
+    ``array``, ``images`` and a frame's ``image`` raise Overwritten. See ``copy``.
     """
 
     source: str
     header: ClipHeader
     frames: tuple[FrameHeader, ...]
-    images: list[Pixels]
     ready_ns: int
-    _row: Pixels | None
-    _slots: tuple[Slot, ...]
+    _pixels: FramePixels
 
-    @cached_property
+    @property
     def array(self) -> Pixels:
         """All frames: (n, height, width, channels) uint8, read-only, no copy if they lie in a row in one ring.
 
-        Raises ValueError if they differ in shape.
+        Raises ValueError if they differ in shape, Overwritten once a later pair was taken.
         """
-        if self._row is not None:
-            return self._row
-        if len({image.shape for image in self.images}) > 1:
-            raise ValueError(f"the frames of {self.source} differ in shape: use .images")
-        stacked = np.stack(self.images)
-        stacked.flags.writeable = False
-        return stacked
+        return self._pixels.array
+
+    @property
+    def images(self) -> list[Pixels]:
+        """The same frames one by one, (height, width, channels) each; raises Overwritten likewise."""
+        return self._pixels.images
 
     @cached_property
     def captured_ns(self) -> NDArray[np.int64]:
@@ -59,6 +56,16 @@ class Clip:
     def seq(self) -> NDArray[np.int64]:
         """The producer's numbers of the frames: (n,)."""
         return np.array([frame.seq for frame in self.frames], np.int64)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of ``array``; raises as that does."""
+        return self.array.shape
+
+    @property
+    def fps(self) -> float:
+        """The nominal rate of the newest frame, in frames a second; 0 without frames."""
+        return self.frames[-1].fps if self.frames else 0.0
 
     @property
     def missing(self) -> Missing | None:
@@ -78,18 +85,47 @@ class Clip:
     @property
     def intact(self) -> bool:
         """Whether nothing has been overwritten; to be asked after the pixels were used."""
-        return all(slot.intact for slot in self._slots)
+        return self._pixels.intact
 
     def copy(self) -> Clip:
-        """Return this clip in memory of its own; raises Overwritten if it is too late for that."""
-        row = None if self._row is None else self._row.copy()
-        images = [image.copy() for image in self.images] if row is None else list(row)
-        if not self.intact:
-            raise Overwritten(f"frames of {self.source} were overwritten before they were copied")
-        return replace(self, images=images, _row=row, _slots=())
+        """Return this clip in writable memory of its own; raises Overwritten if it is too late for that.
+
+        So do pickle and ``copy.deepcopy``.
+        """
+        return replace(self, _pixels=self._pixels.copy())
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @overload
+    def __getitem__(self, chosen: int) -> Frame: ...
+    @overload
+    def __getitem__(self, chosen: slice) -> Clip: ...
+    def __getitem__(self, chosen: int | slice) -> Frame | Clip:
+        """Return one frame, or a clip of the chosen ones; in the same memory, without a copy."""
+        if isinstance(chosen, slice):
+            return self._select(chosen)
+        index = range(len(self))[chosen]
+        pixels = self._pixels.select(slice(index, index + 1))
+        return Frame(self.frames[index], self.ready_ns, self._skipped(index), pixels)
+
+    def _select(self, chosen: slice) -> Clip:
+        frames = self.frames[chosen]
+        spans = spans_of((frame.run, frame.seq) for frame in frames)
+        header = replace_fields(self.header, spans=spans)
+        return Clip(self.source, header, frames, self.ready_ns, self._pixels.select(chosen))
+
+    def _skipped(self, index: int) -> int:
+        frame, former = self.frames[index], self.frames[max(0, index - 1)]
+        return max(0, frame.seq - former.seq - 1) if frame.run == former.run else 0
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        # numpy before 2 knows no copy, and never gives one.
+        return (
+            np.asarray(self.array, dtype)
+            if copy is None
+            else np.array(self.array, dtype, copy=copy)
+        )
 
     def __repr__(self) -> str:
         return f"<Clip {self.source}: {len(self)} frames>"
@@ -167,7 +203,10 @@ class Pair(Mapping[str, Clip]):
         return all(clip.intact for clip in self.clips.values())
 
     def copy(self) -> Pair:
-        """Return this pair in memory of its own; raises Overwritten if it is too late for that."""
+        """Return this pair in writable memory of its own; raises Overwritten if it is too late for that.
+
+        So do pickle and ``copy.deepcopy``.
+        """
         return replace(self, clips={source: clip.copy() for source, clip in self.clips.items()})
 
     @property
@@ -177,7 +216,12 @@ class Pair(Mapping[str, Clip]):
         return max(last, key=lambda frame: frame.captured_ns, default=None)
 
     def __getitem__(self, source: str) -> Clip:
-        return self.clips[source]
+        try:
+            return self.clips[source]
+        except KeyError:
+            raise KeyError(
+                f"{source!r} is no source of this pair: there are {', '.join(self.clips)}"
+            ) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.clips)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 from msgspec.structs import replace
 
 from framepair.protocol.client.clip import Clip
+from framepair.protocol.client.pixels import Lease, in_slots
 from framepair.protocol.client.slots import MAX_WINDOWS, Block, Slots
 from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
@@ -80,10 +80,11 @@ class Window:
         self.taken_bytes = 0
         self.release()
 
-    def clip(self, source: str, header: ClipHeader) -> Clip | None:
+    def clip(self, source: str, header: ClipHeader, lease: Lease) -> Clip | None:
         """Return the clip that ``header`` announces, None if one of its frames never came.
 
-        It lacks those that are damaged. Its arrays are views of memory that is its own until ``release``.
+        It lacks those that are damaged. Its arrays are views of memory that is its own until ``release``;
+        ``lease`` has to be over by then.
         """
         if self.too_large:
             return None
@@ -95,15 +96,12 @@ class Window:
             header = replace(header, spans=spans_of(usable), gaps=header.gaps + damaged)
         frames = [self.frames[name] for name in usable]
         slots = tuple(frame.slot for frame in frames)
-        row = _row(slots, self.shape)
         return Clip(
             source=source,
             header=header,
             frames=tuple(frame.header for frame in frames),
-            images=[slot.image for slot in slots] if row is None else list(row),
             ready_ns=max((frame.ready_ns for frame in frames), default=0),
-            _row=row,
-            _slots=slots,
+            _pixels=in_slots(source, slots, self.shape, lease),
         )
 
 
@@ -219,15 +217,3 @@ def _names(spans: Sequence[Span], most: int) -> list[FrameName] | None:
         return None
     names = [(span.run, span.first + i) for span in spans for i in range(span.count)]
     return names if len(set(names)) == len(names) else None
-
-
-def _row(slots: Sequence[Slot], shape: Shape) -> Pixels | None:
-    """Return the slots as one array without copying, or None if they don't lie in a row in one ring."""
-    if not slots:
-        return np.empty((0, *shape), np.uint8)
-    ring, first = slots[0].ring, slots[0].index
-    in_a_row = (
-        slot.ring is ring and slot.index == (first + i) % ring.slots for i, slot in enumerate(slots)
-    )
-    # A header may name a slot twice: then there are more frames than slots.
-    return ring.view(first, len(slots)) if len(slots) <= ring.slots and all(in_a_row) else None

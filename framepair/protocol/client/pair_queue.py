@@ -123,14 +123,13 @@ class PairQueue:
     def take(
         self, timeout_s: float | None, waiting: Callable[[], None] = lambda: None
     ) -> Pair | None:
-        """Return the next pair, None if none came in time or none will come; the former may be overwritten.
+        """Return the next pair, None if none came in time or none will come; the former one's pixels go.
 
         ``waiting`` is called several times a second meanwhile.
         Raises RuntimeError if the thread that receives has failed.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            self._assembly.release()
             while (pair := self._assembly.take()) is None and not self._done:
                 left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
                 if left_s <= 0:

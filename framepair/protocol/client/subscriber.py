@@ -82,7 +82,8 @@ def _path(given: str | Path | None) -> Path | None:
 class Subscription(Iterator[Pair]):
     """An iterator over pairs, for one thread. Also a context manager; leaving it closes everything.
 
-    A pair's pixels are there until the next pair is asked for; after that they may be overwritten.
+    A pair's pixels are there until the next pair was taken; after that they may be overwritten, and it raises
+    Overwritten if it is asked for them.
     """
 
     def __init__(self, pairs: PairQueue, receiver: Receiver) -> None:
@@ -103,8 +104,8 @@ class Subscription(Iterator[Pair]):
     def get(self, timeout_s: float | None) -> Pair | None:
         """Return the next whole pair; None if none came in ``timeout_s`` or none will come (see ``ended``).
 
-        ``timeout_s`` None waits without end, 0 not at all. Its arrays may be overwritten after the next call;
-        ``Pair.copy`` keeps them. Raises RuntimeError if receiving has failed.
+        ``timeout_s`` None waits without end, 0 not at all. Its arrays may be overwritten once a later pair was
+        returned; ``Pair.copy`` keeps them. Raises RuntimeError if receiving has failed.
         """
         self._heartbeat.tell("ready")
         self._heartbeat.beat()

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -218,8 +218,13 @@ class Slot:
     @property
     def intact(self) -> bool:
         """Whether the slot was not overwritten since; to be asked after its pixels were used."""
-        _fence()
-        return self.ring.generation(self.index) == self.generation
+        return all_intact((self,))
+
+
+def all_intact(slots: Iterable[Slot]) -> bool:
+    """Return whether none of ``slots`` was overwritten since; to be asked after their pixels were used."""
+    _fence()
+    return all(slot.ring.generation(slot.index) == slot.generation for slot in slots)
 
 
 def file_bytes(slots: int, shape: Shape) -> int:

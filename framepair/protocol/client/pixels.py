@@ -1,0 +1,140 @@
+"""The pixels of some frames: where they lie, and for how long they may be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from framepair.protocol.memory.ring import Pixels, Shape, Slot, all_intact
+
+
+class Overwritten(RuntimeError):  # noqa: N818 - it says what happened
+    """The pixels are gone: a later pair was taken, or they were overwritten before they were copied."""
+
+
+class Lease:
+    """The right to read the pixels of a pair, until ``end``: from then on their memory is used again."""
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def end(self) -> None:
+        """Make each later look at the pixels raise Overwritten."""
+        self.over = True
+
+
+class FramePixels:
+    """The pixels of ``source``'s frames in order: one array (n, height, width, channels), or one for each.
+
+    They lie in ``slots`` that are overwritten at some time after ``lease`` is over. Without slots and lease
+    the memory is their own.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        row: Pixels | None,
+        images: Sequence[Pixels] = (),
+        slots: tuple[Slot, ...] = (),
+        lease: Lease | None = None,
+    ) -> None:
+        self._source = source
+        self._row = row
+        self._images = images
+        self.slots = slots
+        self._lease = lease
+
+    @property
+    def images(self) -> list[Pixels]:
+        """The frames one by one, (height, width, channels) each; raises Overwritten once the lease is over."""
+        self._check_lease()
+        return list(self._images if self._row is None else self._row)
+
+    @property
+    def array(self) -> Pixels:
+        """All frames as one array: no copy if they lie in a row in one ring.
+
+        Raises Overwritten once the lease is over, ValueError if the frames differ in shape.
+        """
+        self._check_lease()
+        return self._stacked if self._row is None else self._row
+
+    @property
+    def intact(self) -> bool:
+        """Whether nothing has been overwritten, and no later pair was taken."""
+        return not (self._lease and self._lease.over) and all_intact(self.slots)
+
+    def copy(self) -> FramePixels:
+        """Return these pixels in writable memory of their own; raises Overwritten if it is too late."""
+        self._check_lease()
+        copied = self._copied()
+        if not self.intact:
+            raise Overwritten(
+                f"frames of {self._source} were overwritten before they were copied: be quicker, or"
+                " use a longer --history"
+            )
+        return copied
+
+    def select(self, chosen: slice) -> FramePixels:
+        """Return the pixels of the ``chosen`` frames, in the same memory and for as long."""
+        row = None if self._row is None else self._row[chosen]
+        return FramePixels(self._source, row, self._images[chosen], self.slots[chosen], self._lease)
+
+    def __reduce__(self) -> tuple[type[FramePixels], tuple[str, Pixels | None, list[Pixels]]]:
+        # Pickled arrays are written after this has returned: nothing could look whether they were intact.
+        own = self if self._lease is None and not self.slots else self.copy()
+        return FramePixels, (own._source, own._row, list(own._images))
+
+    def __deepcopy__(self, _: object) -> FramePixels:
+        return self.copy()
+
+    @cached_property
+    def _stacked(self) -> Pixels:
+        if not _has_one_shape(self._images):
+            raise ValueError(f"the frames of {self._source} differ in shape: use .images")
+        stacked = np.stack(self._images)
+        stacked.flags.writeable = False
+        return stacked
+
+    def _copied(self) -> FramePixels:
+        if self._row is not None:
+            return FramePixels(self._source, self._row.copy())
+        if _has_one_shape(self._images):
+            return FramePixels(self._source, np.stack(self._images))
+        return FramePixels(self._source, None, [image.copy() for image in self._images])
+
+    def _check_lease(self) -> None:
+        if self._lease and self._lease.over:
+            raise Overwritten(
+                f"the frames of {self._source} went when a later pair was taken: copy() them before, or"
+                " subscribe(copy=True)"
+            )
+
+
+def in_slots(
+    source: str, slots: tuple[Slot, ...], shape: Shape, lease: Lease | None
+) -> FramePixels:
+    """Return the pixels in ``slots``, without copying; ``shape`` is that of no frames."""
+    row = _row(slots, shape)
+    images = [slot.image for slot in slots] if row is None else ()
+    return FramePixels(source, row, images, slots, lease)
+
+
+def _row(slots: Sequence[Slot], shape: Shape) -> Pixels | None:
+    """Return the slots as one array without copying, or None if they don't lie in a row in one ring."""
+    if not slots:
+        return np.empty((0, *shape), np.uint8)
+    ring, first = slots[0].ring, slots[0].index
+    in_a_row = (
+        slot.ring is ring and slot.index == (first + i) % ring.slots for i, slot in enumerate(slots)
+    )
+    # A header may name a slot twice: then there are more frames than slots.
+    return ring.view(first, len(slots)) if len(slots) <= ring.slots and all(in_a_row) else None
+
+
+def _has_one_shape(images: Sequence[Pixels]) -> bool:
+    return len({image.shape for image in images}) == 1
