@@ -14,6 +14,8 @@ from msgspec.structs import replace
 from framepair import Overwritten, Pair, subscribe
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.frame_store import FrameStore
+from framepair.protocol.client.loans import Kept, Loans
+from framepair.protocol.client.pixels import FramePixels
 from framepair.protocol.client.receiver import TOPICS
 from framepair.protocol.memory.payload import Place
 from framepair.protocol.memory.ring import Slot
@@ -76,9 +78,9 @@ def source(directory: Path) -> Iterator[Source]:
 class Consumer:
     """Attached and Assembly, as a subscriber has them."""
 
-    def __init__(self, directory: Path, keep: int = 2) -> None:
+    def __init__(self, directory: Path, keep: int = 2, loans: Loans | None = None) -> None:
         self.attached = Attached(directory)
-        self.assembly = Assembly(keep, max_bytes=10_000_000)
+        self.assembly = Assembly(keep, max_bytes=10_000_000, loans=loans)
 
     def put(self, *headers: FrameHeader) -> None:
         for header in headers:
@@ -186,6 +188,47 @@ def test_pairs_of_which_all_were_overwritten_are_no_pairs(directory: Path, sourc
         source.frame(102)
     assert consumer.assembly.take() is None
     assert consumer.assembly.stats().lost_pairs == 2
+
+
+def test_pairs_that_stay_are_copied_when_they_are_taken(directory: Path, source: Source) -> None:
+    consumer = Consumer(directory, loans=Kept(max_bytes=2 * FPS * 3 * 64 * 64))
+    consumer.window(source, 100)
+    kept = [consumer.take()]
+    assert not kept[0]["left"].array.flags.writeable
+    consumer.window(source, 101)
+    kept.append(consumer.take())
+    for window in range(102, 110):
+        consumer.window(source, window)
+        assert consumer.assembly.take() is None, "two fit into the bound"
+    for pair in kept:
+        check(pair)
+        assert pair.intact
+    image = kept.pop()["left"][0].image
+    del pair
+    assert consumer.assembly.take() is None, "an image is left of it"
+    del image
+    check(consumer.take())
+
+
+def test_a_pair_that_is_overwritten_while_it_is_copied_is_lost(
+    directory: Path, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = Consumer(directory, loans=Kept(max_bytes=10**9))
+    consumer.window(source, 100)
+    consumer.window(source, 101)
+    whole = FramePixels._copied
+
+    def copied(pixels: FramePixels) -> FramePixels:
+        monkeypatch.setattr(FramePixels, "_copied", whole)
+        slot = pixels.slots[0]
+        source.payload._rings[0].ring.reserve(slot.index)
+        return whole(pixels)
+
+    monkeypatch.setattr(FramePixels, "_copied", copied)
+    pair = consumer.take()
+    assert (pair.index, pair.lost) == (101, 1)
+    stats = consumer.assembly.stats()
+    assert (stats.pairs, stats.delivered_frames, stats.lost_pairs) == (1, {"left": FPS}, 1)
 
 
 def test_a_change_of_shape_comes_out_as_images(directory: Path, source: Source) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as replace_fields
 
 from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
+from framepair.protocol.client.loans import HeldPair, Lent, Loans
 from framepair.protocol.client.losses import LossCounter, SubscriberStats
-from framepair.protocol.client.pixels import Lease
+from framepair.protocol.client.pixels import Lease, Overwritten
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
@@ -23,50 +23,21 @@ from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader, StreamEnd
 OTHER_WINDOWS = 3
 
 
-@dataclass(slots=True)
-class _HeldPair:
-    """A whole pair, as it was announced and as it is here, and the memory of its frames."""
-
-    announced: PairHeader
-    pair: Pair
-    windows: Mapping[str, Window]
-    lease: Lease
-
-    @property
-    def damaged(self) -> dict[str, int]:
-        """How many frames of each source came and are of no use."""
-        return {
-            source: self.announced.clips[source].frames - len(clip)
-            for source, clip in self.pair.items()
-        }
-
-    def add_gap(self, lost: int, skipped: int) -> None:
-        """Count pairs and windows that are missing before this one."""
-        pair = self.pair
-        self.pair = replace(pair, lost=pair.lost + lost, skipped=pair.skipped + skipped)
-
-    def release(self) -> None:
-        """Let the frames be overwritten."""
-        self.lease.end()
-        for window in self.windows.values():
-            window.release()
-
-
 class Assembly:
     """Keeps the newest ``keep`` whole pairs, in the slots that their frames were put into as they came.
 
-    Frames of windows not announced yet, of waiting pairs, and of the pair that was taken last until the next
-    one is, are never overwritten. With pace ``max`` no pair is dropped: its user must look at ``full``.
-    Of each source at most ``max_bytes`` of frames wait for their announcement.
+    Frames of windows not announced yet, of waiting pairs, and of those that were taken until ``loans`` end (by
+    default of the last one), are never overwritten. With pace ``max`` no pair is dropped: its user must look at
+    ``full``. Of each source at most ``max_bytes`` of frames wait for their announcement.
     """
 
-    def __init__(self, keep: int, max_bytes: int) -> None:
+    def __init__(self, keep: int, max_bytes: int, loans: Loans | None = None) -> None:
         self._keep = keep
         self._max_bytes = max_bytes
+        self._loans = loans or Lent()
         self._stores: dict[str, FrameStore] = {}
         self._known: set[str] = set()
-        self._waiting: deque[_HeldPair] = deque()
-        self._taken: _HeldPair | None = None
+        self._waiting: deque[HeldPair] = deque()
         self._losses = LossCounter()
         self._pace = pace.REAL_TIME
         self._pairs = 0
@@ -99,6 +70,7 @@ class Assembly:
         self._admit(header.clips)
         self._losses.count_pair(header)
         self._pace, self._end = pace.named(header.pace), None
+        self._loans.collect()
         windows, lease = self._take_windows(header), Lease()
         clips = {
             source: window.clip(source, header.clips[source], lease)
@@ -113,7 +85,7 @@ class Assembly:
             return
         lost, skipped = self._losses.take_gap()
         pair = Pair(_as_here(header, whole), whole, lost, skipped, ready_ns, clock_uncertainty_ns)
-        self._waiting.append(_HeldPair(header, pair, windows, lease))
+        self._waiting.append(HeldPair(header, pair, windows, lease))
         if self.queued > self._keep and not self._pace.lossless:
             self._drop_oldest()
 
@@ -133,7 +105,7 @@ class Assembly:
         """Forget all frames and pairs; the counts stay."""
         self._stores.clear()
         self._waiting.clear()
-        self._taken = None
+        self._loans.forget()
 
     @property
     def end(self) -> StreamEnd | None:
@@ -150,22 +122,33 @@ class Assembly:
         """Whether nothing should come in until a pair is taken, because nothing may be dropped."""
         return self._pace.lossless and self.queued >= self._keep
 
+    @property
+    def held_back(self) -> str | None:
+        """Why the oldest whole pair can't be taken for now, in a sentence; None: it can, or there is none."""
+        return self._loans.refusal(self._waiting[0]) if self._waiting else None
+
     def take(self) -> Pair | None:
-        """Return the oldest whole pair, if there is one, and hold it until the next one is taken.
+        """Return the oldest whole pair, if there is one that can be taken; its loan begins.
 
         Pairs that waited in shared memory until they were overwritten are lost.
         """
-        while self._waiting and not self._waiting[0].pair.intact:
+        self._loans.collect()
+        while self._waiting and not self.held_back:
+            held = self._waiting[0]
+            try:
+                if held.pair.intact:
+                    pair = self._loans.hand_over(held)
+                    self._count_taken(self._waiting.popleft())
+                    return pair
+            except Overwritten:
+                pass
             self._drop_oldest()
-        if not self._waiting:
-            return None
-        if self._taken is not None:
-            self._taken.release()
-        self._taken = self._waiting.popleft()
+        return None
+
+    def _count_taken(self, taken: HeldPair) -> None:
         self._pairs += 1
-        self._damaged.update(self._taken.damaged)
-        self._delivered.update({source: len(clip) for source, clip in self._taken.pair.items()})
-        return self._taken.pair
+        self._damaged.update(taken.damaged)
+        self._delivered.update({source: len(clip) for source, clip in taken.pair.items()})
 
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""

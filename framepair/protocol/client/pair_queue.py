@@ -15,6 +15,7 @@ from pathlib import Path
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.frame_store import Reservation, WindowTooLarge
+from framepair.protocol.client.loans import Loans
 from framepair.protocol.client.losses import SubscriberStats
 from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.ring import Pixels
@@ -26,6 +27,8 @@ from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
 
 POLL_S = 0.2
+# Nothing tells that the last array over a pair is gone: a finalizer can't wait for a lock.
+HELD_BACK_POLL_S = 0.02
 MAX_THREADS = 4
 # Frames that are being decoded, or wait for it, by thread; beyond them the receiving thread waits.
 FRAMES_PER_THREAD = 2
@@ -68,12 +71,15 @@ class Decoders:
 class PairQueue:
     """Takes messages from one thread and gives whole pairs to another; neither waits for the other's pixels.
 
-    Up to ``keep`` whole pairs wait. Frames in shared memory are found in ``shm_dir``.
+    Up to ``keep`` whole pairs wait. Frames in shared memory are found in ``shm_dir``. ``loans`` say for how
+    long pairs stay once they were taken, by default until the next one is.
     """
 
-    def __init__(self, keep: int, max_bytes: int, shm_dir: Path) -> None:
+    def __init__(
+        self, keep: int, max_bytes: int, shm_dir: Path, loans: Loans | None = None
+    ) -> None:
         self._changed = threading.Condition()
-        self._assembly = Assembly(keep, max_bytes)
+        self._assembly = Assembly(keep, max_bytes, loans)
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
         self._log = RateLimitedLog(log)
@@ -130,13 +136,12 @@ class PairQueue:
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            while (pair := self._assembly.take()) is None and not self._done:
+            while (pair := self._assembly.take()) is None and not self._over:
                 left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
                 if left_s <= 0:
                     break
                 waiting()
-                # A wait without an end could not be interrupted by Ctrl-C.
-                self._changed.wait(min(left_s, POLL_S))
+                self._changed.wait(min(left_s, self._poll_s()))
             self._changed.notify_all()
         if pair is None and self._error is not None:
             raise RuntimeError("the thread that receives has failed") from self._error
@@ -153,7 +158,7 @@ class PairQueue:
     def ended(self) -> bool:
         """Whether no pair waits and none will come."""
         with self._changed:
-            return self._done and not self._assembly.queued
+            return self._over
 
     @property
     def stream_end(self) -> StreamEnd | None:
@@ -164,6 +169,19 @@ class PairQueue:
         """Return the counts as they are now."""
         with self._changed:
             return self._assembly.stats()
+
+    @property
+    def _over(self) -> bool:
+        return self._done and not self._assembly.queued
+
+    def _poll_s(self) -> float:
+        """Return how long to wait at most until to look again; say why if a pair waits, too."""
+        complaint = self._assembly.held_back
+        if complaint is None:
+            # A wait without an end could not be interrupted by Ctrl-C.
+            return POLL_S
+        self._log.warn("held back", complaint)
+        return HELD_BACK_POLL_S
 
     def _add_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None, now: Now) -> None:
         payload = PAYLOADS[header.payload]

@@ -31,7 +31,7 @@ class FramePixels:
     """The pixels of ``source``'s frames in order: one array (n, height, width, channels), or one for each.
 
     They lie in ``slots`` that are overwritten at some time after ``lease`` is over. Without slots and lease
-    the memory is their own.
+    they stay. Those of a copy are in ``memory``.
     """
 
     def __init__(
@@ -41,12 +41,14 @@ class FramePixels:
         images: Sequence[Pixels] = (),
         slots: tuple[Slot, ...] = (),
         lease: Lease | None = None,
+        memory: Pixels | None = None,
     ) -> None:
         self._source = source
         self._row = row
         self._images = images
         self.slots = slots
         self._lease = lease
+        self._memory = memory
 
     @property
     def images(self) -> list[Pixels]:
@@ -84,6 +86,22 @@ class FramePixels:
         row = None if self._row is None else self._row[chosen]
         return FramePixels(self._source, row, self._images[chosen], self.slots[chosen], self._lease)
 
+    def held_by(self, owner: object) -> FramePixels:
+        """Return arrays over the same memory that keep ``owner`` alive, each by itself, and need no lease."""
+        if self._row is None:
+            images = [slot.ring.view(slot.index, 1, owner)[0] for slot in self.slots]
+            return FramePixels(self._source, None, images)
+        if not self.slots:
+            return FramePixels(self._source, self._row)
+        first = self.slots[0]
+        return FramePixels(self._source, first.ring.view(first.index, len(self.slots), owner))
+
+    def freeze(self) -> Pixels | None:
+        """Make a copy's memory read-only; return what lives as long as anything of it, None for no copy."""
+        for array in self._images if self._row is None else (self._row,):
+            array.flags.writeable = False
+        return self._memory
+
     def __reduce__(self) -> tuple[type[FramePixels], tuple[str, Pixels | None, list[Pixels]]]:
         # Pickled arrays are written after this has returned: nothing could look whether they were intact.
         own = self if self._lease is None and not self.slots else self.copy()
@@ -101,11 +119,14 @@ class FramePixels:
         return stacked
 
     def _copied(self) -> FramePixels:
-        if self._row is not None:
-            return FramePixels(self._source, self._row.copy())
-        if _has_one_shape(self._images):
-            return FramePixels(self._source, np.stack(self._images))
-        return FramePixels(self._source, None, [image.copy() for image in self._images])
+        if self._row is not None or _has_one_shape(self._images):
+            row = np.stack(self._images) if self._row is None else self._row.copy()
+            return FramePixels(self._source, row, memory=row)
+        flat = np.concatenate([image.ravel() for image in self._images])
+        ends = np.cumsum([image.size for image in self._images])
+        parts = zip(np.split(flat, ends[:-1]), self._images, strict=True)
+        images = [part.reshape(image.shape) for part, image in parts]
+        return FramePixels(self._source, None, images, memory=flat)
 
     def _check_lease(self) -> None:
         if self._lease and self._lease.over:
@@ -115,9 +136,7 @@ class FramePixels:
             )
 
 
-def in_slots(
-    source: str, slots: tuple[Slot, ...], shape: Shape, lease: Lease | None
-) -> FramePixels:
+def in_slots(source: str, slots: tuple[Slot, ...], shape: Shape, lease: Lease) -> FramePixels:
     """Return the pixels in ``slots``, without copying; ``shape`` is that of no frames."""
     row = _row(slots, shape)
     images = [slot.image for slot in slots] if row is None else ()

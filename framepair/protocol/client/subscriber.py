@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.loans import Kept, Lent
 from framepair.protocol.client.losses import SubscriberStats
 from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
@@ -27,6 +28,7 @@ def subscribe(
     address: str | None = None,
     *,
     keep: int = 2,
+    copy: bool = False,
     max_bytes: int = MAX_BYTES,
     shm_dir: str | Path | None = None,
     keys: str | Path | None = None,
@@ -40,6 +42,10 @@ def subscribe(
 
     While the consumer is busy, the newest ``keep`` whole pairs wait for it; older ones are dropped and counted
     (``Pair.lost``, ``Subscription.stats``). With pace max none is dropped: the pipeline waits.
+
+    A pair's pixels stay until a later pair was taken. With ``copy`` they stay as long as anything uses them: in
+    the memory that they came to, or copied if they are in shared memory. The program can then keep up to
+    ``max_bytes`` of each source; beyond that, which is logged, no pair comes until it lets some go.
 
     Frames are copied as they come to memory that the subscription owns: that of ``keep`` + 3 windows, and of
     those that wait for a slow source. Its addresses are reserved once for each source, with room for twice the
@@ -70,7 +76,8 @@ def subscribe(
     for used in (address, *([sync] if sync else [])):
         endpoints.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
-    pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory())
+    loans = Kept(max_bytes) if copy else Lent()
+    pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory(), loans)
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
     return Subscription(pairs, Receiver(address, pairs, client, told))
 

@@ -53,8 +53,9 @@ class TwiceMapped:
         strides: tuple[int, ...] | None,
         *,
         read_only: bool,
+        owner: object = None,
     ) -> NDArray[Any]:
-        """Return an array over this memory, from byte ``offset`` on, that keeps it mapped."""
+        """Return an array over this memory, from byte ``offset`` on, that keeps it and ``owner``."""
         interface = {
             "version": 3,
             "data": (self._address + offset, read_only),
@@ -62,14 +63,15 @@ class TwiceMapped:
             "strides": strides,
             "typestr": typestr,
         }
-        return np.asarray(_Exported(self, interface))
+        return np.asarray(_Exported(self, owner, interface))
 
 
 class _Exported:
     """What an array and all views of it hold on to."""
 
-    def __init__(self, memory: TwiceMapped, interface: dict[str, Any]) -> None:
+    def __init__(self, memory: TwiceMapped, owner: object, interface: dict[str, Any]) -> None:
         self._memory = memory
+        self._owner = owner
         self.__array_interface__ = interface
 
 
@@ -162,12 +164,10 @@ class Ring:
         self._generations, self._seqs = memory.array(
             0, (2, self.slots), "<i8", None, read_only=not writable
         )
-        strides = (self.slot_bytes, shape[1] * shape[2], shape[2], 1)
-        once, twice = (self.slots, *shape), (2 * self.slots, *shape)
-        self._writable: Pixels = memory.array(
-            head_bytes, once, "|u1", strides, read_only=not writable
-        )
-        self._readable: Pixels = memory.array(head_bytes, twice, "|u1", strides, read_only=True)
+        self._memory, self._body_offset = memory, head_bytes
+        self._strides = (self.slot_bytes, shape[1] * shape[2], shape[2], 1)
+        self._writable = self._array(0, self.slots, read_only=not writable)
+        self._readable = self._array(0, 2 * self.slots, read_only=True)
         self._commits = 0
 
     def reserve(self, index: int) -> Pixels:
@@ -193,12 +193,27 @@ class Ring:
         """Return the seq of the frame in slot ``index``."""
         return int(self._seqs[index])
 
-    def view(self, first: int, count: int) -> Pixels:
-        """Return ``count`` slots from ``first`` on: (count, height, width, channels), read-only, no copy."""
+    def view(self, first: int, count: int, owner: object = None) -> Pixels:
+        """Return ``count`` slots from ``first`` on: (count, height, width, channels), read-only, no copy.
+
+        ``owner`` lives as long as this array or any view of it.
+        """
         if not (0 <= first < self.slots and 0 <= count <= self.slots):
             raise ValueError(f"no run of {count} slots from {first} on in a ring of {self.slots}")
+        if owner is not None:
+            return self._array(first, count, read_only=True, owner=owner)
         run: Pixels = self._readable[first : first + count]
         return run
+
+    def _array(self, first: int, count: int, *, read_only: bool, owner: object = None) -> Pixels:
+        return self._memory.array(
+            self._body_offset + first * self.slot_bytes,
+            (count, *self.shape),
+            "|u1",
+            self._strides,
+            read_only=read_only,
+            owner=owner,
+        )
 
 
 @dataclass(frozen=True, slots=True)
