@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,6 +84,7 @@ class PairQueue:
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
         self._log = RateLimitedLog(log)
+        self._listeners: list[Callable[[], None]] = []
         self._done = False
         self._error: Exception | None = None
 
@@ -105,7 +107,7 @@ class PairQueue:
                 self._assembly.add_pair(received, *now())
             else:
                 self._assembly.end_stream(received)
-            self._changed.notify_all()
+        self._tell()
 
     def reject(self, error: ProtocolError) -> None:
         """Count a malformed message, and warn of it, but not of each."""
@@ -124,7 +126,7 @@ class PairQueue:
         self._decoders.close()
         with self._changed:
             self._done, self._error = True, error
-            self._changed.notify_all()
+        self._tell()
 
     def take(
         self, timeout_s: float | None, waiting: Callable[[], None] = lambda: None
@@ -137,15 +139,25 @@ class PairQueue:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
             while (pair := self._assembly.take()) is None and not self._over:
-                left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
+                poll_s = self._poll_s()
+                left_s = poll_s if deadline_s is None else deadline_s - time.monotonic()
                 if left_s <= 0:
                     break
                 waiting()
-                self._changed.wait(min(left_s, self._poll_s()))
+                self._changed.wait(min(left_s, poll_s))
             self._changed.notify_all()
         if pair is None and self._error is not None:
             raise RuntimeError("the thread that receives has failed") from self._error
         return pair
+
+    @contextlib.contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call ``listener``, in any thread, whenever a pair may have come or none will come."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     def clear(self) -> None:
         """Forget the pairs that wait, and all memory."""
@@ -153,6 +165,7 @@ class PairQueue:
             self._done, self._error = True, None
             self._assembly.clear()
             self._attached.clear()
+        self._tell()
 
     @property
     def ended(self) -> bool:
@@ -169,6 +182,12 @@ class PairQueue:
         """Return the counts as they are now."""
         with self._changed:
             return self._assembly.stats()
+
+    def _tell(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+        for listener in tuple(self._listeners):
+            listener()
 
     @property
     def _over(self) -> bool:

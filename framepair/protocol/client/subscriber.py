@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -86,17 +87,23 @@ def _path(given: str | Path | None) -> Path | None:
     return Path(given) if given else None
 
 
-class Subscription(Iterator[Pair]):
-    """An iterator over pairs, for one thread. Also a context manager; leaving it closes everything.
+class Ended(StopIteration):
+    """The end of the iteration, which has to be a class of its own: see ``__next__``."""
+
+
+class Subscription(Iterator[Pair], AsyncIterator[Pair]):
+    """An iterator over pairs, for one thread or one event loop. Leaving its ``with`` closes everything.
 
     A pair's pixels are there until the next pair was taken; after that they may be overwritten, and it raises
-    Overwritten if it is asked for them.
+    Overwritten if it is asked for them. A process that was forked from this one has to subscribe by itself: it
+    gets a RuntimeError from all but ``stop`` and ``close``, which do nothing there.
     """
 
     def __init__(self, pairs: PairQueue, receiver: Receiver) -> None:
         self._pairs = pairs
         self._receiver = receiver
         self._heartbeat = Heartbeat()
+        self._home = os.getpid()
         # Also when this is no longer used, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
         self._receiver.start()
@@ -105,7 +112,8 @@ class Subscription(Iterator[Pair]):
         """Wait for the next whole pair; raises RuntimeError if receiving has failed."""
         pair = self.get(None)
         if pair is None:
-            raise StopIteration
+            # A future refuses StopIteration itself: await asyncio.to_thread(next, …) would never end (3.11).
+            raise Ended
         return pair
 
     def get(self, timeout_s: float | None) -> Pair | None:
@@ -114,16 +122,24 @@ class Subscription(Iterator[Pair]):
         ``timeout_s`` None waits without end, 0 not at all. Its arrays may be overwritten once a later pair was
         returned; ``Pair.copy`` keeps them. Raises RuntimeError if receiving has failed.
         """
-        self._heartbeat.tell("ready")
-        self._heartbeat.beat()
-        pair = self._pairs.take(timeout_s, self._heartbeat.beat)
-        if pair is None and self.ended:
-            self.close()
+        self._begin()
+        return self._ended_with(self._pairs.take(timeout_s, self._heartbeat.beat))
+
+    async def __anext__(self) -> Pair:
+        """Wait for the next whole pair while the event loop goes on; raises as ``get``."""
+        # Most programs have no event loop, and importing one takes as long as all of this package.
+        from framepair.protocol.client import async_take
+
+        self._begin()
+        pair = self._ended_with(await async_take.take(self._pairs, self._heartbeat.beat))
+        if pair is None:
+            raise StopAsyncIteration
         return pair
 
     @property
     def ended(self) -> bool:
         """Whether the iteration is over: the stream has finished, or ``stop`` or ``close`` was called."""
+        self._refuse_forks()
         return self._pairs.ended
 
     def stop(self) -> None:
@@ -136,11 +152,14 @@ class Subscription(Iterator[Pair]):
 
     def close(self) -> None:
         """Stop receiving and forget the pairs that wait."""
-        self._close()
-        self._pairs.clear()
+        # In a fork another thread may have held the lock, and nothing will ever release it.
+        if os.getpid() == self._home:
+            self._close()
+            self._pairs.clear()
 
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""
+        self._refuse_forks()
         return self._pairs.stats()
 
     def __enter__(self) -> Subscription:
@@ -153,3 +172,37 @@ class Subscription(Iterator[Pair]):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Subscription:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        import asyncio
+
+        # The thread that receives looks a few times a second whether it should end.
+        await asyncio.to_thread(self.close)
+
+    def _begin(self) -> None:
+        """Tell the launcher that a pair is asked for; raises RuntimeError in a fork."""
+        self._refuse_forks()
+        self._heartbeat.tell("ready")
+        self._heartbeat.beat()
+
+    def _ended_with(self, pair: Pair | None) -> Pair | None:
+        """Return ``pair``; close everything if there is none and none will come."""
+        if pair is None and self._pairs.ended:
+            self.close()
+        return pair
+
+    def _refuse_forks(self) -> None:
+        # The thread that receives is not in a fork: waiting for it would never end.
+        if os.getpid() != self._home:
+            raise RuntimeError(
+                f"this subscription was made in process {self._home}, and receives only there: call"
+                " subscribe() in this process, too"
+            )
