@@ -98,17 +98,21 @@ def test_a_window_closes_once_every_watermark_has_passed_its_end_even_before_its
     assert (pair.start_ns, pair.end_ns, pair.closed_ns) == (at(0), at(1), at(0.96))
 
 
-@pytest.mark.parametrize(
-    ("fps", "early_ms"), [(0.5, 50), (2.0, 50), (10.0, 50), (50.0, 10), (200.0, 2.5)]
-)
-def test_a_promise_closes_a_window_no_earlier_than_half_a_period(
-    fps: float, early_ms: float
-) -> None:
+@pytest.mark.parametrize("fps", [0.5, 10.0, 25.0, 200.0])
+def test_a_promise_closes_a_window_50_ms_before_its_end_at_most(fps: float) -> None:
     feed = Feed("left")
     feed.receive(frame(fps=fps, next_ns=at(5)), at(0.1))
-    assert feed.tick(at(1) - round(early_ms * MS) - 1) == []
-    (pair,) = feed.tick(at(1) - round(early_ms * MS))
+    assert feed.tick(at(1) - 50 * MS - 1) == []
+    (pair,) = feed.tick(at(1) - 50 * MS)
     assert pair.complete
+
+
+def test_sources_that_all_have_promised_are_not_kept_for_half_a_period() -> None:
+    feed = Feed()
+    left, right = ([frame(side, seq, fps=25.0) for seq in range(25)] for side in ("left", "right"))
+    assert feed.send(*left, *right[:-1], now_ns=at(0.961)) == []
+    (pair,) = feed.send(right[-1], now_ns=at(0.962))
+    assert (pair.complete, pair.closed_ns) == (True, at(0.962))
 
 
 def test_a_fast_source_that_is_away_bounds_how_early_windows_close() -> None:

@@ -22,7 +22,7 @@ MAX_AHEAD_NS = 1 * S
 # A stamp further ahead than this is wrong: windows that cannot close yet would pile up behind it.
 MAX_AHEAD_WINDOWS = 2
 MAX_MEDIA_JUMP_NS = 3600 * S
-# A promise closes a window so much before its end at most: a source that nobody waits for may return in it.
+# Promises close a window so much before its end at most, whatever a damaged or hostile source promises.
 MAX_EARLY_NS = 50_000_000
 # What a window waits beyond the longest delay that was measured: delays vary.
 WAIT_MARGIN_NS = S // 2
@@ -94,13 +94,16 @@ class RealTime:
         """Return the earliest time at which the window up to ``end_ns`` may close."""
         return end_ns - MAX_EARLY_NS
 
-    def due_ns(self, end_ns: int, period_ns: int, delays_ns: Collection[int], passed: bool) -> int:
-        """Return when the window up to ``end_ns`` closes, given whether all watermarks have ``passed`` it.
+    def due_ns(
+        self, end_ns: int, periods_ns: Collection[int], delays_ns: Collection[int], passed: bool
+    ) -> int:
+        """Return when the window up to ``end_ns`` closes, given whether the awaited watermarks ``passed`` it.
 
-        Early it closes by half of ``period_ns`` at most, so that a fast source loses no frame by it.
+        ``periods_ns`` are those of sources that have promised nothing but are not waited for: such a source may
+        return at any moment, and loses no more than half a period by an early end.
         """
         if passed:
-            return end_ns - min(MAX_EARLY_NS, period_ns // 2)
+            return end_ns - min(MAX_EARLY_NS, min(periods_ns, default=MAX_EARLY_NS * 2) // 2)
         return end_ns + self.wait_ns(delays_ns)
 
     def passes_over(self, empty: int, following: int, target: int) -> bool:
@@ -167,7 +170,7 @@ class Offline:
         return 0
 
     def due_ns(
-        self, end_ns: int, period_ns: int, delays_ns: Collection[int], passed: bool
+        self, end_ns: int, periods_ns: Collection[int], delays_ns: Collection[int], passed: bool
     ) -> int | None:
         """Return 0, at once, if all watermarks have ``passed`` a window; else None: no clock closes it."""
         return 0 if passed else None

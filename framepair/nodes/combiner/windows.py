@@ -2,7 +2,8 @@
 
 Windows are tumbling windows of event time: [k * W, (k + 1) * W) of capture time. A window closes once the
 watermark of every source that is waited for has passed its end. In real time it closes no more than 50 ms
-before its end, and no later than its sources' longest delay and a margin after it, ``max_wait_ns`` at most.
+before its end (half a period of a source that may return unannounced), and no later than its sources' longest
+delay and a margin after it, ``max_wait_ns`` at most.
 """
 
 from __future__ import annotations
@@ -38,9 +39,8 @@ class Closing:
         passed = all(track.watermark_ns >= end_ns for track in waited_for)
         if not waited_for:
             passed = self._policy.lossless and len(self._windows) > 0
-        periods_ns = [t.period_ns for t in self._tracks.values() if t.begun and not t.ended]
         return self._policy.due_ns(
-            end_ns, min(periods_ns, default=0), _delays_ns(waited_for), passed
+            end_ns, self._unpromised_ns(end_ns), _delays_ns(waited_for), passed
         )
 
     def is_due(self, now_ns: int) -> bool:
@@ -71,6 +71,14 @@ class Closing:
             return False
         self._windows.go_on_with(target)
         return True
+
+    def _unpromised_ns(self, end_ns: int) -> list[int]:
+        """Return the periods of the sources that have not promised to be past ``end_ns``: they may return."""
+        return [
+            track.period_ns
+            for track in self._tracks.values()
+            if track.begun and not track.ended and track.watermark_ns < end_ns
+        ]
 
     def _waited_for(self, now_ns: int) -> list[Track]:
         return [track for track in self._tracks.values() if track.is_waited_for(now_ns)]
