@@ -59,7 +59,7 @@ class Messages:
             yield self._waiting.pop(0)
 
 
-def bounds(*headers: FrameHeader) -> tuple[int | None, int]:
+def bounds(*headers: FrameHeader, most_sources: int = 1) -> tuple[int | None, int]:
     """Return the bytes of the inbox and the messages of the publisher once ``headers``, of left, were taken."""
     rules = Rules(
         window_ns=S,
@@ -74,7 +74,7 @@ def bounds(*headers: FrameHeader) -> tuple[int | None, int]:
     publisher = Publisher(
         xpub,
         quiet,
-        sources=1,
+        sources=most_sources,
         consumers=1,
         rules=rules,
         max_bytes=None,
@@ -90,6 +90,11 @@ def bounds(*headers: FrameHeader) -> tuple[int | None, int]:
 def test_two_windows_may_queue() -> None:
     header = frame("left", fps=25.0)
     assert bounds(header) == (2 * 25 * header.nbytes, 2 * 25 + 2)
+
+
+def test_there_is_room_for_the_sources_that_there_may_be() -> None:
+    header = frame("left", fps=25.0)
+    assert bounds(header, most_sources=8) == (2 * 25 * header.nbytes, 8 * 2 * 25 + 2)
 
 
 @pytest.mark.parametrize("side", [2000, 4000])

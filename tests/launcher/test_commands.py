@@ -87,6 +87,17 @@ def test_two_sources_with_the_same_given_name_are_refused() -> None:
         name_sources(["cam=a.mp4", "cam=b.mp4"])
 
 
+@pytest.mark.parametrize("most", [1, 257])
+def test_there_may_be_no_fewer_sources_than_there_are_and_no_more_than_a_pair_names(
+    most: int,
+) -> None:
+    assert nodes_of(Options(max_sources=2))
+    with pytest.raises(Refused, match=f"--max-sources {most}: give it from 2, .* to 256"):
+        nodes_of(Options(max_sources=most))
+    with pytest.raises(Refused, match="257 sources: 256 is the most"):
+        nodes_of(Options(("synthetic://",) * 257))
+
+
 @pytest.mark.parametrize("argument", ["", "left=", "a\0.mp4"])
 def test_a_source_without_an_address_is_refused(argument: str) -> None:
     with pytest.raises(Refused, match="names no video"):
@@ -145,6 +156,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "max_bytes": (7, ["--max-bytes", "7"]),
     "max_frame": (8, ["--max-frame", "8"]),
     "consumers": (2, ["--consumers", "2"]),
+    "max_sources": (9, ["--max-sources", "9"]),
     "history": (8.0, ["--history", "8"]),
     "keep": (4, ["--keep", "4"]),
     "strict": (True, ["--strict"]),

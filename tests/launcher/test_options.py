@@ -194,6 +194,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         shm_dir = "/dev/shm/x"
         max_bytes = 1_000_000
         max_frame = 2_000_000
+max_sources = 9
 consumers = 2
 allow_redirects = true
         pixels = "i420"
@@ -242,6 +243,7 @@ allow_redirects = true
         shm_dir=Path("/dev/shm/x"),
         max_bytes=1_000_000,
         max_frame=2_000_000,
+        max_sources=9,
         consumers=2,
         allow_redirects=True,
         pixels=("i420",),

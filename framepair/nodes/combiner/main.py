@@ -33,7 +33,6 @@ from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader
-from framepair.protocol.wire.pair import MAX_SOURCES
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ class Options(Combining):
 def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
     addresses, rules = _addresses(options.pull), _rules(options)
+    options.most_sources(len(addresses))
     server = _keys(options, addresses)
     with shared_offset.agreed(endpoints.make_directories([options.pub, *addresses.values()])):
         _combine(options, addresses, rules, server)
@@ -81,7 +81,7 @@ def _combine(
         publisher = Publisher(
             ways.xpub,
             ways.subscriptions,
-            sources=len(addresses),
+            sources=options.most_sources(len(addresses)),
             consumers=options.consumers,
             rules=rules,
             max_bytes=options.max_bytes,
@@ -239,7 +239,7 @@ def _listening(
     lossless = options.pace == "max"
     taken: dict[str, tuple[int, int]] = {}
     with (
-        sockets.new_context(io_threads=len(addresses) + 1) as context,
+        sockets.new_context(io_threads=options.most_sources(len(addresses)) + 1) as context,
         sockets.accepting(context, server) as authenticator,
         sockets.publish(context, options.pub, lossless=lossless, keys=server, guard=guard) as xpub,
         receiving(context, addresses, bell, lossless=lossless, keys=server) as inboxes,
@@ -287,8 +287,6 @@ def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:
         if not found or name in addresses or address in addresses.values():
             raise runtime.Refused(f"--pull {pull}: it is NAME=ADDRESS, each of them only once")
         addresses[name] = address
-    if len(addresses) > MAX_SOURCES:
-        raise runtime.Refused(f"{len(addresses)} sources: {MAX_SOURCES} is the most")
     return addresses
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
+from framepair.protocol.wire.pair import MAX_SOURCES
 
 PREFIX = "FRAMEPAIR_"
 # What --max-wait auto is where a network stream may be among the sources: its frames come in lumps.
@@ -135,6 +136,10 @@ class Combining(Windows, Network):
     """Bytes that one frame may take, once decoded. [default: four times its source's first, 50 MB
     at the least]"""
 
+    max_sources: Annotated[int | None, PIXELS, AtLeastOne] = None
+    """Sources that there may be at a time: what queues for a consumer that stalls has room for so many.
+    [default: those at the start]"""
+
     idle_timeout: Annotated[float, PAIRS, Positive] = 2.0
     """Seconds without a sign of life after which a source is offline and no pair waits for it."""
 
@@ -147,6 +152,19 @@ class Combining(Windows, Network):
     clock: Annotated[Literal["corrected", "stamped"] | None, PAIRS] = None
     """corrected: pair by the combiner's clock, which producers on other hosts compare theirs with; stamped: by
     each producer's own. [default: corrected across hosts]"""
+
+    def most_sources(self, at_start: int) -> int:
+        """Return how many sources there may be, with ``at_start`` at the start; raises Refused if too many."""
+        if at_start > MAX_SOURCES:
+            raise Refused(f"{at_start} sources: {MAX_SOURCES} is the most")
+        if self.max_sources is None:
+            return at_start
+        if not at_start <= self.max_sources <= MAX_SOURCES:
+            raise Refused(
+                f"--max-sources {self.max_sources}: give it from {at_start}, the sources at the start, to"
+                f" {MAX_SOURCES}"
+            )
+        return self.max_sources
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -73,6 +73,8 @@ class Limits:
     """As long as rings are made, not only as asked for."""
     max_wait_s: float
     """How long a pair waits at most for a slow source."""
+    max_sources: int | None = None
+    """How many sources there may be, None: as many as there are at the start."""
 
 
 def queue_bytes(source: Source, limits: Limits) -> int:
@@ -120,9 +122,12 @@ def published_bytes(sources: Sequence[Source], limits: Limits) -> int:
     if not carried:
         return 0
     rates = [(source.format.fps, source.frame_bytes) for source in carried if source.format]
-    mark = sockets.publisher_queue(rates, len(rates), limits.window_s, limits.max_bytes)
+    without, mark = (
+        sockets.publisher_queue(rates, most, limits.window_s, limits.max_bytes)
+        for most in (len(rates), limits.max_sources or len(rates))
+    )
     largest = max(source.frame_bytes for source in carried)
-    return min(mark * largest, _longest(carried, limits))
+    return min(mark * largest, _longest(carried, limits) * mark // without)
 
 
 def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:

@@ -169,6 +169,7 @@ def _limits(options: Options, plan: Plan) -> Limits:
         keep=options.keep,
         history_s=payload.history_s(options.history, options.window, wait_s),
         max_wait_s=wait_s,
+        max_sources=options.max_sources,
     )
 
 

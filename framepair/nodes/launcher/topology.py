@@ -123,6 +123,7 @@ def plan(options: Options) -> Plan:
     """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
     _refuse_contradictions(options)
     uris = name_sources(options.sources)
+    options.most_sources(len(uris))
     payloads = _payloads(options.payload, list(uris))
     restarts = _restarts(options, list(uris))
     asked = source_options.of_sources(options, list(uris))
