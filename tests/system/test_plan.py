@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from framepair.nodes.estimate import bounds, main
 from framepair.nodes.estimate.bounds import Format, Limits, Source
 from framepair.protocol.memory import payloads
 from framepair.protocol.memory.shared_ring import SharedRing
+from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 from tests.lib.launcher import launcher
-from tests.lib.processes import Running, python
+from tests.lib.processes import ROOT, Running, python
 from tests.lib.shm import own_directory, small_file_system
 
 LIMITS = Limits(window_s=1.0, max_bytes=None, keep=2, history_s=4.0, max_wait_s=0.0)
@@ -46,6 +48,31 @@ def test_queues_are_two_windows_unless_told_otherwise() -> None:
     assert bounds.queue_bytes(source(), LIMITS) == 50 * FRAME
     few = replace(LIMITS, max_bytes=10 * FRAME + 1)
     assert bounds.queue_bytes(source(), few) == 10 * FRAME
+
+
+def test_a_stalled_consumer_costs_what_the_sources_that_there_may_be_take() -> None:
+    two = [source(), source()]
+    assert bounds.published_bytes(two, LIMITS) == 100 * FRAME
+    assert bounds.published_bytes(two, replace(LIMITS, max_sources=2)) == 100 * FRAME
+    # A queue of 402 messages, of which eight announce pairs.
+    eight = bounds.published_bytes(two, replace(LIMITS, max_sources=8))
+    assert eight // FRAME == 402 - 8
+
+
+@pytest.mark.parametrize(
+    ("manifest", "limit"),
+    [
+        ("compose.yaml", r"memory: \$\{COMBINER_MEMORY:-(\d+)g\}"),
+        ("deploy/kubernetes/framepair.yaml", r"limits: \{memory: (\d+)Gi\}"),
+    ],
+)
+def test_a_combiners_container_has_room_for_three_stalled_consumers_and_strangers(
+    manifest: str, limit: str
+) -> None:
+    (found,) = re.findall(limit, (ROOT / manifest).read_text())
+    planned = bounds.combiner_bytes([source(), source()], LIMITS, subscribers=3)
+    # One largest frame, and what comes in between two looks at the connections.
+    assert planned + 2 * MAX_FRAME_BYTES < int(found) * 2**30
 
 
 def test_a_consumer_holds_the_windows_that_are_open_while_a_pair_waits() -> None:
