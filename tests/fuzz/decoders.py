@@ -1,0 +1,119 @@
+"""A decoder takes any bytes or raises ProtocolError, and what encode makes of it can be decoded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import numpy as np
+import zmq
+from msgspec import Struct
+
+from framepair.nodes.combiner.intake import Clock, parse
+from framepair.nodes.combiner.open_windows import ReceivedFrame
+from framepair.protocol.clocks.comparison import Comparison, Offset, Steering
+from framepair.protocol.memory import jpeg
+from framepair.protocol.wire import frame, pair, published, sync
+from framepair.protocol.wire.frame import Alive, FrameHeader, Pace
+from framepair.protocol.wire.header import MAX_INT, Header, ProtocolError
+from framepair.protocol.wire.sync import Pong
+from tests.fuzz.draws import Draws
+
+NOW_NS = 10**18
+WINDOW_NS = 10**9
+SHAPES = ((36, 64, 3), (36, 64, 1))
+TOPICS = (b"frame.left.", published.PAIR, published.END, b"frame.", b"")
+CLOCKS: tuple[Clock, ...] = ("ours", "compared", "theirs")
+PACES: tuple[Pace, ...] = ("realtime", "max")
+
+
+def comes_back(header: Header, decode: Callable[[bytes], Struct]) -> None:
+    """Check that what encode gives, decode takes."""
+    assert decode(header.encode()) == header
+
+
+def from_producers(data: bytes) -> None:
+    """Decode a producer's header, and pass it on as the combiner does."""
+    with contextlib.suppress(ProtocolError):
+        header = frame.decode(data)
+        comes_back(header, frame.decode)
+        if isinstance(header, FrameHeader | Alive):
+            comes_back(header.corrected(), frame.decode)
+
+
+def announcements(data: bytes) -> None:
+    """Decode a pair or the end of a stream."""
+    with contextlib.suppress(ProtocolError):
+        comes_back(pair.decode(data), pair.decode)
+
+
+def pings(data: bytes) -> None:
+    """Decode a question for the time, and answer it."""
+    with contextlib.suppress(ProtocolError):
+        ping = sync.decode_ping(data)
+        comes_back(ping, sync.decode_ping)
+        comes_back(Pong(ping.sent_ns, NOW_NS, NOW_NS, combiner=1), sync.decode_pong)
+
+
+def pongs(data: bytes) -> None:
+    """Decode answers, compare clocks by them, and stamp a frame by what was found."""
+    comparison, steering = Comparison(), Steering()
+    size = max(1, len(data) // 2)
+    for i, part in enumerate((data[:size], data[size:], data)):
+        now_ns = NOW_NS + i * 10**8
+        with contextlib.suppress(ProtocolError):
+            pong = sync.decode_pong(part)
+            comes_back(pong, sync.decode_pong)
+            comparison.add(pong, now_ns)
+        found = comparison.offset(now_ns)
+        if found is not None:
+            comes_back(_stamped(now_ns, steering.follow(found, now_ns)), frame.decode)
+
+
+def _stamped(now_ns: int, offset: Offset) -> FrameHeader:
+    return FrameHeader(
+        source="left", run=1, seq=0, captured_ns=now_ns, next_ns=now_ns, sent_ns=now_ns,
+        shape=(36, 64, 3), offset_ns=offset.ns, uncertainty_ns=offset.uncertainty_ns,
+    )  # fmt: skip
+
+
+def incoming(data: bytes) -> None:
+    """Take a message of several parts in, as the combiner does, and accept it into a window."""
+    draws = Draws(data)
+    clock, pace, spare = draws.choice(CLOCKS), draws.choice(PACES), draws.below(4)
+    header = draws.rest()
+    with contextlib.suppress(ProtocolError):
+        known = frame.decode(header)
+        nbytes = known.message_bytes if isinstance(known, FrameHeader) else 0
+        # As many as it says, or other ones; no more than a fuzzer has time for.
+        parts = [header, *[bytes(min(nbytes, 10**5))] * (spare != 3), *[b""] * (spare == 2)]
+        taken = parse([zmq.Frame(part) for part in parts], NOW_NS, "left", pace, clock)
+        if isinstance(taken, ReceivedFrame):
+            index = taken.header.captured_ns // WINDOW_NS
+            comes_back(taken.header.accepted(index, WINDOW_NS, NOW_NS), frame.decode)
+
+
+def outgoing(data: bytes) -> None:
+    """Decode a message of a publisher, as a consumer does."""
+    draws = Draws(data)
+    topic, pixels = draws.choice(TOPICS), draws.below(3)
+    header = draws.rest()
+    parts = [memoryview(topic), memoryview(header)]
+    with contextlib.suppress(ProtocolError):
+        if pixels:
+            known = frame.decode(header)
+            nbytes = known.message_bytes if isinstance(known, FrameHeader) else 0
+            parts.append(memoryview(bytes(min(nbytes, 10**5))))
+        found = published.decode(parts)
+        if isinstance(found, Header):
+            comes_back(found, pair.decode)
+        else:
+            assert found[0].nbytes <= MAX_INT
+
+
+def pictures(data: bytes) -> None:
+    """Decode a JPEG file, of a picture that the header said is there."""
+    draws = Draws(data)
+    out = np.empty(draws.choice(SHAPES), np.uint8)
+    with contextlib.suppress(ProtocolError):
+        jpeg.decode(memoryview(draws.rest()), out)

@@ -1,0 +1,44 @@
+"""The table of what is fuzzed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from framepair.protocol.memory import jpeg
+from framepair.protocol.wire import frame, pair, sync
+from tests.fuzz import consumers, decoders, windows
+from tests.lib.headers import KINDS
+from tests.lib.malformed import Decode
+
+
+@dataclass(frozen=True)
+class Target:
+    """What takes any bytes and raises nothing as long as all is well, and some bytes to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...] = ()
+    max_bytes: int = 512
+
+
+def _encoded(decode: Decode, prefix: bytes = b"") -> tuple[bytes, ...]:
+    return tuple(prefix + kind.header.encode() for kind in KINDS.values() if kind.decode == decode)
+
+
+_GREY = np.full((36, 64, 1), 99, np.uint8)
+_FILE = jpeg.encode(np.full((36, 64, 3), 99, np.uint8), 90)
+_ANNOUNCED = (*_encoded(pair.decode, b"\1\0"), *_encoded(pair.decode, b"\2\0"))
+TARGETS = {
+    "producers": Target(decoders.from_producers, _encoded(frame.decode)),
+    "announcements": Target(decoders.announcements, _encoded(pair.decode), 2048),
+    "pings": Target(decoders.pings, _encoded(sync.decode_ping)),
+    "pongs": Target(decoders.pongs, _encoded(sync.decode_pong)),
+    "incoming": Target(decoders.incoming, _encoded(frame.decode, bytes(3))),
+    "outgoing": Target(decoders.outgoing, (*_encoded(frame.decode, b"\0\1"), *_ANNOUNCED), 2048),
+    "pictures": Target(decoders.pictures, (b"\0" + _FILE, b"\1" + jpeg.encode(_GREY, 90)), 2048),
+    "windows": Target(windows.run, max_bytes=192),
+    "lost messages": Target(consumers.honest, max_bytes=96),
+    "lies": Target(consumers.lying, max_bytes=192),
+}
