@@ -11,28 +11,12 @@ import numpy as np
 import pytest
 
 from framepair import Pair, subscribe
+from tests.lib import wall_clock
 from tests.lib.launcher import launcher
 from tests.lib.pipeline import Pipeline, checked
-from tests.lib.processes import ROOT, Running, python
+from tests.lib.processes import Running, python
 
 HOUR_NS = 3600 * 10**9
-# Every Python process that finds this imports it first: its wall clock is wrong by what the file says.
-WALL_CLOCK = """
-import os, time
-REAL = {name: getattr(time, name) for name in ("time", "time_ns", "clock_gettime", "clock_gettime_ns")}
-def step_ns():
-    try:
-        with open(os.environ["STEP_FILE"]) as file:
-            return int(file.read() or 0)
-    except FileNotFoundError:
-        return 0
-def gettime_ns(which):
-    return REAL["clock_gettime_ns"](which) + (step_ns() if which == time.CLOCK_REALTIME else 0)
-time.time_ns = lambda: REAL["time_ns"]() + step_ns()
-time.time = lambda: REAL["time"]() + step_ns() / 1e9
-time.clock_gettime_ns = gettime_ns
-time.clock_gettime = lambda which: gettime_ns(which) / 1e9
-"""
 
 
 def wall_clock_ns(environment: dict[str, str]) -> int:
@@ -43,9 +27,7 @@ def wall_clock_ns(environment: dict[str, str]) -> int:
 
 @pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS], ids=["forward", "back"])
 def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
-    (directory / "sitecustomize.py").write_text(WALL_CLOCK)
-    step = directory / "step"
-    environment = {"PYTHONPATH": f"{directory}:{ROOT}", "STEP_FILE": str(step)}
+    environment, step = wall_clock.put(directory), directory / "step"
     sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
     command = launcher("--run-dir", directory / "run", "--window", "0.2")
     with (
@@ -76,10 +58,9 @@ def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
 def test_nodes_by_hand_that_start_again_after_a_step_count_time_as_those_that_run(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (directory / "sitecustomize.py").write_text(WALL_CLOCK)
+    for name, value in wall_clock.put(directory).items():
+        monkeypatch.setenv(name, value)
     step = directory / "step"
-    monkeypatch.setenv("PYTHONPATH", str(directory))
-    monkeypatch.setenv("STEP_FILE", str(step))
     with Pipeline(["left", "right"]) as pipeline, subscribe(pipeline.pub, keep=1000) as pairs:
         combiner = pipeline.combiner()
         left = pipeline.producer("left", "synthetic://160x120@25")
