@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,22 @@ def test_the_deadline_of_a_stop(does: str, code: int) -> None:
     with Running(python("-c", NODE, does)) as node:
         node.wait_for("READY")
         assert node.stop(signal.SIGTERM) == code
+
+
+# A sink whose receiving thread never ends, as far as its main thread can tell.
+STUCK_SINK = """
+import time
+from framepair.nodes.common import runtime
+from framepair.nodes.sink import main
+from framepair.protocol.client.receiver import Receiver
+runtime.STOP_DEADLINE_S = 2.0
+Receiver.close = lambda receiver: time.sleep(1000)
+main.main()
+"""
+
+
+def test_a_sink_reports_before_it_waits_for_its_threads(directory: Path) -> None:
+    with Running(python("-c", STUCK_SINK, "--sub", f"ipc://{directory}/pairs")) as sink:
+        sink.wait_for("READY")
+        assert sink.stop(signal.SIGTERM) == 0
+        sink.wait_for("No pair came from")

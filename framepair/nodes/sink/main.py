@@ -128,6 +128,8 @@ def arriving(
         pair = subscription.get(POLL_S)
         if pair is not None:
             yield pair
+    # What is left is the report.
+    stop.extend_deadline()
 
 
 def wait_for_reader(stop: runtime.Stop, heartbeat: Heartbeat) -> None:

@@ -112,6 +112,7 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         """Wait for the next whole pair; raises RuntimeError if receiving has failed."""
         pair = self.get(None)
         if pair is None:
+            self.close()
             # A future refuses StopIteration itself: await asyncio.to_thread(next, …) would never end (3.11).
             raise Ended
         return pair
@@ -194,9 +195,10 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         self._heartbeat.beat()
 
     def _ended_with(self, pair: Pair | None) -> Pair | None:
-        """Return ``pair``; close everything if there is none and none will come."""
+        """Return ``pair``; forget all memory if there is none and none will come."""
         if pair is None and self._pairs.ended:
-            self.close()
+            # Not close: it waits for the thread that receives, whose end may take seconds on a busy machine.
+            self._pairs.clear()
         return pair
 
     def _refuse_forks(self) -> None:
