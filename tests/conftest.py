@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from framepair.protocol.clocks.clock import OFFSET_VARIABLE
+from tests.lib import reaper
 
 TESTS = Path(__file__).parent
 # What a test in one of these folders needs is said in pyproject.toml, beside the markers.
@@ -21,6 +22,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0]
         if folder in MARKED:
             item.add_marker(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _reaper() -> None:
+    reaper.start()
 
 
 @pytest.fixture(autouse=True)

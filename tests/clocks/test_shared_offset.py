@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lib.processes import Running, python
+from tests.lib.units import S
 
 # Joins, says its offset and the file's, and leaves when it is asked to.
 NODE = """
@@ -20,7 +21,6 @@ with shared_offset.agreed([sys.argv[1]]):
     print("offset", round(clock.utc_offset_ns(), -9), flush=True)
     signal.pause()
 """
-S = 10**9
 
 
 def node(address: str, reading_ns: int, env: dict[str, str] | None = None) -> Running:

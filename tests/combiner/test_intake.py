@@ -14,7 +14,8 @@ from framepair.nodes.combiner.intake import MIN_MAX_FRAME_BYTES, QUIET_NS, Intak
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.wire.frame import FrameHeader, FromProducer
 from framepair.protocol.wire.header import Header
-from tests.lib.feed import MS, alive, frame
+from tests.lib.feed import alive, frame
+from tests.lib.units import MS
 
 
 class StandIn:

@@ -18,7 +18,8 @@ from framepair.nodes.combiner.startup import MAX_HELD_BYTES
 from framepair.nodes.combiner.windows import Windows
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import FrameHeader
-from tests.lib.feed import S, frame
+from tests.lib.feed import frame
+from tests.lib.units import S
 
 
 class Quiet:

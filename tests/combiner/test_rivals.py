@@ -6,7 +6,8 @@ import pytest
 
 from framepair.nodes.combiner.intake import QUIET_NS, Rivals
 from framepair.protocol.wire.frame import SourceEnd
-from tests.lib.feed import MS, Feed, alive, frame, frames
+from tests.lib.feed import Feed, alive, frame, frames
+from tests.lib.units import MS
 
 
 def test_the_first_goes_on_and_the_second_is_refused() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.header import MAX_INT
-from tests.lib.feed import MS, PERIOD_NS, Feed, S, alive, at, frame, frames, in_order_of_capture
+from tests.lib.feed import PERIOD_NS, Feed, alive, at, frame, frames, in_order_of_capture
+from tests.lib.units import MS, S
 
 
 def missing(feed: Feed, source: str) -> list[str | None]:

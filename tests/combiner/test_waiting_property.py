@@ -18,7 +18,8 @@ from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import Alive, FrameHeader
 from framepair.protocol.wire.pair import ClipHeader, PairHeader
 from tests.lib.examples import examples
-from tests.lib.feed import BEGIN_NS, MS, Feed, S, frame
+from tests.lib.feed import BEGIN_NS, Feed, frame
+from tests.lib.units import MS, S
 
 SOURCES = ("left", "right", "top")
 # How many frames, and how much time, an example has at most.

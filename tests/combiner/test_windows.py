@@ -12,9 +12,7 @@ from framepair.nodes.combiner.pace import Rules
 from tests.lib.feed import (
     BEGIN_NS,
     DELAY_NS,
-    MS,
     Feed,
-    S,
     at,
     frame,
     frames,
@@ -22,6 +20,7 @@ from tests.lib.feed import (
     index_of,
     seqs,
 )
+from tests.lib.units import MS, S
 
 
 def test_a_frame_lands_in_the_window_of_its_capture_time() -> None:

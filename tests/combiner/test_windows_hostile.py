@@ -17,7 +17,8 @@ from framepair.protocol.wire.frame import decode as frame_decode
 from framepair.protocol.wire.header import MAX_INT
 from framepair.protocol.wire.pair import StreamEnd, max_spans
 from tests.lib.examples import examples
-from tests.lib.feed import MS, PERIOD_NS, Feed, S, alive, at, frame, frames, in_order_of_capture
+from tests.lib.feed import PERIOD_NS, Feed, alive, at, frame, frames, in_order_of_capture
+from tests.lib.units import MS, S
 
 
 def with_bad_right(feed: Feed, *bad: FrameHeader, seconds: int = 3) -> None:

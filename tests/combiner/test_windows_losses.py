@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lib.feed import MS, Feed, at, frame, frames, in_order_of_capture
+from tests.lib.feed import Feed, at, frame, frames, in_order_of_capture
+from tests.lib.units import MS
 
 
 def gaps(feed: Feed, source: str = "left") -> list[int]:

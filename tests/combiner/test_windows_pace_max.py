@@ -10,7 +10,8 @@ import pytest
 from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.pair import PairHeader
-from tests.lib.feed import Feed, S, frame, seqs
+from tests.lib.feed import Feed, frame, seqs
+from tests.lib.units import S
 
 MAX = Rules(pace="max")
 

@@ -7,9 +7,7 @@ import pytest
 from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import EndReason
 from tests.lib.feed import (
-    MS,
     Feed,
-    S,
     alive,
     at,
     frame,
@@ -18,6 +16,7 @@ from tests.lib.feed import (
     index_of,
     seqs,
 )
+from tests.lib.units import MS, S
 
 
 def missing(feed: Feed, source: str) -> list[str | None]:

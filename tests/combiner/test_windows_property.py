@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
 from tests.lib.examples import examples
-from tests.lib.feed import BEGIN_NS, MS, Feed, Key, S, names
+from tests.lib.feed import BEGIN_NS, Feed, Key, names
+from tests.lib.units import MS, S
 from tests.lib.weather import Journey, Overflowed, Rejected, Weather, travel
 
 SOURCES = ("left", "right", "top")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from framepair.nodes.combiner.pace import Rules
-from tests.lib.feed import MS, Feed, S, at, frame, frames, in_order_of_capture, index_of, seqs
+from tests.lib.feed import Feed, at, frame, frames, in_order_of_capture, index_of, seqs
+from tests.lib.units import MS, S
 
 
 def test_the_first_pair_is_the_first_that_every_source_was_there_for_from_its_start() -> None:

@@ -11,9 +11,8 @@ from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.protocol.wire import pair
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import ClipHeader, PairHeader, Totals
+from tests.lib.units import MS, S
 
-MS = 1_000_000
-S = 1000 * MS
 # Ten frames a second, so that ten are in a window.
 PERIOD_NS = 100 * MS
 # The start of some window.

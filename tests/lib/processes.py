@@ -16,17 +16,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tests.lib import reaper
+
 ROOT = Path(__file__).resolve().parents[2]
 # Far beyond what anything takes on a busy machine: reached only by what hangs.
 PATIENCE_S = 30.0
-MARK_VARIABLE = "FRAMEPAIR_TEST_PROCESS"
 
 
 class Running:
     """A command with its own session, so that whatever it starts can be found again, and its output.
 
     What begins a session of its own is found by a variable in its environment. As a context manager it kills
-    what is left at the end.
+    what is left at the end, and the reaper does so if pytest is killed.
     """
 
     _counter = itertools.count()
@@ -39,13 +40,13 @@ class Running:
         cwd: Path | None = None,
     ) -> None:
         mark = f"{os.getpid()}-{next(self._counter)}"
-        self._mark = f"{MARK_VARIABLE}={mark}".encode()
+        self._mark = f"{reaper.MARK_VARIABLE}={mark}".encode()
         self.process = subprocess.Popen(
             [str(word) for word in command],
             env={
                 **os.environ,
                 "PYTHONPATH": python_path(),
-                MARK_VARIABLE: mark,
+                reaper.MARK_VARIABLE: mark,
                 **(env or {}),
             },
             cwd=cwd,
@@ -135,15 +136,16 @@ class Running:
 
     def session(self) -> list[int]:
         """Return the pids of the process and of what it started that still run, but for other sessions."""
-        return [pid for pid in _pids() if _session(pid) == self.process.pid]
+        return [pid for pid in reaper.pids() if _session(pid) == self.process.pid]
 
     def processes(self) -> list[int]:
         """Return the pids of the process and of all that it started, directly or not, and that still run."""
-        sessions = [(pid, _session(pid)) for pid in _pids()]
+        sessions = [(pid, _session(pid)) for pid in reaper.pids()]
         return [
             pid
             for pid, session in sessions
-            if session == self.process.pid or (session is not None and self._mark in _environ(pid))
+            if session == self.process.pid
+            or (session is not None and self._mark in reaper.environment(pid))
         ]
 
     def guard(self) -> int:
@@ -210,17 +212,6 @@ def wait_for_exit(pid: int, timeout_s: float) -> bool:
         return bool(select.select([descriptor], [], [], max(0.0, timeout_s))[0])
     finally:
         os.close(descriptor)
-
-
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
-
-
-def _environ(pid: int) -> list[bytes]:
-    """Return the environment that a process was started with, nothing if it has ended."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    return []
 
 
 def _session(pid: int) -> int | None:

@@ -39,7 +39,9 @@ class Combiner:
 
 def parts(message: FrameHeader | PairHeader | StreamEnd) -> list[bytes]:
     if isinstance(message, FrameHeader):
-        return [published.frame_topic(message.source), message.encode(), pixels(message).tobytes()]
+        # Those in shared memory are where their producer has put them.
+        image = b"" if message.payload == "shm" else pixels(message).tobytes()
+        return [published.frame_topic(message.source), message.encode(), image]
     return [published.PAIR if isinstance(message, PairHeader) else published.END, message.encode()]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -61,7 +62,10 @@ def missed_frames(stats: SubscriberStats) -> dict[str, int]:
 
 
 class Stream:
-    """One run of a combiner with a few sources, ``fps`` frames a window each."""
+    """One run of a combiner with a few sources, ``fps`` frames a window each, ``period_ns`` apart.
+
+    ``first`` is the window that ``next`` begins with.
+    """
 
     def __init__(
         self,
@@ -71,13 +75,17 @@ class Stream:
         fps: int = 5,
         pace: Pace = "realtime",
         shape: tuple[int, int, int] = SHAPE,
+        period_ns: int = 1,
+        first: int = 0,
     ) -> None:
         self.sources = sources
         self.run = run
         self.fps = fps
         self.pace = pace
         self.shape = shape
+        self.period_ns = period_ns
         self.pairs = 0
+        self._next = first
         self.newest: int | None = None
         self.totals = dict.fromkeys(sources, Totals())
         self._seqs: Counter[str] = Counter()
@@ -87,12 +95,13 @@ class Stream:
         """Return the next frame of ``source``, in ``window``."""
         seq = self._seqs[source]
         self._seqs[source] += 1
+        captured_ns = window * WINDOW_NS + len(self._clip_frames(source, window)) * self.period_ns
         header = FrameHeader(
             source=source,
             run=7,
             seq=seq,
-            captured_ns=window * WINDOW_NS + seq,
-            next_ns=window * WINDOW_NS + seq + 1,
+            captured_ns=captured_ns,
+            next_ns=captured_ns + self.period_ns,
             sent_ns=0,
             shape=self.shape,
             encoding="mono8" if self.shape[2] == 1 else "bgr8",
@@ -103,21 +112,45 @@ class Stream:
         self._open.setdefault(window, []).append(header)
         return header
 
-    def window(self, window: int) -> list[FrameHeader]:
-        """Return all frames of a window, source by source in turn."""
-        return [self.frame(source, window) for _ in range(self.fps) for source in self.sources]
+    def window(self, window: int, counts: Mapping[str, int] | None = None) -> list[FrameHeader]:
+        """Return all frames of a window, source by source in turn, or as many of each as ``counts`` says."""
+        counts = dict.fromkeys(self.sources, self.fps) | dict(counts or {})
+        return [
+            self.frame(source, window)
+            for place in range(self.fps)
+            for source, count in counts.items()
+            if place < count
+        ]
 
     def whole(self, window: int) -> list[FrameHeader | PairHeader]:
         """Return all frames of a window and its announcement."""
         return [*self.window(window), self.pair(window)]
 
-    def pair(self, window: int) -> PairHeader:
-        """Return the announcement of ``window``, with the frames of it that there were so far."""
-        clips = {source: self._clip(source, window) for source in self.sources}
+    def next(
+        self, counts: Mapping[str, int] | None = None, **changes: Any
+    ) -> list[FrameHeader | PairHeader]:
+        """Return all frames of the next window and its announcement; see ``window`` and ``pair``."""
+        window, self._next = self._next, self._next + 1
+        return [*self.window(window, counts), self.pair(window, **changes)]
+
+    def pair(
+        self,
+        window: int,
+        clips: Mapping[str, Mapping[str, Any]] | None = None,
+        **changes: Any,
+    ) -> PairHeader:
+        """Return the announcement of ``window``, with the frames of it that there were so far.
+
+        ``clips`` and ``changes`` are changes to the headers of sources' clips and of the pair.
+        """
+        clip_headers = {
+            source: replace(self._clip(source, window), **(clips or {}).get(source, {}))
+            for source in self.sources
+        }
         self._open.pop(window, None)
         self.pairs += 1
         previous, self.newest = self.newest, window
-        return PairHeader(
+        header = PairHeader(
             run=self.run,
             seq=self.pairs - 1,
             window=window,
@@ -127,19 +160,38 @@ class Stream:
             complete=True,
             partial=False,
             pace=self.pace,
-            clips=clips,
+            clips=clip_headers,
             previous=previous,
         )
+        return replace(header, **changes)
+
+    def restart(self) -> None:
+        """Go on as a combiner that was killed and started anew, with the same producers."""
+        self.run += 1
+        self.pairs, self.newest = 0, None
+        self.totals = dict.fromkeys(self.sources, Totals())
+
+    def lose(self, count: int) -> None:
+        """Let each source have captured ``count`` frames more, all of them before the first pair."""
+        for source, totals in self.totals.items():
+            self.totals[source] = replace(
+                totals, captured=totals.captured + count, dropped={reasons.STARTUP: count}
+            )
 
     def end(self, reason: EndReason = "finished") -> StreamEnd:
         """Return the last word of this run."""
         return StreamEnd(run=self.run, seq=self.pairs, reason=reason, totals=dict(self.totals))
 
     def _clip(self, source: str, window: int) -> ClipHeader:
-        frames = [frame for frame in self._open.get(window, []) if frame.source == source]
-        paired = self.totals[source].paired + len(frames)
-        self.totals[source] = Totals(captured=paired, paired=paired)
+        frames = self._clip_frames(source, window)
+        before = self.totals[source]
+        self.totals[source] = replace(
+            before, captured=before.captured + len(frames), paired=before.paired + len(frames)
+        )
         return ClipHeader(spans=spans(frames), expected=self.fps, totals=self.totals[source])
+
+    def _clip_frames(self, source: str, window: int) -> list[FrameHeader]:
+        return [frame for frame in self._open.get(window, []) if frame.source == source]
 
 
 def spans(frames: Sequence[FrameHeader]) -> tuple[Span, ...]:

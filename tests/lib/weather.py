@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
-from tests.lib.feed import MS, frame
+from tests.lib.feed import frame
+from tests.lib.units import MS
 
 
 @dataclass(frozen=True)

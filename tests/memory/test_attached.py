@@ -16,16 +16,14 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.frame_store import FrameStore
 from framepair.protocol.client.loans import Kept, Loans
 from framepair.protocol.client.pixels import FramePixels
-from framepair.protocol.client.receiver import TOPICS
 from framepair.protocol.memory.payload import Place
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.memory.shm import RingWriter
-from framepair.protocol.transport import sockets
-from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from tests.lib.processes import PATIENCE_S
+from tests.lib.publisher import combiner_at
 from tests.lib.shm import mapped, open_descriptors, own_directory
 from tests.lib.stream import Stream, lost_frames, missed_frames, pixels
 
@@ -39,6 +37,12 @@ OTHER = (48, 64, 3)
 def directory() -> Iterator[Path]:
     with own_directory() as path:
         yield path
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="fp-") as run_dir:
+        yield f"ipc://{run_dir}/pairs"
 
 
 class Source:
@@ -356,63 +360,43 @@ def test_only_the_newest_ring_of_a_source_stays_mapped(directory: Path, source: 
 
 
 def test_a_consumer_that_sees_fifty_producers_come_and_go_keeps_none_of_them(
-    directory: Path,
+    directory: Path, address: str
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="fp-") as run_dir:
-        address = f"ipc://{run_dir}/pairs"
-        source = Source(directory)
-        with sockets.new_context() as context, sockets.publish(context, address) as xpub:
-            xpub.rcvtimeo = int(PATIENCE_S * 1000)
-            with subscribe(address, shm_dir=directory) as pairs:
-                wanted = {b"\x01" + name for name in TOPICS}
-                while wanted:
-                    wanted.discard(xpub.recv())
-                counts = []
-                for window in range(100, 150):
-                    for header in source.window(window):
-                        xpub.send_multipart([published.frame_topic("left"), header.encode(), b""])
-                    xpub.send_multipart([published.PAIR, source.stream.pair(window).encode()])
-                    pair = pairs.get(PATIENCE_S)
-                    assert pair is not None
-                    assert pair.index == window
-                    check(pair)
-                    pair = None
-                    source.restart()
-                    if window % 10 == 9:
-                        counts.append((mapped(directory), open_descriptors()))
-                assert len(set(counts)) == 1, counts
-                assert counts[-1][0] <= 4
-            source.payload.close()
-            assert mapped(directory) == 0, "closed, if not gone"
-            assert not pairs.stats().rejected
+    source = Source(directory)
+    with combiner_at(address) as combiner, subscribe(address, shm_dir=directory) as pairs:
+        combiner.wait_for_subscriber()
+        counts = []
+        for window in range(100, 150):
+            combiner.send(*source.window(window), source.stream.pair(window))
+            pair = pairs.get(PATIENCE_S)
+            assert pair is not None
+            assert pair.index == window
+            check(pair)
+            pair = None
+            source.restart()
+            if window % 10 == 9:
+                counts.append((mapped(directory), open_descriptors()))
+        assert len(set(counts)) == 1, counts
+        assert counts[-1][0] <= 4
+    source.payload.close()
+    assert mapped(directory) == 0, "closed, if not gone"
+    assert not pairs.stats().rejected
 
 
 def test_what_cannot_be_seen_here_is_counted_and_rarely_said(
-    directory: Path, source: Source, caplog: pytest.LogCaptureFixture
+    directory: Path, address: str, source: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="fp-") as run_dir:
-        address = f"ipc://{run_dir}/pairs"
-        with sockets.new_context() as context, sockets.publish(context, address) as xpub:
-            xpub.rcvtimeo = int(PATIENCE_S * 1000)
-            with (
-                caplog.at_level(logging.WARNING, logger="protocol"),
-                subscribe(address, shm_dir=directory / "elsewhere") as pairs,
-            ):
-                wanted = {b"\x01" + name for name in TOPICS}
-                while wanted:
-                    wanted.discard(xpub.recv())
-                messages: list[list[bytes]] = []
-                for window in range(100, 103):
-                    frames = source.window(window)
-                    messages += [
-                        [published.frame_topic("left"), frame.encode(), b""] for frame in frames
-                    ]
-                    messages.append([published.PAIR, source.stream.pair(window).encode()])
-                for message in messages:
-                    xpub.send_multipart(message)
-                xpub.send_multipart([published.END, source.stream.end().encode()])
-                assert list(pairs) == []
-                stats = pairs.stats()
+    with (
+        caplog.at_level(logging.WARNING, logger="framepair.protocol"),
+        combiner_at(address) as combiner,
+        subscribe(address, shm_dir=directory / "elsewhere") as pairs,
+    ):
+        combiner.wait_for_subscriber()
+        for window in range(100, 103):
+            combiner.send(*source.window(window), source.stream.pair(window))
+        combiner.send(source.stream.end())
+        assert list(pairs) == []
+        stats = pairs.stats()
     assert stats.rejected == 3 * FPS
     assert missed_frames(stats) == {"left": 3 * FPS}
     assert len(caplog.messages) == 1

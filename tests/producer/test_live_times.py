@@ -12,10 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framepair.nodes.producer.sources.live_times import Grade, LiveTimes, MediaFloor, Time
+from tests.lib.units import MS, S
 
-MS = 1_000_000
-SECOND_NS = 1_000_000_000
-UTC_NS = 1_790_000_000 * SECOND_NS
+UTC_NS = 1_790_000_000 * S
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Stream:
             if self.lump_s:
                 late_s += self.lump_s - since_s % self.lump_s
             arrived_ns = max(arrived_ns, UTC_NS + round((since_s + late_s) * 1e9))
-            media_ns = round(since_s * (1 + self.media_drift) * 1e9) + 123 * SECOND_NS
+            media_ns = round(since_s * (1 + self.media_drift) * 1e9) + 123 * S
             yield UTC_NS + round(since_s * 1e9), media_ns, arrived_ns
 
     def camera_ns(self, true_ns: int) -> int:
@@ -179,7 +178,7 @@ def test_frames_without_media_time_are_stamped_on_arrival() -> None:
 def test_a_stall_moves_no_stamp() -> None:
     stream = Stream()
     frames = list(stream.frames(20))
-    back_ns = frames[300][2] + 3 * SECOND_NS
+    back_ns = frames[300][2] + 3 * S
     floor = MediaFloor(40 * MS)
     for number, (true_ns, media_ns, arrived_ns) in enumerate(frames):
         late_ns = max(arrived_ns, back_ns) if number >= 300 else arrived_ns
@@ -191,7 +190,7 @@ def test_media_time_that_begins_anew_finds_its_floor_anew() -> None:
     frames = list(Stream().frames(20))
     floor = MediaFloor(40 * MS)
     for number, (true_ns, media_ns, arrived_ns) in enumerate(frames):
-        shifted_ns = media_ns - 1000 * SECOND_NS if number >= 250 else media_ns
+        shifted_ns = media_ns - 1000 * S if number >= 250 else media_ns
         found = floor.place(shifted_ns, arrived_ns)
         assert abs(found.captured_ns - true_ns - 30 * MS) <= MS
 

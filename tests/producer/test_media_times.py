@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from framepair.nodes.producer.sources.media_times import MediaTimes
+from tests.lib.units import MS
 
-MS = 1_000_000
 TICK = Fraction(1, 1000)
 
 

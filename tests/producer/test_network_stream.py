@@ -11,8 +11,8 @@ from framepair.nodes.producer.sources import pattern
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, SourceError
 from tests.lib.captures import opened
 from tests.lib.rtsp_camera import Auth, Faults, RtspCamera
+from tests.lib.units import MS
 
-MS = 1_000_000
 # Least delay of a frame from being drawn until it has come, by software encoding on a busy machine.
 MAX_DELAY_MS = 60
 

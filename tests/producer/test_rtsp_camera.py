@@ -8,9 +8,8 @@ import av
 import pytest
 
 from tests.lib.rtsp_camera import Auth, Faults, RtspCamera
+from tests.lib.units import MS
 from tests.lib.watching import Seen, watch
-
-MS = 1_000_000
 
 
 def seen(camera: RtspCamera, count: int, transport: str = "tcp") -> list[Seen]:

@@ -14,9 +14,8 @@ from framepair.nodes.sink.latency import BUCKETS_PER_OCTAVE, CaptureRate, Histog
 from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.wire.frame import FrameHeader
+from tests.lib.units import MS, S
 
-MS = 1_000_000
-S = 1000 * MS
 PERIOD_NS = 40 * MS
 WITHIN = 0.001
 

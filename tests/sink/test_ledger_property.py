@@ -16,7 +16,8 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.wire.frame import FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from tests.lib.examples import examples
-from tests.lib.feed import BEGIN_NS, MS
+from tests.lib.feed import BEGIN_NS
+from tests.lib.units import MS
 
 PERIOD_NS = 100 * MS
 RULES = Rules(window_ns=500 * MS, max_wait_ns=100 * MS, idle_timeout_ns=400 * MS)

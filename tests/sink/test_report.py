@@ -13,8 +13,8 @@ from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Account
 from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.protocol.client import pace
+from tests.lib.units import MS
 
-MS = 1_000_000
 SIX = {"p50", "p95", "p99", "max", "mean", "std"}
 
 

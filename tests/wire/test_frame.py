@@ -12,8 +12,8 @@ from framepair.protocol.wire.frame import MAX_HEADER_BYTES, MAX_SIDE, SLEW_PPM, 
 from framepair.protocol.wire.header import MAX_INT, SOURCE_NAME, ProtocolError, source_name
 from tests.lib.headers import ALIVE, FRAME, JPEG, SHARED, any_header
 from tests.lib.malformed import edited, integers, moderate, packed, refuse
+from tests.lib.units import S
 
-S = 1_000_000_000
 COMBINERS = {"window", "window_ns", "received_ns"}
 
 
