@@ -98,13 +98,16 @@ def parse(
         )
     if header.pace != pace:
         raise ProtocolError(f"the producer's pace is {header.pace}, the combiner's {pace}")
+    return ReceivedFrame(_stamped(header, clock), parts[1], received_ns)
+
+
+def _stamped(header: FrameHeader, clock: Clock) -> FrameHeader:
+    """Return the header with its times by the combiner's clock, as well as that can be known."""
     if clock == "ours":
-        header = header.as_stamped(0)
-    elif clock == "theirs" or header.offset_ns is None:
-        header = header.as_stamped(None)
-    else:
-        header = header.corrected()
-    return ReceivedFrame(header, parts[1], received_ns)
+        return header.as_stamped(0)
+    if clock == "theirs" or header.offset_ns is None:
+        return header.as_stamped(None)
+    return header.corrected()
 
 
 class Intake:

@@ -144,6 +144,19 @@ def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
 def _consumer(command: str, options: Options, plan: Plan) -> Node:
     """Return the user's own consumer; raises Refused if that is no command."""
     sub = reachable(plan.endpoints.pub)
+    return Node(
+        "sink",
+        "sink",
+        _words(command, sub),
+        tuple(_told(options, sub, _clock(plan, plan.endpoints.pub))),
+        plan.restarts[SINK],
+        patience_s=CONSUMER_PATIENCE_S,
+        is_ours=False,
+    )
+
+
+def _words(command: str, sub: str) -> tuple[str, ...]:
+    """Return the program and arguments of ``command``; raises Refused if there is no such program."""
     try:
         words = tuple(word.replace("{sub}", sub) for word in shlex.split(command))
     except ValueError as error:
@@ -155,24 +168,19 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
     program = shutil.which(words[0], path=path)
     if program is None:
         raise Refused(f"--sink {command}: there is no command {words[0]}")
-    told = {SUB_VARIABLE: sub, SYNC_VARIABLE: _clock(plan, plan.endpoints.pub) or ""}
+    return (program, *words[1:])
+
+
+def _told(options: Options, sub: str, sync: str | None) -> Iterator[tuple[str, str]]:
+    """Yield the variables by which subscribe(), in the user's own consumer, finds the pairs."""
+    yield SUB_VARIABLE, sub
+    yield SYNC_VARIABLE, sync or ""
     if options.keys:
-        told[KEYS_VARIABLE] = str(options.keys.absolute())
+        yield KEYS_VARIABLE, str(options.keys.absolute())
     if options.shm_dir:
-        told[variable("shm_dir")] = str(options.shm_dir.absolute())
+        yield variable("shm_dir"), str(options.shm_dir.absolute())
     if options.insecure:
-        told[INSECURE_VARIABLE] = "1"
-    environment = tuple(told.items())
-    policy = plan.restarts[SINK]
-    return Node(
-        "sink",
-        "sink",
-        (program, *words[1:]),
-        environment,
-        policy,
-        patience_s=CONSUMER_PATIENCE_S,
-        is_ours=False,
-    )
+        yield INSECURE_VARIABLE, "1"
 
 
 def _clock(plan: Plan, address: str) -> str | None:

@@ -117,28 +117,9 @@ class Process:
         self._rest = self._unheard = b""
         self._words: list[Word] = []
         self._signals = signals
-        self._errors, errors = os.pipe()
-        self._heartbeat, theirs = socket.socketpair()
-        try:
-            self._popen = subprocess.Popen(  # noqa: S603
-                _command(node, again=again),
-                env={
-                    **environment,
-                    **dict(node.environment),
-                    DESCRIPTOR_VARIABLE: str(theirs.fileno()),
-                },
-                stdin=subprocess.DEVNULL,
-                stderr=errors,
-                pass_fds=(theirs.fileno(),),
-                process_group=0,
-            )
-        except (OSError, ValueError):
-            os.close(self._errors)
-            self._heartbeat.close()
-            raise
-        finally:
-            os.close(errors)
-            theirs.close()
+        command = _command(node, again=again)
+        environment = {**environment, **dict(node.environment)}
+        self._popen, self._errors, self._heartbeat = _start(command, environment)
         os.set_blocking(self._errors, False)
         self._heartbeat.setblocking(False)
         signals.watch(self._errors, self._read_errors)
@@ -239,6 +220,31 @@ class Process:
         os.close(self._errors)
         self._heartbeat.close()
         self._errors = -1
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[subprocess.Popen[bytes], int, socket.socket]:
+    """Start a command; return it, a pipe with its stderr, and our end of its heartbeat: both to be closed."""
+    read_errors, errors = os.pipe()
+    heartbeat, theirs = socket.socketpair()
+    try:
+        popen = subprocess.Popen(  # noqa: S603
+            command,
+            env={**environment, DESCRIPTOR_VARIABLE: str(theirs.fileno())},
+            stdin=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=(theirs.fileno(),),
+            process_group=0,
+        )
+    except (OSError, ValueError):
+        os.close(read_errors)
+        heartbeat.close()
+        raise
+    finally:
+        os.close(errors)
+        theirs.close()
+    return popen, read_errors, heartbeat
 
 
 def _command(node: Node, *, again: bool) -> tuple[str, ...]:

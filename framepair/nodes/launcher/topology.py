@@ -135,26 +135,31 @@ def plan(options: Options) -> Plan:
         this_machine=platform.node(),
         listen=options.listen,
     )
-    if options.listen is not None and placement is None:
-        addresses = endpoints.tcp_endpoints(options.listen, list(uris))
-        _refuse_impossible(options, payloads, addresses)
-        return Plan(uris, payloads, addresses, None, restarts, faults, asked)
-    run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
-    addresses = endpoints.ipc_endpoints(run_dir, list(uris))
-    if options.listen is not None and placement is not None:
-        addresses = _across_hosts(options.listen, placement, addresses)
-    for address in addresses.listening():
-        endpoints.ipc_path(address)
+    addresses, run_dir = _meeting_points(options, list(uris), placement)
     _refuse_impossible(options, payloads, addresses)
     if placement is not None and not options.no_sink:
         for payload in payloads.values():
             payload_limits.refuse_elsewhere(payload, SINK, placement.beside_combiner(SINK))
+    return Plan(uris, payloads, addresses, run_dir, restarts, faults, asked, placement)
+
+
+def _meeting_points(
+    options: Options, sources: list[str], placement: Placement | None
+) -> tuple[Endpoints, Path | None]:
+    """Return all addresses, and the run directory of this host if its nodes meet in one."""
+    if options.listen is not None and placement is None:
+        return endpoints.tcp_endpoints(options.listen, sources), None
+    run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
+    addresses = endpoints.ipc_endpoints(run_dir, sources)
+    if options.listen is not None and placement is not None:
+        addresses = _across_hosts(options.listen, placement, addresses)
+    for address in addresses.listening():
+        endpoints.ipc_path(address)
     needed = placement is None or placement.here(COMBINER)
-    own_dir = run_dir if needed else None
-    return Plan(uris, payloads, addresses, own_dir, restarts, faults, asked, placement)
+    return addresses, run_dir if needed else None
 
 
 def _refuse_contradictions(options: Options) -> None:
