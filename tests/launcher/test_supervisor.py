@@ -21,13 +21,13 @@ from framepair.nodes.launcher.events import (
     StartFailed,
     Terminate,
 )
+from framepair.nodes.launcher.flow import Duration
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Policy
 from framepair.nodes.launcher.supervisor import (
     PRODUCERS_S,
     STAGE_S,
     START_S,
     TICK_S,
-    Duration,
     Rules,
     Supervisor,
 )

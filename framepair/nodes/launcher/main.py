@@ -120,7 +120,8 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
 
 def rules(options: Options, offset_ns: int) -> Rules:
     """Return how patient the supervisor is; ``offset_ns`` is UTC minus the monotonic clock."""
-    from framepair.nodes.launcher.supervisor import Duration, Rules
+    from framepair.nodes.launcher.flow import Duration
+    from framepair.nodes.launcher.supervisor import Rules
 
     if options.pace == "max":
         return Rules(options.health_timeout, SETTLE_OFFLINE_S)
