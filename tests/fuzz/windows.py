@@ -11,7 +11,8 @@ from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, Pace, S
 from framepair.protocol.wire.header import MAX_INT, ProtocolError
 from framepair.protocol.wire.pair import StreamEnd
 from tests.fuzz.draws import Draws
-from tests.lib.feed import BEGIN_NS, MS, Feed, S
+from tests.lib.feed import BEGIN_NS, Feed
+from tests.lib.units import MS, S
 
 SOURCES = ("left", "right")
 PACES: tuple[Pace, ...] = ("realtime", "realtime", "max")
