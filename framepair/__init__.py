@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from framepair.protocol.client.clip import Clip, Pair
     from framepair.protocol.client.losses import SubscriberStats
+    from framepair.protocol.client.matches import Match
     from framepair.protocol.client.pixels import Overwritten
     from framepair.protocol.client.single_frame import Frame
     from framepair.protocol.client.subscriber import EndpointError, Subscription, subscribe
@@ -17,6 +18,7 @@ __all__ = [
     "Clip",
     "EndpointError",
     "Frame",
+    "Match",
     "Overwritten",
     "Pair",
     "SubscriberStats",
@@ -29,6 +31,7 @@ _MODULES = {
     "Clip": "framepair.protocol.client.clip",
     "EndpointError": "framepair.protocol.client.subscriber",
     "Frame": "framepair.protocol.client.single_frame",
+    "Match": "framepair.protocol.client.matches",
     "Overwritten": "framepair.protocol.client.pixels",
     "Pair": "framepair.protocol.client.clip",
     "SubscriberStats": "framepair.protocol.client.losses",

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from framepair import Clip, Frame, Pair, Subscription, subscribe
+from framepair import Clip, Frame, Match, Pair, Subscription, subscribe
 from framepair.nodes.launcher import commands, options, topology, verbs
 from framepair.protocol.client.subscriber import SubscriberStats
 from framepair.protocol.wire import frame, pair, reasons, sync
@@ -107,7 +107,7 @@ def check_launcher(words: list[str]) -> None:
 
 def check_module(name: str, words: list[str]) -> None:
     """Check that the module ``name`` takes ``words``; nothing is run."""
-    if name in ("bench.curve", "framepair.nodes.healthcheck"):
+    if name in ("bench.curve", "bench.matching", "framepair.nodes.healthcheck"):
         module = importlib.import_module(name)
         parser = getattr(module, "parser", None)
         assert parser is None or parser.parse_args(words)
@@ -152,7 +152,7 @@ def in_code(page: str) -> set[str]:
     return set(re.findall(r"\w+", " ".join(spans)))
 
 
-@pytest.mark.parametrize("kind", [Pair, Clip, Frame, Subscription, SubscriberStats])
+@pytest.mark.parametrize("kind", [Pair, Clip, Frame, Match, Subscription, SubscriberStats])
 def test_every_member_is_explained(kind: type) -> None:
     assert members(kind) - in_code("consumer.md") == set()
 

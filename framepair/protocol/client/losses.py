@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
@@ -20,7 +20,8 @@ class SubscriberStats:
     ``pairs`` were delivered, ``queued`` wait, ``lost_pairs`` were announced since the first of them and not
     delivered. ``lost_frames`` counts frames by source and by reason (``wire.reasons``), ``damaged_frames``
     those that came and were not what they should be, of pairs that were delivered without them, ``rejected``
-    malformed messages. ``totals`` are the newest that were announced, over all combiners one after another.
+    malformed messages. ``unmatched_frames`` were delivered and in no match, while there were matches.
+    ``totals`` are the newest that were announced, over all combiners one after another.
     At any moment and for each source
 
         totals.paired = delivered_frames + damaged_frames + sum(lost_frames.values()) + waiting_frames
@@ -36,6 +37,7 @@ class SubscriberStats:
     rejected: int
     totals: Mapping[str, Totals]
     end: StreamEnd | None
+    unmatched_frames: Mapping[str, int] = field(default_factory=dict)
 
 
 class LossCounter:

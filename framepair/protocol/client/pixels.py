@@ -96,6 +96,14 @@ class FramePixels:
         first = self.slots[0]
         return FramePixels(self._source, first.ring.view(first.index, len(self.slots), owner))
 
+    def lasting(self) -> FramePixels:
+        """Return pixels that stay, read-only: these if they do, else a copy; raises as ``copy``."""
+        if self._stays:
+            return self
+        copied = self.copy()
+        copied.freeze()
+        return copied
+
     def freeze(self) -> Pixels | None:
         """Make a copy's memory read-only; return what lives as long as anything of it, None for no copy."""
         for array in self._images if self._row is None else (self._row,):
@@ -104,11 +112,15 @@ class FramePixels:
 
     def __reduce__(self) -> tuple[type[FramePixels], tuple[str, Pixels | None, list[Pixels]]]:
         # Pickled arrays are written after this has returned: nothing could look whether they were intact.
-        own = self if self._lease is None and not self.slots else self.copy()
+        own = self if self._stays else self.copy()
         return FramePixels, (own._source, own._row, list(own._images))
 
     def __deepcopy__(self, _: object) -> FramePixels:
         return self.copy()
+
+    @property
+    def _stays(self) -> bool:
+        return self._lease is None and not self.slots
 
     @cached_property
     def _stacked(self) -> Pixels:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from framepair.protocol.client.clip import Pair
+from framepair.protocol.client.batches import batches
+from framepair.protocol.client.clip import Clip, Pair
+from framepair.protocol.client.cursor import Cursor
 from framepair.protocol.client.loans import Kept, Lent
 from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.client.matches import Match, Wanted, matches
 from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
 from framepair.protocol.memory import shared_ring
@@ -103,6 +108,8 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         self._pairs = pairs
         self._receiver = receiver
         self._heartbeat = Heartbeat()
+        self._cursor = Cursor()
+        self._unmatched: Counter[str] = Counter()
         self._home = os.getpid()
         # Also when this is no longer used, or at the interpreter's exit.
         self._close = weakref.finalize(self, self._receiver.close)
@@ -123,14 +130,44 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         ``timeout_s`` None waits without end, 0 not at all. Its arrays may be overwritten once a later pair was
         returned; ``Pair.copy`` keeps them. Raises RuntimeError if receiving has failed.
         """
-        self._begin()
-        return self._ended_with(self._pairs.take(timeout_s, self._heartbeat.beat))
+        self._cursor.refuse_second()
+        return self._take(timeout_s)
+
+    def matches(
+        self, reference: str, *others: str, within_ms: float
+    ) -> Generator[Match, None, None]:
+        """Iterate over the frames of several sources that were captured at about the same time.
+
+        For each frame of ``reference``, in order, a match has the frame of each other source that is nearest to
+        it in time, if the reference frame is also the nearest to that, and they are at most ``within_ms``
+        apart; of equally near frames the earlier one. A frame that lacks one of the others is in no match, and
+        is counted (``SubscriberStats.unmatched_frames``). A match may need the frames of the next pair.
+        Its pixels stay until the next match is asked for; only frames near a pair's border are copied.
+
+        Raises ValueError for names that make no match, KeyError if a pair has no such source, RuntimeError
+        while another iteration takes the pairs.
+        """
+        wanted = Wanted(reference, others, round(within_ms * 1e6))
+        return self._cursor.claim("matches", matches(self._each(), wanted, self._unmatched))
+
+    def batches(self, n: int, source: str) -> Generator[Clip, None, None]:
+        """Iterate over the frames of ``source``, ``n`` at a time, whatever the pairs have.
+
+        A batch is a clip. It is a view of its pair, and stays until the next batch is asked for; if its frames
+        are of several pairs it is a copy. The last one may have fewer frames, and so may one before a change of
+        shape. Raises ValueError if ``n`` is below 1, and otherwise as ``matches``; Overwritten if shared memory
+        was overwritten before it was copied.
+        """
+        if n < 1:
+            raise ValueError(f"batches of {n} frames: ask for at least one")
+        return self._cursor.claim("batches", batches(self._each(), n, source))
 
     async def __anext__(self) -> Pair:
         """Wait for the next whole pair while the event loop goes on; raises as ``get``."""
         # Most programs have no event loop, and importing one takes as long as all of this package.
         from framepair.protocol.client import async_take
 
+        self._cursor.refuse_second()
         self._begin()
         pair = self._ended_with(await async_take.take(self._pairs, self._heartbeat.beat))
         if pair is None:
@@ -161,7 +198,7 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
     def stats(self) -> SubscriberStats:
         """Return the counts as they are now."""
         self._refuse_forks()
-        return self._pairs.stats()
+        return replace(self._pairs.stats(), unmatched_frames=dict(self._unmatched))
 
     def __enter__(self) -> Subscription:
         return self
@@ -187,6 +224,15 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
 
         # The thread that receives looks a few times a second whether it should end.
         await asyncio.to_thread(self.close)
+
+    def _each(self) -> Iterator[Pair]:
+        """Yield pairs; the caller has the cursor."""
+        while (pair := self._take(None)) is not None:
+            yield pair
+
+    def _take(self, timeout_s: float | None) -> Pair | None:
+        self._begin()
+        return self._ended_with(self._pairs.take(timeout_s, self._heartbeat.beat))
 
     def _begin(self) -> None:
         """Tell the launcher that a pair is asked for; raises RuntimeError in a fork."""
