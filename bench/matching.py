@@ -27,8 +27,8 @@ def main() -> None:
     began_s, found = time.process_time(), match(windows)
     share = (time.process_time() - began_s) / SECONDS
     print(
-        f"{len(SOURCES)} sources at {FPS} frames a second, {WITHIN_NS / 1e6:g} ms: {100 * share:.2f} % of a core,"
-        f" {found} matches in {SECONDS} s"
+        f"{len(SOURCES)} sources at {FPS} frames a second, within {WITHIN_NS / 1e6:g} ms:"
+        f" {100 * share:.2f} % of a core, {found} matches in {SECONDS} s"
     )
 
 
