@@ -32,7 +32,7 @@ def sender(place: Place) -> Iterator[Send]:
 
         def send(frame: Frame) -> None:
             np.copyto(memory.reserve(place.shape), frame)
-            end.send(memory.pack(end.outbox.seq))
+            end.send(memory.pack(end.outbox.seq, "bgr8"))
 
         yield send
 

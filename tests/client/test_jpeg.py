@@ -24,7 +24,7 @@ from tests.lib.stream import Stream
 QUALITY = 95
 
 
-GOOD = jpeg.encode(picture((48, 64, 3)), QUALITY)
+GOOD = jpeg.encode(picture((48, 64, 3)), QUALITY, "bgr8")
 
 
 def send(node: Combiner, header: FrameHeader, file: bytes) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from framepair.nodes.producer.sources.opening import open_capture
 from framepair.nodes.producer.sources.pattern import read
 from framepair.nodes.producer.sources.source import Capture, SourceError
+from framepair.nodes.producer.sources.uri import AS_IT_IS, Wanted
 
 Image = NDArray[np.uint8]
 
@@ -18,9 +19,16 @@ Image = NDArray[np.uint8]
 TIMEOUT_S = 0.5
 
 
-def opened(uri: str | Path, *, loop: bool = False, timeout_s: float = 10) -> Capture:
+def opened(
+    uri: str | Path, *, loop: bool = False, timeout_s: float = 10, wanted: Wanted = AS_IT_IS
+) -> Capture:
     return open_capture(
-        "left", str(uri), loop=loop, open_timeout_s=timeout_s, read_timeout_s=timeout_s
+        "left",
+        str(uri),
+        loop=loop,
+        open_timeout_s=timeout_s,
+        read_timeout_s=timeout_s,
+        wanted=wanted,
     )
 
 

@@ -154,13 +154,16 @@ def _consistent(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     if kind is FrameHeader:
         values["next_ns"] = max(values["captured_ns"], values["next_ns"])
         height, width, _ = values["shape"]
+        if values["encoding"] == "i420":
+            # Whole planes: 4095 is a multiple of 3.
+            height, width = max(3, height // 3 * 3), max(2, width // 2 * 2)
         values["shape"] = (height, width, CHANNELS[values["encoding"]])
         if values["payload"] != "shm":
             values["location"] = None
         elif values["location"] is None:
             values["location"] = Location("ring", 0, 1)
         if values["payload"] == "jpeg":
-            values["shape"] = (min(height, 4096), min(width, 4096), values["shape"][2])
+            values["shape"] = (min(height, 4095), min(width, 4096), values["shape"][2])
             values["packed_bytes"] = values["packed_bytes"] or 1
         else:
             values["packed_bytes"] = None

@@ -97,7 +97,7 @@ def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
         clip = pair[source]
         last_ns = -1
         for i, header in enumerate(clip.frames):
-            stamp = pattern.read(clip.images[i])
+            stamp = pattern.read(clip.bgr(i))
             assert stamp is not None, f"{source}: no code in frame {i} of pair {pair.index}"
             assert stamp == pattern.Code(pattern.source_crc(source), header.seq, stamped_ns(header))
             assert header.source == source

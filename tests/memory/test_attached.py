@@ -63,7 +63,9 @@ class Source:
     def frame(self, window: int, shape: tuple[int, int, int] = SHAPE) -> FrameHeader:
         header = self.stream.frame("left", window, run=self.run, shape=shape)
         self.payload.reserve(shape)[:] = pixels(header)
-        return replace(header, payload="shm", location=self.payload.pack(header.seq).location)
+        return replace(
+            header, payload="shm", location=self.payload.pack(header.seq, header.encoding).location
+        )
 
     def _payload(self) -> RingWriter:
         return RingWriter(Place("left", self.run, FPS, self._history_s, self._directory))
@@ -263,7 +265,7 @@ def test_frames_with_holes_between_them_are_one_array_that_was_copied(
     for _ in range(FPS):
         consumer.put(source.frame(100))
         source.payload.reserve(SHAPE)
-        source.payload.pack(99)
+        source.payload.pack(99, "bgr8")
     consumer.assembly.add_pair(source.stream.pair(100), ready_ns=9)
     pair = consumer.take()
     check(pair)

@@ -40,7 +40,7 @@ def shared(directory: Path) -> Iterator[RingWriter]:
 
 def send(payload: RingWriter, seq: int, shape: tuple[int, int, int] = SHAPE) -> Location:
     payload.reserve(shape)[:] = seq
-    packed = payload.pack(seq)
+    packed = payload.pack(seq, "bgr8")
     assert packed.data == b""
     assert packed.location is not None
     return packed.location
@@ -52,7 +52,7 @@ def test_raw_frames_each_have_their_own_memory() -> None:
     for seq in range(3):
         frame = payload.reserve(SHAPE)
         frame[:] = seq
-        packed = payload.pack(seq)
+        packed = payload.pack(seq, "bgr8")
         assert packed.location is None
         assert np.shares_memory(np.frombuffer(packed.data, np.uint8), frame)
         frames.append(packed.data)

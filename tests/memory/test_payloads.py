@@ -36,7 +36,7 @@ def sent_and_received(payload: Payload, image: Pixels, directory: Path) -> Pixel
     writer = payload.writer(Place("left", 1, 25.0, 1.0, directory))
     try:
         writer.reserve(SHAPE)[:] = image
-        packed = writer.pack(header.seq)
+        packed = writer.pack(header.seq, header.encoding)
         header = replace(
             header,
             payload=packed.payload,
@@ -53,8 +53,8 @@ def sent_and_received(payload: Payload, image: Pixels, directory: Path) -> Pixel
             assert slot.intact
             return out
         out = np.zeros(SHAPE, np.uint8)
-        PAYLOADS[found.payload].store(pixels, out)
-        assert len(memoryview(packed.data).cast("B")) == payload.message_bytes(image)
+        PAYLOADS[found.payload].store(pixels, out, found.encoding)
+        assert len(memoryview(packed.data).cast("B")) == payload.message_bytes(image, "bgr8")
         return out
     finally:
         writer.close()
@@ -82,7 +82,7 @@ def test_a_payload_is_what_the_wire_knows_and_reads_as_it_is_written(kind: Paylo
 def test_a_payload_needs_one_machine_if_its_pixels_are_in_no_message(kind: PayloadKind) -> None:
     payload = PAYLOADS[kind].parse(None)
     image = np.zeros(SHAPE, np.uint8)
-    assert payload.one_machine == (payload.message_bytes(image) == 0)
+    assert payload.one_machine == (payload.message_bytes(image, "bgr8") == 0)
     assert payload.one_machine == (payload.ring_bytes(SHAPE, 25.0, 1.0) >= 25 * math.prod(SHAPE))
 
 

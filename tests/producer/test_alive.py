@@ -151,7 +151,7 @@ class Undecoded:
     """A capture of a few frames that counts how many were decoded."""
 
     format = FORMAT
-    reopened = 0
+    reopened = skipped = 0
     position = None
 
     def __init__(self, frames: int) -> None:

@@ -8,8 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from framepair.nodes.producer.sources.decoding import Pictures
 from framepair.nodes.producer.sources.pattern import Code, read, source_crc
+from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import Format, FrameLost, SourceError
 from tests.lib.captures import opened, retrieved, seqs
 from tests.lib.videos import rotate, write_video
@@ -114,7 +114,7 @@ def test_a_frame_that_cannot_be_decoded_is_lost_alone(
     capture = opened(write_video(tmp_path / "a.mp4"))
     assert capture.grab()
     with monkeypatch.context() as patch:
-        patch.setattr(Pictures, "write", _fail)
+        patch.setattr(Pictures, "_write", _fail)
         with pytest.raises(FrameLost, match="source left: a frame cannot be converted"):
             retrieved(capture)
     assert seqs(capture) == list(range(1, 10))

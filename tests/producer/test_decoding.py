@@ -10,7 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources import opencv
+from framepair.nodes.producer.sources.camera_pictures import CameraPictures
 from framepair.nodes.producer.sources.source import CaptureLost, Format
+from framepair.nodes.producer.sources.uri import AS_IT_IS
 from tests.lib.captures import opened
 
 Image = NDArray[np.uint8]
@@ -63,13 +65,15 @@ class SlowVideo(FakeVideo):
 @pytest.mark.parametrize("fps", [0.0, -1.0, 90000.0, float("nan"), float("inf")])
 def test_an_absurd_rate_is_replaced(fps: float, caplog: pytest.LogCaptureFixture) -> None:
     video = fake_video(np.zeros((4, 4, 3), np.uint8), {cv2.CAP_PROP_FPS: fps})
-    assert opencv.first_format("left", video).fps == 25.0
+    assert opencv.first_format("left", video, CameraPictures(AS_IT_IS)).fps == 25.0
     assert "using 25" in caplog.text
 
 
 def test_a_grey_camera_is_mono8() -> None:
     video = fake_video(np.zeros((4, 6), np.uint8), {cv2.CAP_PROP_FPS: 30.0})
-    assert opencv.first_format("left", video) == Format((4, 6, 1), "mono8", 30.0, live=True)
+    assert opencv.first_format("left", video, CameraPictures(AS_IT_IS)) == Format(
+        (4, 6, 1), "mono8", 30.0, live=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ FORMAT = Format((36, 64, 1), "mono8", 10.0, live=True)
 class Scripted:
     """A capture that gives ``frames`` frames and is lost then."""
 
-    reopened = 0
+    reopened = skipped = 0
     position = None
 
     def __init__(self, frames: int, form: Format = FORMAT) -> None:

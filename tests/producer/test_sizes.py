@@ -30,7 +30,7 @@ SMALL, LARGE = (36, 64, 3), (8000, 8000, 3)
 class Resized:
     """A capture whose frames have the sizes that a test names, which only their decoding shows."""
 
-    reopened = 0
+    reopened = skipped = 0
     position = None
 
     def __init__(self, shapes: list[tuple[int, int, int]]) -> None:

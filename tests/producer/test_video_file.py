@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.opening import parse
 from framepair.nodes.producer.sources.source import FrameLost, SourceError
+from framepair.nodes.producer.sources.uri import Wanted
 from framepair.nodes.producer.sources.video_file import VideoFile
 from tests.lib.numbered import COLOURS, numbered, patches, read_number
 from tests.lib.timed_videos import damage, write_timed
@@ -35,7 +36,7 @@ Shown = tuple[int | None, float]
 
 
 def opened(path: Path, *, loop: bool = False, number: int | None = None) -> VideoFile:
-    return VideoFile("left", parse(str(path)), loop=loop, number=number)
+    return VideoFile("left", parse(str(path)), loop=loop, wanted=Wanted(stream=number))
 
 
 def images(video: VideoFile, most: int = 1000) -> list[tuple[Image | None, float]]:
@@ -251,7 +252,7 @@ def test_frames_without_times_come_at_a_rate(
 ) -> None:
     path = write_timed(tmp_path / "a.h264", [n / 25 for n in range(20)], b_frames=2)
     assert played(opened(path)) == approximately(n / 25 for n in range(20))
-    slow = VideoFile("left", parse(str(path)), fps=10)
+    slow = VideoFile("left", parse(str(path)), wanted=Wanted(fps=10))
     assert slow.format.fps == 10
     assert times(slow) == pytest.approx([n / 10 for n in range(20)])
     assert "has frames without times: going on at 25 fps" in caplog.text
@@ -275,7 +276,7 @@ def test_pictures_that_are_numbered_are_a_video(tmp_path: Path) -> None:
     expected = approximately(n / 25 for n in range(5))
     assert played(opened(tmp_path / "img_%04d.png")) == expected
     assert played(opened(tmp_path / "*.png")) == expected
-    slow = VideoFile("left", parse(str(tmp_path / "*.png")), fps=2)
+    slow = VideoFile("left", parse(str(tmp_path / "*.png")), wanted=Wanted(fps=2))
     assert times(slow) == pytest.approx([n / 2 for n in range(5)])
     with pytest.raises(SourceError, match=r"there are no pictures .*: check the pattern"):
         opened(tmp_path / "*.jpg")

@@ -228,6 +228,7 @@ def test_a_producer_says_what_its_source_is() -> None:
         "fps": 10.0,
         "total": 0,
         "live": False,
+        "colour": None,
         "message_bytes": 160 * 120 * 3,
     }
     small, large = (

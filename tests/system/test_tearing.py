@@ -38,7 +38,7 @@ slots = int(sys.argv[2])
 payload = RingWriter(Place("left", 1, slots - SPARE_SLOTS, 1.0, Path(sys.argv[1])))
 for seq in itertools.count():
     payload.reserve({SHAPE}).reshape(-1).view(np.uint64)[:] = seq
-    location = payload.pack(seq).location
+    location = payload.pack(seq, "bgr8").location
     if seq == slots:
         print("READY", location.ring, flush=True)
 """

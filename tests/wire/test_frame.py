@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import MAX_HEADER_BYTES, MAX_SIDE, SLEW_PPM, FrameHeader
+from framepair.protocol.wire.frame import (
+    MAX_HEADER_BYTES,
+    MAX_SIDE,
+    SLEW_PPM,
+    Colour,
+    FrameHeader,
+)
 from framepair.protocol.wire.header import MAX_INT, SOURCE_NAME, ProtocolError, source_name
 from tests.lib.headers import ALIVE, FRAME, JPEG, SHARED, any_header
 from tests.lib.malformed import edited, integers, moderate, packed, refuse
@@ -68,7 +74,28 @@ def test_shapes(value: object) -> None:
     refuse(frame.decode, edited(FRAME.encode(), ("shape",), value))
 
 
-@pytest.mark.parametrize(("encoding", "channels"), [("mono8", 3), ("bgr8", 1), ("mono8", 0)])
+def test_a_header_says_what_planes_mean_and_how_many_frames_were_left_out() -> None:
+    header = replace(
+        FRAME,
+        shape=(72, 64, 1),
+        encoding="i420",
+        colour=Colour("bt709", full=True),
+        skipped=MAX_INT,
+    )
+    assert frame.decode(header.encode()) == header
+    assert header.nbytes == 64 * 48 * 3 // 2
+    assert frame.decode(FRAME.encode()) == replace(FRAME, colour=None, skipped=0)
+
+
+@pytest.mark.parametrize("shape", [(71, 64, 1), (73, 64, 1), (72, 63, 1), (72, 64, 3)])
+def test_planes_have_even_sides(shape: tuple[int, int, int]) -> None:
+    data = edited(replace(FRAME, shape=(72, 64, 1), encoding="i420").encode(), ("shape",), shape)
+    refuse(frame.decode, data)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "channels"), [("mono8", 3), ("bgr8", 1), ("mono8", 0), ("rgb8", 1), ("i420", 3)]
+)
 def test_a_shape_fits_its_encoding(encoding: str, channels: int) -> None:
     data = edited(FRAME.encode(), ("encoding",), encoding)
     refuse(frame.decode, edited(data, ("shape",), [1080, 1920, channels]))

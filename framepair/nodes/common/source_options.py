@@ -16,9 +16,6 @@ from framepair.nodes.common.options import PIXELS, SEVERAL, VIDEOS
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS
 
-# Width and height in pixels; None: as the other one and the picture's proportions have it.
-Size = tuple[int | None, int | None]
-
 SIZE = re.compile(r"(\d{1,5})?x(\d{1,5})?", re.ASCII)
 OFFSET = re.compile(r"(-?\d{1,10}(?:\.\d{1,9})?)(ms|s)", re.ASCII)
 MIN_SIDE = 2
@@ -26,8 +23,11 @@ MIN_SIDE = 2
 HIDDEN = Parameter(show=False)
 
 
-def parse_size(text: str) -> Size:
-    """Return the size that ``text`` asks for: 640x360, 640x or x360; raises ValueError if it is none."""
+def parse_size(text: str) -> tuple[int | None, int | None]:
+    """Return width and height that ``text`` asks for: 640x360, or one of them, 640x or x360.
+
+    Raises ValueError if it is none.
+    """
     matched = SIZE.fullmatch(text)
     sides = tuple(int(side) for side in matched.groups() if side) if matched else ()
     if matched is None or not sides or not all(MIN_SIDE <= side <= MAX_SIDE for side in sides):
@@ -68,9 +68,17 @@ def _not_negative(_type: object, value: int | None) -> None:
 
 
 # Said of one source, and of each.
-PIXELS_ARE = "bgr8, rgb8, mono8 or i420"
-SIZE_IS = "WIDTHxHEIGHT, WIDTHx or xHEIGHT"
-FPS_IS = "Frames a second"
+PIXELS_ARE = (
+    "bgr8, rgb8, mono8 (grey: a video's luma) or i420 (a video's planes as they are decoded, 1.5 bytes a"
+    " pixel instead of 3)"
+)
+PIXELS_DEFAULT = "[default: bgr8, of a grey camera mono8]"
+SIZE_IS = "640x360, or 640x or x360 to keep the proportions: scaled before a frame travels"
+SIZE_DEFAULT = "[default: as it comes]"
+FPS_IS = (
+    "Frames a second, at most: others are left out by their time. Of a file without times, its rate"
+)
+FPS_DEFAULT = "[default: all]"
 STREAM_IS = "Which video of a file or stream to play if it has several, counted from 0"
 STREAM_DEFAULT = "[default: the one with the most pixels]"
 STAMP_IS = "How frames are stamped"
@@ -90,10 +98,14 @@ class SourceOptions:
     """What a producer is told of the frames that it should make of its source."""
 
     pixels: Annotated[
-        Literal["bgr8", "rgb8", "mono8", "i420"] | None, PIXELS, HIDDEN, _said(PIXELS_ARE)
+        Literal["bgr8", "rgb8", "mono8", "i420"] | None, PIXELS, _said(PIXELS_ARE, PIXELS_DEFAULT)
     ] = None
-    size: Annotated[str | None, PIXELS, HIDDEN, _said(SIZE_IS), Parameter(validator=_size)] = None
-    fps: Annotated[float | None, VIDEOS, HIDDEN, _said(FPS_IS), Parameter(validator=_rate)] = None
+    size: Annotated[
+        str | None, PIXELS, _said(SIZE_IS, SIZE_DEFAULT), Parameter(validator=_size)
+    ] = None
+    fps: Annotated[float | None, VIDEOS, _said(FPS_IS, FPS_DEFAULT), Parameter(validator=_rate)] = (
+        None
+    )
     stream: Annotated[
         int | None, VIDEOS, _said(STREAM_IS, STREAM_DEFAULT), Parameter(validator=_not_negative)
     ] = None
@@ -112,9 +124,9 @@ Words = tuple[str, ...]
 class EachSource:
     """The same for all sources at once: VALUE for each of them, NAME=VALUE for one."""
 
-    pixels: Annotated[Words, PIXELS, SEVERAL, HIDDEN, _of_each(PIXELS_ARE, "i420")] = ()
-    size: Annotated[Words, PIXELS, SEVERAL, HIDDEN, _of_each(SIZE_IS, "640x")] = ()
-    fps: Annotated[Words, VIDEOS, SEVERAL, HIDDEN, _of_each(FPS_IS, "5")] = ()
+    pixels: Annotated[Words, PIXELS, SEVERAL, _of_each(PIXELS_ARE, "i420", PIXELS_DEFAULT)] = ()
+    size: Annotated[Words, PIXELS, SEVERAL, _of_each(SIZE_IS, "640x", SIZE_DEFAULT)] = ()
+    fps: Annotated[Words, VIDEOS, SEVERAL, _of_each(FPS_IS, "5", FPS_DEFAULT)] = ()
     stream: Annotated[Words, VIDEOS, SEVERAL, _of_each(STREAM_IS, "1", STREAM_DEFAULT)] = ()
     stamp: Annotated[Words, VIDEOS, SEVERAL, HIDDEN, _of_each(STAMP_IS, "media")] = ()
     offset: Annotated[Words, VIDEOS, SEVERAL, HIDDEN, _of_each(OFFSET_IS, "1.25s")] = ()

@@ -53,6 +53,11 @@ class FaultyCapture:
         return self._source.reopened
 
     @property
+    def skipped(self) -> int:
+        """How many frames were left out, as wanted; see Capture."""
+        return self._source.skipped
+
+    @property
     def position(self) -> Position | None:
         """Where in the video the grabbed frame is; see Capture."""
         return self._source.position

@@ -104,8 +104,9 @@ class Stream:
         self._stamps.wait(stamp, stop)
         if stop.is_set():
             return False
-        packed = self._payload.pack(self._outbox.seq)
-        self._outbox.send(packed, stamp, self._source.format, self._source.reopened)
+        source = self._source
+        packed = self._payload.pack(self._outbox.seq, source.format.encoding)
+        self._outbox.send(packed, stamp, source.format, source.reopened, source.skipped)
         return True
 
     def _retrieve(self, stamp: Stamp) -> None:

@@ -117,10 +117,20 @@ class Outbox:
             self.dropped += 1
             self._in_hand_ns = None
 
-    def send(self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int = 0) -> None:
-        """Send a frame without copying it; its source was opened again ``reopened`` times."""
+    def send(
+        self,
+        frame: Packed,
+        stamp: Stamp,
+        source_format: Format,
+        reopened: int = 0,
+        skipped: int = 0,
+    ) -> None:
+        """Send a frame without copying it.
+
+        Its source was opened again ``reopened`` times, and ``skipped`` frames of it were left out, as wanted.
+        """
         with self._lock:
-            header = self._header(frame, stamp, source_format, reopened)
+            header = self._header(frame, stamp, source_format, reopened, skipped)
             self.seq += 1
             self._in_hand_ns = None
             self._promised_ns = stamp.next_ns
@@ -171,7 +181,7 @@ class Outbox:
         return self._origin.lossless and not self._stop.is_set()
 
     def _header(
-        self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int
+        self, frame: Packed, stamp: Stamp, source_format: Format, reopened: int, skipped: int
     ) -> FrameHeader:
         offset = self._link.offset(stamp.captured_ns) if self._link else None
         return FrameHeader(
@@ -195,6 +205,8 @@ class Outbox:
             uncertainty_ns=offset.uncertainty_ns if offset else None,
             stamp=stamp.grade,
             stamp_uncertainty_ns=stamp.uncertainty_ns,
+            colour=source_format.colour,
+            skipped=skipped,
         )
 
     def _alive(self, stamps: Stamps) -> Alive:

@@ -4,18 +4,20 @@
 import json
 import sys
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated
 
+import msgspec
 import numpy as np
 from cyclopts import Parameter
 
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.options import Opening
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.common.source_options import SourceOptions
+from framepair.nodes.common.source_options import SourceOptions, parse_size
 from framepair.nodes.producer.sources.opening import open_capture, parse
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
+from framepair.nodes.producer.sources.thinning import thinned
 from framepair.nodes.producer.sources.uri import Wanted
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory import payloads
@@ -35,7 +37,8 @@ class Options(SourceOptions, Opening):
 
     def wanted(self) -> Wanted:
         """Return what frames are to be made of the source."""
-        return Wanted(stream=self.stream)
+        size = parse_size(self.size) if self.size else None
+        return Wanted(self.stream, self.fps, self.pixels, size)
 
     def payload_asked(self) -> Payload:
         """Return what ``payload`` asks for; raises Refused if it asks for nothing that there is."""
@@ -68,8 +71,8 @@ def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
     except SourceError as error:
         print(f"producer: {error}", file=sys.stderr)
         sys.exit(exit_codes.FAILED)
-    with closing(capture):
-        found = asdict(capture.format)
+    with closing(thinned(capture, options.fps)) as capture:
+        found = msgspec.to_builtins(capture.format)
         message_bytes = _message_bytes(capture, payload)
     print(json.dumps({**found, "message_bytes": message_bytes}), flush=True)
 
@@ -80,6 +83,7 @@ def _message_bytes(capture: Capture, payload: Payload) -> int | None:
         if not capture.grab():
             return None
         memory = np.empty(capture.format.shape, np.uint8)
-        return payload.message_bytes(capture.retrieve(memory, 0, clock.now_ns()))
+        image = capture.retrieve(memory, 0, clock.now_ns())
+        return payload.message_bytes(image, capture.format.encoding)
     except (CaptureLost, FrameLost, SourceError):
         return None

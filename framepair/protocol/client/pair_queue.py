@@ -223,7 +223,7 @@ class PairQueue:
     ) -> None:
         """Write a frame's pixels to where they belong, a slow payload's in a thread of its own."""
         try:
-            PAYLOADS[header.payload].store(pixels, place.image)
+            PAYLOADS[header.payload].store(pixels, place.image, header.encoding)
         except ProtocolError as error:
             with self._changed:
                 place.drop_frame(header)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from framepair.protocol.client import pace
+from framepair.protocol.client.colours import in_bgr
 from framepair.protocol.client.pixels import FramePixels
 from framepair.protocol.clocks import clock
 from framepair.protocol.memory.ring import Pixels
@@ -29,6 +30,10 @@ class Frame:
         Raises Overwritten once a later pair was taken.
         """
         return self._pixels.images[0]
+
+    def bgr(self) -> Pixels:
+        """Return the pixels as (height, width, 3) in BGR, converted if need be; see Clip.bgr."""
+        return in_bgr(self.image, self.header)
 
     @property
     def source(self) -> str:

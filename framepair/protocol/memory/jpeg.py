@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from framepair.protocol.memory.payload import Packed, Payload, Place, check_message
+from framepair.protocol.memory.planes import planes_of
 from framepair.protocol.wire.header import ProtocolError
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape
+    from framepair.protocol.wire.frame import Encoding
 
 DEFAULT_QUALITY, MAX_QUALITY = 90, 100
 
@@ -44,13 +46,13 @@ class Jpeg(Payload):
         return JpegWriter(self.quality)
 
     @classmethod
-    def store(cls, data: Pixels | memoryview, out: Pixels) -> None:
+    def store(cls, data: Pixels | memoryview, out: Pixels, encoding: Encoding) -> None:
         """Decode the file into ``out``; raises ProtocolError if it is damaged or of another size."""
-        decode(data if isinstance(data, memoryview) else data.data, out)
+        decode(data if isinstance(data, memoryview) else data.data, out, encoding)
 
-    def message_bytes(self, image: Pixels) -> int:
+    def message_bytes(self, image: Pixels, encoding: Encoding) -> int:
         """Return the size of the file that ``image`` becomes."""
-        return len(encode(image, self.quality))
+        return len(encode(image, self.quality, encoding))
 
 
 class JpegWriter:
@@ -69,11 +71,11 @@ class JpegWriter:
             self._frame = np.empty(shape, np.uint8)
         return self._frame
 
-    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
+    def pack(self, seq: int, encoding: Encoding) -> Packed:  # noqa: ARG002 - the ring has to know
         """Return the frame as a JPEG file."""
         if self._frame is None:
             raise ValueError("no frame was reserved")
-        return Packed(encode(self._frame, self._quality), "jpeg")
+        return Packed(encode(self._frame, self._quality, encoding), "jpeg")
 
     def close(self) -> None:
         """Do nothing: the memory is this object's own."""
@@ -84,40 +86,87 @@ MARKER, START_OF_SCAN, END_OF_IMAGE = b"\xff", 0xDA, b"\xff\xd9"
 OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}
 # What ends a scan: any marker but those that a scan has in it.
 IN_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7]")
-# By the number of channels. Video has half of the resolution in colour before it gets here.
-COLOURS = {3: ("BGR", "420"), 1: ("GRAY", "Gray")}
+# What a JPEG has of each encoding. Video has half of the resolution in colour before it gets here.
+COLOURS: Final[dict[Encoding, tuple[str, str]]] = {
+    "bgr8": ("BGR", "420"),
+    "rgb8": ("RGB", "420"),
+    "mono8": ("GRAY", "Gray"),
+}
+# As simplejpeg says it of files with these: colours, and their resolution.
+GREY, IN_PLANES = ("Gray", "Gray"), ("YCbCr", "420")
+# FFmpeg counts more pixels than a picture has: it is cut into blocks.
+SPARE_PIXELS = 64
 
 
-def encode(image: Pixels, quality: int) -> bytes:
-    """Return ``image``, (height, width, 3 or 1) BGR or grey, as a JPEG file of ``quality`` 1 to 100."""
+def encode(image: Pixels, quality: int, encoding: Encoding) -> bytes:
+    """Return ``image`` as a JPEG file of ``quality`` 1 to 100; the levels of planes are kept as they are."""
+    import numpy as np
     import simplejpeg
 
-    colours, subsampling = COLOURS[image.shape[2]]
-    file: bytes = simplejpeg.encode_jpeg(
-        image, quality=quality, colorspace=colours, colorsubsampling=subsampling
-    )
+    if encoding == "i420":
+        planes = (np.ascontiguousarray(plane) for plane in planes_of(image))
+        file: bytes = simplejpeg.encode_jpeg_yuv_planes(*planes, quality=quality)
+    else:
+        colours, subsampling = COLOURS[encoding]
+        file = simplejpeg.encode_jpeg(
+            image, quality=quality, colorspace=colours, colorsubsampling=subsampling
+        )
     return file
 
 
-def decode(file: memoryview, out: Pixels) -> None:
-    """Decode a JPEG file into ``out``, (height, width, 3 or 1), without holding the interpreter's lock.
+def decode(file: memoryview, out: Pixels, encoding: Encoding) -> None:
+    """Decode a JPEG file into ``out``, without holding the interpreter's lock.
 
     Raises ProtocolError if the file is damaged or is not of that size; ``out`` may be half written then.
     """
     import simplejpeg
 
-    height, width, channels = out.shape
-    colours, _ = COLOURS[channels]
     try:
         _refuse_slow(file)
-        found = simplejpeg.decode_jpeg_header(file)
-        if found[:2] != (height, width) or (found[2] == "Gray") != (channels == 1):
-            raise ProtocolError(f"a JPEG of {found[1]}x{found[0]}, not {width}x{height}")
-        simplejpeg.decode_jpeg(file, colorspace=colours, buffer=out)
+        height, width, *found = simplejpeg.decode_jpeg_header(file)
+        _check(out, encoding, (height, width), tuple(found))
+        if encoding == "i420":
+            _decode_planes(file, out)
+        else:
+            simplejpeg.decode_jpeg(file, colorspace=COLOURS[encoding][0], buffer=out)
     except ProtocolError:
         raise
     except (ValueError, TypeError, IndexError) as error:
         raise ProtocolError(f"it is no whole JPEG: {error}") from None
+
+
+def _check(out: Pixels, encoding: Encoding, sides: tuple[int, int], found: tuple[str, ...]) -> None:
+    """Raise ProtocolError unless a file of ``sides``, height and width, fits ``out`` and ``encoding``."""
+    height, width, _ = out.shape
+    height = height * 2 // 3 if encoding == "i420" else height
+    if sides != (height, width) or (found == GREY) != (encoding == "mono8"):
+        raise ProtocolError(f"a JPEG of {sides[1]}x{sides[0]}, not {width}x{height}")
+    if encoding == "i420" and found != IN_PLANES:
+        raise ProtocolError(f"a JPEG with {found[0]} in {found[1]}, not with planes in 420")
+
+
+def _decode_planes(file: memoryview, out: Pixels) -> None:
+    """Decode a file whose colours are in half the resolution; simplejpeg can't give its planes."""
+    import av
+    import numpy as np
+    from av.video.frame import VideoFrame
+
+    height, width, _ = out.shape
+    decoder = av.CodecContext.create("mjpeg", "r")
+    decoder.thread_count = 1
+    most = (width + SPARE_PIXELS) * (height + SPARE_PIXELS)
+    # Without explode, what is missing of a picture is grey.
+    decoder.options = {"err_detect": "explode", "max_pixels": str(most)}
+    try:
+        frames = decoder.decode(av.Packet(bytes(file)))
+    except av.FFmpegError as error:
+        raise ProtocolError(f"it is no whole JPEG: {error.strerror}") from None
+    found = [frame for frame in frames if isinstance(frame, VideoFrame)]
+    if [(frame.format.name, frame.width) for frame in found] != [("yuvj420p", width)]:
+        raise ProtocolError("it is no JPEG with planes in 420")
+    for plane, place in zip(found[0].planes, planes_of(out), strict=True):
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        np.copyto(place, lines[: place.shape[0], : place.shape[1]])
 
 
 def _refuse_slow(file: memoryview) -> None:

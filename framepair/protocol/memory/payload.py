@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES, FrameHeader, Location, PayloadKind
+from framepair.protocol.wire.frame import (
+    MAX_FRAME_BYTES,
+    Encoding,
+    FrameHeader,
+    Location,
+    PayloadKind,
+)
 from framepair.protocol.wire.header import ProtocolError
 
 if TYPE_CHECKING:
@@ -53,7 +59,7 @@ class Writer(Protocol):
     def reserve(self, shape: Shape) -> Pixels:
         """Return memory for the next frame, (height, width, channels); raises NoRoom if it can't be had."""
 
-    def pack(self, seq: int) -> Packed:
+    def pack(self, seq: int, encoding: Encoding) -> Packed:
         """Return frame ``seq``, which was written into the memory reserved last, as it travels."""
 
     def close(self) -> None:
@@ -101,11 +107,11 @@ class Payload(ABC):
         raise ProtocolError(f"a {cls.name} frame without pixels")
 
     @classmethod
-    def store(cls, data: Pixels | memoryview, out: Pixels) -> None:  # noqa: ARG003
+    def store(cls, data: Pixels | memoryview, out: Pixels, encoding: Encoding) -> None:  # noqa: ARG003
         """Write the pixels of a message's ``data`` into ``out``; raises ProtocolError if it is damaged."""
         raise ProtocolError(f"a {cls.name} frame with {len(data)} bytes of pixels")
 
-    def message_bytes(self, image: Pixels) -> int:
+    def message_bytes(self, image: Pixels, encoding: Encoding) -> int:  # noqa: ARG002
         """Return how many bytes a message has for ``image``."""
         return image.nbytes
 

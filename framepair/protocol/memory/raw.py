@@ -9,6 +9,7 @@ from framepair.protocol.memory.payload import Packed, Payload, Place, check_mess
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape
+    from framepair.protocol.wire.frame import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Raw(Payload):
         return RawWriter()
 
     @classmethod
-    def store(cls, data: Pixels | memoryview, out: Pixels) -> None:
+    def store(cls, data: Pixels | memoryview, out: Pixels, encoding: Encoding) -> None:  # noqa: ARG003
         """Copy the pixels into ``out``."""
         import numpy as np
 
@@ -45,7 +46,7 @@ class RawWriter:
         self._frame = np.empty(shape, np.uint8)
         return self._frame
 
-    def pack(self, seq: int) -> Packed:  # noqa: ARG002 - only the ring has to know
+    def pack(self, seq: int, encoding: Encoding) -> Packed:  # noqa: ARG002 - others have to know
         """Return the frame's own memory, not a copy."""
         return Packed(b"" if self._frame is None else self._frame.data)
 

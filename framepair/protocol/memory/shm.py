@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framepair.protocol.memory.payload import Packed, Payload, Place, history_frames
-from framepair.protocol.wire.frame import FrameHeader, Location
+from framepair.protocol.wire.frame import Encoding, FrameHeader, Location
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape, Slot
@@ -37,7 +37,7 @@ class Shm(Payload):
         """Return the slot that holds the frame; raises ProtocolError if it can't be read here."""
         return attached.slot(header)
 
-    def message_bytes(self, image: Pixels) -> int:  # noqa: ARG002
+    def message_bytes(self, image: Pixels, encoding: Encoding) -> int:  # noqa: ARG002
         """Return 0: no pixels are in the message."""
         return 0
 
@@ -74,7 +74,7 @@ class RingWriter:
             self._close_former()
         return ring.reserve(self._next)
 
-    def pack(self, seq: int) -> Packed:
+    def pack(self, seq: int, encoding: Encoding) -> Packed:  # noqa: ARG002
         """Mark the slot as holding frame ``seq``; return where that is."""
         newest = self._rings[-1]
         slot = newest.ring.commit(self._next, seq)

@@ -25,14 +25,15 @@ MAX_SIDE: Final = 32768
 # Frames a second that a header can name.
 MIN_FPS: Final = 1e-3
 MAX_FPS: Final = 10_000
-CHANNELS: Final = {"bgr8": 3, "mono8": 1}
+CHANNELS: Final = {"bgr8": 3, "rgb8": 3, "mono8": 1, "i420": 1}
 # No frame takes more, in a message or once decoded.
 MAX_FRAME_BYTES: Final = 128 * 1024 * 1024
 MAX_RING_NAME: Final = 160
 # How fast a producer changes the offset that it reports at most, in millionths of the time that passes.
 SLEW_PPM: Final = 1000
 
-Encoding = Literal["bgr8", "mono8"]
+Encoding = Literal["bgr8", "rgb8", "mono8", "i420"]
+Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m"]
 PayloadKind = Literal["raw", "shm", "jpeg"]
 Pace = Literal["realtime", "max"]
 StampGrade = Literal["exact", "driver", "camera", "media", "arrival"]
@@ -46,6 +47,13 @@ class Location(msgspec.Struct, frozen=True):
     ring: Annotated[str, Meta(max_length=MAX_RING_NAME)]
     slot: Count
     generation: Annotated[int, Meta(ge=1, le=MAX_INT)]
+
+
+class Colour(msgspec.Struct, frozen=True):
+    """What luma and colour of a video mean: the matrix to RGB, and whether black is 0 (``full``) or 16."""
+
+    matrix: Matrix = "bt601"
+    full: bool = False
 
 
 class FrameHeader(Header, frozen=True, tag="frame"):
@@ -63,6 +71,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     ``stamp`` says how the capture time is known: ``exact`` (files and synthetic sources), by the ``driver``, by
     the ``camera`` clock, by the stream's ``media`` time, or by ``arrival`` (None: not said); it may be wrong by
     ``stamp_uncertainty_ns`` (None: not known), and by ``uncertainty_ns`` besides.
+    ``colour`` is for ``i420``, where None is BT.601 in limited range, and for ``mono8``, where None is plain
+    grey. ``skipped`` frames of this run were left out so far, before they had a ``seq``, as fewer are wanted.
     The last three fields are the combiner's: the index of the window that the frame is in, the length of a
     window, and when the combiner had received the frame.
     """
@@ -87,6 +97,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     uncertainty_ns: Nanoseconds | None = None
     stamp: StampGrade | None = None
     stamp_uncertainty_ns: Nanoseconds | None = None
+    colour: Colour | None = None
+    skipped: Count = 0
     window: Count | None = None
     window_ns: Annotated[int, Meta(ge=1, le=MAX_INT)] | None = None
     received_ns: Nanoseconds | None = None
@@ -98,6 +110,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
             raise ProtocolError("more frames were dropped than captured")
         if self.shape[2] != CHANNELS[self.encoding]:
             raise ProtocolError(f"{self.shape[2]} channels, which {self.encoding} does not have")
+        if self.encoding == "i420" and (self.shape[0] % 3 or self.shape[1] % 2):
+            raise ProtocolError(f"planes of {self.shape[1]}x{self.shape[0]} have no even sides")
         if (self.payload == "shm") is (self.location is None):
             raise ProtocolError("a location is for payload shm, and shm needs one")
         if (self.payload in ("raw", "shm")) is not (self.packed_bytes is None):

@@ -22,4 +22,4 @@ def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     # OpenCV needs libraries of the system that a server may lack.
     from framepair.nodes.producer.sources.video import LiveVideo
 
-    return LiveVideo(name, source, opening.read_timeout_s)
+    return LiveVideo(name, source, opening)

@@ -7,23 +7,16 @@ from dataclasses import dataclass
 from typing import Final, cast
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation, VideoReformatter
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.source import SourceError
 from framepair.nodes.producer.sources.uri import SourceUri
 
-Image = NDArray[np.uint8]
-
 # A file that isn't readable so often in a row is over.
 MAX_UNREADABLE: Final = 100
-# One thread: a picture is scaled in 4 ms, and other producers need the processors. PyAV 16 has one anyway.
-ONE_THREAD: Final = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,38 +90,3 @@ def decoded(
 
 def _passed(waiting: set[int], pts: int | None) -> list[int]:
     return sorted(early for early in waiting if pts is None or early < pts)
-
-
-class Pictures:
-    """Decoded frames as BGR pictures, the right way up, in the memory that they travel in."""
-
-    def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
-
-    def shape(self, frame: VideoFrame) -> tuple[int, int, int]:
-        """Return the shape of the picture, (height, width, 3)."""
-        turned = _quarter_turns(frame) % 2
-        height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
-        return height, width, 3
-
-    def write(self, frame: VideoFrame, out: Image) -> None:
-        """Write the picture into ``out``, of its shape; raises av.FFmpegError if it can't be converted.
-
-        That is a copy more than swscale needs, 0.7 ms of 14 ms in 1080p: PyAV has it write into memory of
-        its own only (PyAV #2294). Bicubic, as OpenCV has it: only chroma is scaled, if anything.
-        """
-        scaled = self._reformatter.reformat(
-            frame, format="bgr24", interpolation=Interpolation.BICUBIC, **ONE_THREAD
-        )
-        np.copyto(out, np.rot90(_view(scaled), _quarter_turns(frame)))
-
-
-def _view(frame: VideoFrame) -> Image:
-    """Return the pixels of a bgr24 frame, (height, width, 3), valid as long as it is referred to."""
-    plane = frame.planes[0]
-    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(frame.height, plane.line_size)
-    return cast(Image, lines[:, : 3 * frame.width].reshape(frame.height, frame.width, 3))
-
-
-def _quarter_turns(frame: VideoFrame) -> int:
-    return round(frame.rotation / 90) % 4

@@ -25,7 +25,7 @@ def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     # FFmpeg takes a while to load, which another kind of source should not have to wait for.
     from framepair.nodes.producer.sources.video_file import VideoFile
 
-    return VideoFile(name, source, loop=opening.loop, number=opening.wanted.stream)
+    return VideoFile(name, source, loop=opening.loop, wanted=opening.wanted)
 
 
 def _path(uri: str, rest: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import av
@@ -16,12 +16,12 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.decoding import Pictures, chosen
+from framepair.nodes.producer.sources.decoding import chosen
 from framepair.nodes.producer.sources.live_times import LiveTimes
+from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
     CaptureLost,
     Format,
-    FrameLost,
     Position,
     SourceError,
     blaming,
@@ -93,7 +93,7 @@ class NetworkStream:
     """
 
     # Another capture takes its place when it is opened again.
-    reopened = 0
+    reopened = skipped = 0
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class NetworkStream:
     ) -> None:
         self._name, self._source = name, source
         self._read_timeout_s = opening.read_timeout_s
-        self._pictures = Pictures()
+        self._pictures = Pictures(name, opening.wanted)
         self._caught_up = False
         self._undecodable = 0
         with blaming(name):
@@ -121,7 +121,8 @@ class NetworkStream:
                     "it can be opened, but not one frame of it can be decoded: try it in a player"
                 )
         fps = _fps(name, self._stream)
-        self.format: Format = Format(self._pictures.shape(self._ahead.frame), fps=fps, live=True)
+        known = Format((0, 0, 0), fps=fps, live=True)
+        self.format: Format = self._pictures.format(self._ahead.frame, known)
         self._times = LiveTimes(round(SECOND_NS / fps), best="media", say=self._say)
         self._position: Position | None = None
 
@@ -140,16 +141,7 @@ class NetworkStream:
 
     def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:  # noqa: ARG002
         """Decode the grabbed frame into ``out``; see Capture."""
-        shape = self._pictures.shape(self._current.frame)
-        if shape != self.format.shape:
-            self.format = replace(self.format, shape=shape)
-        picture = out if out.shape == shape else np.empty(shape, np.uint8)
-        try:
-            self._pictures.write(self._current.frame, picture)
-        except av.FFmpegError as error:
-            raise FrameLost(
-                f"source {self._name}: a frame cannot be converted: {error.strerror}"
-            ) from None
+        picture, self.format = self._pictures.retrieve(self._current.frame, out, self.format)
         return picture
 
     def close(self) -> None:

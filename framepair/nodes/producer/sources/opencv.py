@@ -12,13 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.camera_pictures import ENCODINGS, CameraPictures
 from framepair.nodes.producer.sources.source import Format, SourceError
 from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, SourceUri
-from framepair.protocol.wire.frame import Encoding
 
 Image = NDArray[np.uint8]
 
-ENCODINGS: dict[int, Encoding] = {1: "mono8", 3: "bgr8"}
 USUAL_FPS = 25.0
 
 log = logging.getLogger(__name__)
@@ -40,14 +39,7 @@ def decode(video: cv2.VideoCapture, out: Image | None = None) -> Image | None:
     return image if image.shape[2] in ENCODINGS else None
 
 
-def reshaped(known: Format, image: Image) -> Format:
-    """Return ``known`` with the shape and encoding of ``image``."""
-    height, width, channels = image.shape
-    encoding = ENCODINGS[channels]
-    return Format((height, width, channels), encoding, known.fps, known.total, known.live)
-
-
-def first_format(name: str, video: cv2.VideoCapture) -> Format:
+def first_format(name: str, video: cv2.VideoCapture, pictures: CameraPictures) -> Format:
     """Grab a first frame and return what it looks like; it can be decoded again, and so isn't lost.
 
     The container isn't asked, because it says nothing of rotation. Raises SourceError if there is no frame.
@@ -57,7 +49,7 @@ def first_format(name: str, video: cv2.VideoCapture) -> Format:
         raise SourceError(
             "it can be opened, but not one frame of it can be decoded: try it in a player"
         )
-    return reshaped(Format((0, 0, 0), fps=_fps(name, video), live=True), image)
+    return pictures.format(image, Format((0, 0, 0), fps=_fps(name, video), live=True))
 
 
 def _fps(name: str, video: cv2.VideoCapture) -> float:

@@ -22,6 +22,7 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
+from framepair.nodes.producer.sources.thinning import thinned
 from framepair.nodes.producer.sources.uri import AS_IT_IS, Opening, SourceUri, Wanted, check
 
 
@@ -123,7 +124,10 @@ def open_source(
         allow_redirects=allow_redirects,
         wanted=wanted,
     )
-    return Reopening(name, opened, stopped, beat=beat, lost=lost, wait=wait) if live else opened()
+    capture: Capture = (
+        Reopening(name, opened, stopped, beat=beat, lost=lost, wait=wait) if live else opened()
+    )
+    return thinned(capture, wanted.fps, stopped=stopped, beat=beat)
 
 
 class Reopening:
@@ -170,6 +174,11 @@ class Reopening:
         if self._last_format is None:
             raise CaptureLost(f"source {self._name} was never there")
         return self._last_format
+
+    @property
+    def skipped(self) -> int:
+        """None are left out here; see Capture."""
+        return 0
 
     @property
     def position(self) -> Position | None:

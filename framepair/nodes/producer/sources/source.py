@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framepair.protocol.wire.frame import Encoding, StampGrade
+from framepair.protocol.wire.frame import Colour, Encoding, StampGrade
 
 # A picture: uint8 (height, width, channels).
 Image = NDArray[np.uint8]
@@ -32,9 +32,10 @@ class FrameLost(RuntimeError):  # noqa: N818 - likewise
 class Format:
     """What a source's frames look like, and how they come.
 
-    ``shape`` is (height, width, channels), ``encoding`` bgr8 or mono8, ``fps`` the nominal rate,
-    ``total`` how many frames there are in all (0: not known), and ``live`` whether frames come at their
-    own time, to be stamped by the clock, or can be had at any pace.
+    ``shape`` is that of the array, (height, width, channels), ``encoding`` what is in it and ``colour`` what
+    its levels mean, as in a frame's header. ``fps`` is the nominal rate, ``total`` how many frames there are
+    in all (0: not known), and ``live`` whether frames come at their own time, to be stamped by the clock, or
+    can be had at any pace.
     """
 
     shape: tuple[int, int, int]
@@ -42,6 +43,7 @@ class Format:
     fps: float = 25.0
     total: int = 0
     live: bool = False
+    colour: Colour | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class Capture(Protocol):
     @property
     def reopened(self) -> int:
         """How often the source was opened again, after it had failed."""
+
+    @property
+    def skipped(self) -> int:
+        """How many frames were left out because fewer a second are wanted."""
 
     @property
     def format(self) -> Format:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import cast
 from urllib.parse import parse_qsl
@@ -12,21 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.pattern import MIN_HEIGHT, MIN_WIDTH, source_crc, stamp
-from framepair.nodes.producer.sources.source import Capture, Format, Image, Position, SourceError
+from framepair.nodes.producer.sources.source import (
+    Capture,
+    Format,
+    Image,
+    Position,
+    SourceError,
+    blaming,
+)
 from framepair.nodes.producer.sources.uri import (
     MAX_FPS,
     MIN_FPS,
     Opening,
     SourceUri,
+    Wanted,
+    fitted,
     split_scheme,
 )
-from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Encoding
+from framepair.protocol.memory.planes import planes_of
+from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Colour, Encoding
 
 USAGE = "synthetic://"
 SIZE_AND_RATE = re.compile(
     r"(?:(?P<width>\d{1,5})x(?P<height>\d{1,5}))?(?:@(?P<fps>\d{1,4}(?:\.\d{1,9})?))?/?", re.ASCII
 )
 DEFAULTS = ("1920", "1080", "25")
+# As an address says it; --pixels has all.
+ENCODINGS = ("bgr8", "mono8")
 FORMAT_USAGE = "write synthetic://1280x720@30?encoding=mono8&frames=250, or only parts of that"
 
 GLYPH_ROWS, GLYPH_COLUMNS = 5, 3
@@ -50,8 +63,25 @@ def parse(uri: str) -> SourceUri | None:
 
 
 def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
-    """Return the capture that draws it."""
-    return Synthetic(name, source.synthetic or Format((0, 0, 0)), loop=opening.loop)
+    """Return the capture that draws it, as it is wanted; raises SourceError for a size that is too small."""
+    with blaming(name):
+        wanted = _wanted(source.synthetic or Format((0, 0, 0)), opening.wanted)
+    return Synthetic(name, wanted, loop=opening.loop)
+
+
+def _wanted(own: Format, wanted: Wanted) -> Format:
+    encoding = wanted.pixels or own.encoding
+    width, height = fitted((own.shape[1], own.shape[0]), wanted.size)
+    if encoding == "i420":
+        width, height = width & ~1, height & ~1
+    if width < MIN_WIDTH or height < MIN_HEIGHT:
+        raise SourceError(
+            f"a synthetic picture of {width}x{height} is too small for the code in it: choose a --size of"
+            f" {MIN_WIDTH}x{MIN_HEIGHT} or more"
+        )
+    rows = height * 3 // 2 if encoding == "i420" else height
+    colour = OF_PLANES if encoding == "i420" else None
+    return replace(own, shape=(rows, width, CHANNELS[encoding]), encoding=encoding, colour=colour)
 
 
 def _format(uri: str, rest: str) -> Format:
@@ -62,7 +92,7 @@ def _format(uri: str, rest: str) -> Format:
     if matched is None or not given.keys() <= options.keys():
         raise SourceError(f"{uri!r} is no synthetic source: {FORMAT_USAGE}")
     options |= given
-    if options["encoding"] not in CHANNELS or not re.fullmatch("[0-9]{1,18}", options["frames"]):
+    if options["encoding"] not in ENCODINGS or not re.fullmatch("[0-9]{1,18}", options["frames"]):
         raise SourceError(f"{uri!r} has a bad encoding or number of frames: {FORMAT_USAGE}")
     parts = zip(matched.groups(), DEFAULTS, strict=True)
     width, height, fps = (float(part or default) for part, default in parts)
@@ -94,6 +124,12 @@ BARS = 8
 NAME_WIDTH = 0.5
 MARKER_ROWS = (0.90, 0.96)
 MARKER_WIDTH = 0.02
+# From blue, green and red, 0 to 1, to luma and the differences of blue and red.
+LIMITED_BT601 = np.array(
+    [[24.966, 128.553, 65.481], [112.0, -74.203, -37.797], [-18.214, -93.786, 112.0]]
+)
+NEUTRAL = 128
+OF_PLANES = Colour("bt601", full=False)
 
 
 class Synthetic:
@@ -104,13 +140,13 @@ class Synthetic:
     """
 
     # It never fails.
-    reopened = 0
+    reopened = skipped = 0
 
     def __init__(self, name: str, wanted: Format, *, loop: bool = False) -> None:
         self.format = replace(wanted, total=0) if loop else wanted
         self._name = name
         self._grabbed = 0
-        self._background = background(name, wanted.shape)
+        self._background = background(name, wanted.shape, wanted.encoding)
 
     @property
     def position(self) -> Position:
@@ -128,20 +164,53 @@ class Synthetic:
     def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:
         """Draw the frame into ``out``, of shape ``format.shape``, and return it."""
         np.copyto(out, self._background)
-        height, width, _ = out.shape
-        top, bottom = (round(height * part) for part in MARKER_ROWS)
-        marker_px = max(1, round(width * MARKER_WIDTH))
-        left = (width - marker_px) * (captured_ns % SECOND_NS) // SECOND_NS
-        out[top:bottom, left : left + marker_px] = 255
-        stamp(out, self._name, seq, captured_ns)
+        picture = out
+        if self.format.encoding == "i420":
+            luma, *colours = planes_of(out)
+            picture = luma[..., np.newaxis]
+            for colour in colours:
+                colour[_marker(colour, captured_ns)] = NEUTRAL
+        picture[_marker(picture, captured_ns)] = 255
+        stamp(picture, self._name, seq, captured_ns)
         return out
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
 
 
-def background(name: str, shape: tuple[int, int, int]) -> Image:
+def _marker(picture: Image, captured_ns: int) -> tuple[slice, slice]:
+    """Return where the marker is in a picture, or in a plane of it."""
+    height, width = picture.shape[:2]
+    top, bottom = (round(height * part) for part in MARKER_ROWS)
+    marker_px = max(1, round(width * MARKER_WIDTH))
+    left = (width - marker_px) * (captured_ns % SECOND_NS) // SECOND_NS
+    return slice(top, bottom), slice(left, left + marker_px)
+
+
+def background(name: str, shape: tuple[int, int, int], encoding: Encoding) -> Image:
     """Return the picture behind a source's marker and stamp, uint8 of ``shape``: bars in a hue of its own."""
+    if encoding != "i420":
+        picture = _bars(name, shape)
+        return picture[..., ::-1].copy() if encoding == "rgb8" else picture
+    rows, width, _ = shape
+    coloured = _bars(name, (rows * 2 // 3, width, 3))
+    # Behind the code, colour is neutral.
+    stamp(coloured, name, 0, 0)
+    picture = np.empty(shape, np.uint8)
+    for place, plane in zip(planes_of(picture), _planes(coloured), strict=True):
+        np.copyto(place, plane)
+    return picture
+
+
+def _planes(picture: Image) -> Iterator[Image]:
+    """Yield luma, and blue and red difference in half the resolution: BT.601 in limited range."""
+    levels = LIMITED_BT601 @ (picture.reshape(-1, 3).T / 255.0) + [[16], [NEUTRAL], [NEUTRAL]]
+    luma, *colours = np.round(levels).astype(np.uint8).reshape(3, *picture.shape[:2])
+    yield luma
+    yield from (colour[::2, ::2] for colour in colours)
+
+
+def _bars(name: str, shape: tuple[int, int, int]) -> Image:
     height, width, channels = shape
     colour = _colour(name) if channels == 3 else np.array([180.0])
     bars = np.linspace(1.0, 0.5, BARS)[np.arange(width) * BARS // width]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from framepair.nodes.producer.sources.source import Format, SourceError
+from framepair.protocol.wire.frame import MAX_SIDE, Encoding
 
 # Rates that a source may say it has; others are taken for mistakes.
 MIN_FPS, MAX_FPS = 0.01, 1000.0
@@ -34,14 +35,22 @@ class SourceUri:
         return redact(self.location)
 
 
+# Width and height in pixels; None: as the other one and the picture's proportions have it.
+Size = tuple[int | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What frames are to be made of a source; None: as it has them.
 
-    ``stream`` is the number of the video stream to play, from 0.
+    ``stream`` is the number of the video stream to play, from 0; ``fps`` how many frames a second there may be,
+    the rate of those without times; ``size`` is for the picture that a consumer sees, the right way up.
     """
 
     stream: int | None = None
+    fps: float | None = None
+    pixels: Encoding | None = None
+    size: Size | None = None
 
 
 AS_IT_IS: Final = Wanted()
@@ -59,6 +68,18 @@ class Opening:
     read_timeout_s: float
     allow_redirects: bool = False
     wanted: Wanted = AS_IT_IS
+
+
+def fitted(sides: tuple[int, int], size: Size | None) -> tuple[int, int]:
+    """Return width and height of a picture of ``sides`` that is to have ``size``."""
+    if size is None:
+        return sides
+    (width, height), (wide, high) = sides, size
+    if wide is None:
+        wide = round(width * (high or height) / height)
+    if high is None:
+        high = round(height * wide / width)
+    return min(max(1, wide), MAX_SIDE), min(max(1, high), MAX_SIDE)
 
 
 def split_scheme(uri: str) -> tuple[str, str]:

@@ -7,19 +7,15 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.opencv import (
-    decode,
-    first_format,
-    open_camera,
-    reshaped,
-)
+from framepair.nodes.producer.sources.camera_pictures import CameraPictures
+from framepair.nodes.producer.sources.opencv import decode, first_format, open_camera
 from framepair.nodes.producer.sources.source import (
     CaptureLost,
     Format,
     FrameLost,
     blaming,
 )
-from framepair.nodes.producer.sources.uri import SourceUri
+from framepair.nodes.producer.sources.uri import Opening, SourceUri
 
 Image = NDArray[np.uint8]
 
@@ -32,16 +28,17 @@ class LiveVideo:
     """A camera, whose frames come when they come."""
 
     # Another capture takes its place when it is opened again.
-    reopened = 0
+    reopened = skipped = 0
     position = None
 
-    def __init__(self, name: str, source: SourceUri, read_timeout_s: float) -> None:
-        self._source, self._read_timeout_s = source, read_timeout_s
+    def __init__(self, name: str, source: SourceUri, opening: Opening) -> None:
+        self._source, self._read_timeout_s = source, opening.read_timeout_s
+        self._pictures = CameraPictures(opening.wanted)
         self._caught_up = False
         with blaming(name):
-            video = open_camera(source, read_timeout_s)
+            video = open_camera(source, opening.read_timeout_s)
             self._name, self._video = name, video
-            self.format: Format = first_format(name, video)
+            self.format: Format = first_format(name, video, self._pictures)
 
     def grab(self) -> bool:
         """Wait for a frame; raises CaptureLost if the source breaks off or sends nothing for too long."""
@@ -59,15 +56,11 @@ class LiveVideo:
         OpenCV goes on in the old size when a stream changes its size without breaking off
         (opencv/opencv#27116); the new one shows when the stream is opened again.
         """
-        image = decode(self._video, out)
+        image = decode(self._video, self._pictures.memory(out))
         if image is None:
             raise FrameLost(f"source {self._name}: a frame cannot be decoded")
-        if image.shape != out.shape:
-            self.format = reshaped(self.format, image)
-            return image
-        if image is not out:
-            np.copyto(out, image)
-        return out
+        self.format = self._pictures.format(image, self.format)
+        return self._pictures.write(image, out)
 
     def close(self) -> None:
         """Let go of the file, camera or connection."""

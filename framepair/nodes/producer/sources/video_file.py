@@ -24,8 +24,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.decoding import Decoded, Pictures, chosen, decoded, packets
+from framepair.nodes.producer.sources.decoding import Decoded, chosen, decoded, packets
 from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes
+from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
     Format,
     FrameLost,
@@ -33,7 +34,7 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
-from framepair.nodes.producer.sources.uri import SourceUri
+from framepair.nodes.producer.sources.uri import AS_IT_IS, SourceUri, Wanted
 from framepair.protocol.wire.frame import MAX_FPS, MIN_FPS
 
 Image = NDArray[np.uint8]
@@ -57,28 +58,21 @@ log = logging.getLogger(__name__)
 class VideoFile:
     """A video file, from its first frame to its last, or over and over again with ``loop``.
 
-    ``fps`` is the rate of frames whose container has no times for them, ``number`` the stream to play among
-    several that show pictures, from 0; the one with the most pixels by default.
+    ``wanted`` says what pictures are made of it; its ``fps`` is the rate of frames without times only.
     """
 
     # It never fails: what can't be read is over.
-    reopened = 0
+    reopened = skipped = 0
 
     def __init__(
-        self,
-        name: str,
-        source: SourceUri,
-        *,
-        loop: bool = False,
-        fps: float | None = None,
-        number: int | None = None,
+        self, name: str, source: SourceUri, *, loop: bool = False, wanted: Wanted = AS_IT_IS
     ) -> None:
         self._name, self._source, self._loop = name, source, loop
-        self._fps, self._number = fps, number
-        self._pictures = Pictures()
+        self._wanted = wanted
+        self._pictures = Pictures(name, wanted)
         self._said = False
         self._open(base_ns=0)
-        self.format: Format = self._pass.format
+        self.format: Format = self._pictures.format(self._pass.first_frame, self._pass.format)
         if loop:
             self.format = replace(self.format, total=0)
 
@@ -105,17 +99,7 @@ class VideoFile:
         frame = self._pass.current.frame
         if frame is None:
             raise FrameLost(f"source {self._name}: a frame is damaged")
-        shape = self._pictures.shape(frame)
-        if shape != self.format.shape:
-            self.format = replace(self.format, shape=shape)
-        # Of another shape, it is a picture of its own, which the caller puts where it belongs.
-        picture = out if out.shape == shape else np.empty(shape, np.uint8)
-        try:
-            self._pictures.write(frame, picture)
-        except av.FFmpegError as error:
-            raise FrameLost(
-                f"source {self._name}: a frame cannot be converted: {error.strerror}"
-            ) from None
+        picture, self.format = self._pictures.retrieve(frame, out, self.format)
         return picture
 
     def close(self) -> None:
@@ -124,9 +108,7 @@ class VideoFile:
 
     def _open(self, base_ns: int) -> None:
         with blaming(self._name):
-            self._pass = Pass(
-                self._source, fps=self._fps, number=self._number, base_ns=base_ns, say=self._say
-            )
+            self._pass = Pass(self._source, self._wanted, base_ns=base_ns, say=self._say)
 
     def _say(self, what: str) -> None:
         if not self._said:
@@ -152,18 +134,17 @@ class Pass:
     def __init__(
         self,
         source: SourceUri,
+        wanted: Wanted,
         *,
-        fps: float | None,
-        number: int | None,
         base_ns: int,
         say: Callable[[str], None],
     ) -> None:
-        self._container = open_container(source, fps)
-        self._stream = stream = _video_stream(self._container, source, number)
+        self._container = open_container(source, wanted.fps)
+        self._stream = stream = _video_stream(self._container, source, wanted.stream)
         stream.thread_type = "AUTO"
         coming = packets(self._container, stream)
         first = list(itertools.islice(coming, MEASURED_PACKETS))
-        self.fps = nominal_fps(stream, first) if fps is None else fps
+        self.fps = nominal_fps(stream, first, wanted.fps)
         self._period_ns = round(SECOND_NS / self.fps)
         self._times = MediaTimes(
             period_ns=self._period_ns,
@@ -232,7 +213,7 @@ class Pass:
         for placed in self._coming:
             before.append(placed)
             if placed.decoded.frame is not None:
-                self._first_frame = placed.decoded.frame
+                self.first_frame = placed.decoded.frame
                 self._coming = itertools.chain(before[1:], self._coming)
                 return before[0]
         self.close()
@@ -255,7 +236,7 @@ class Pass:
     def _format(self) -> Format:
         total = 0 if self._guessed() else _frame_count(self._stream)
         fps = min(max(self.fps, MIN_FPS), MAX_FPS)
-        return Format(Pictures().shape(self._first_frame), "bgr8", fps, total=total)
+        return Format((0, 0, 0), fps=fps, total=total)
 
     def _is_avi(self) -> bool:
         return self._container.format.name == "avi"
@@ -280,14 +261,19 @@ def _frame_count(stream: VideoStream) -> int:
     return len(entries) if whole else stream.frames
 
 
-def nominal_fps(stream: VideoStream, first: Sequence[Packet[VideoStream]]) -> float:
+def nominal_fps(
+    stream: VideoStream, first: Sequence[Packet[VideoStream]], asked: float | None = None
+) -> float:
     """Return how many frames a second come usually: measured, since containers may say anything.
 
-    A rate that the container names is taken if it fits, because it isn't rounded.
+    A rate that the container names is taken if it fits, because it isn't rounded. Without times it is what was
+    ``asked`` for.
     """
     named = [float(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     times = sorted(packet.pts for packet in first if packet.pts is not None)
     gaps = sorted(later - early for early, later in itertools.pairwise(times))
+    if asked is not None and not any(gaps):
+        return asked
     if not any(gaps) or stream.time_base is None:
         return next((fps for fps in named if MIN_FPS <= fps <= MAX_FPS), USUAL_FPS)
     # The shorter one of the two in the middle: memory for many frames is better than for few.
