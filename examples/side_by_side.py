@@ -20,15 +20,13 @@ def main() -> None:
 
 def picture(pair: Pair) -> cv2.typing.MatLike:
     """Return the first frame of each source in one image."""
-    images = [clip.images[0] for clip in pair.values()]
+    images = [clip.bgr(0) for clip in pair.values()]
     height = images[0].shape[0]
     return np.hstack([resized(image, height) for image in images])
 
 
 def resized(image: cv2.typing.MatLike, height: int) -> cv2.typing.MatLike:
-    """Return a colour image of the given height, its proportions kept."""
-    if image.shape[2] == 1:
-        image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+    """Return an image of the given height, its proportions kept."""
     return cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height))
 
 

@@ -13,15 +13,20 @@ from framepair.nodes.combiner.intake import Clock, parse
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.clocks.comparison import Comparison, Offset, Steering
 from framepair.protocol.memory import jpeg
+from framepair.protocol.memory.ring import Shape
 from framepair.protocol.wire import frame, pair, published, sync
-from framepair.protocol.wire.frame import Alive, FrameHeader, Pace
+from framepair.protocol.wire.frame import Alive, Encoding, FrameHeader, Pace
 from framepair.protocol.wire.header import MAX_INT, Header, ProtocolError
 from framepair.protocol.wire.sync import Pong
 from tests.fuzz.draws import Draws
 
 NOW_NS = 10**18
 WINDOW_NS = 10**9
-SHAPES = ((36, 64, 3), (36, 64, 1))
+ENCODED: tuple[tuple[Shape, Encoding], ...] = (
+    ((36, 64, 3), "bgr8"),
+    ((36, 64, 1), "mono8"),
+    ((36, 64, 1), "i420"),
+)
 TOPICS = (b"frame.left.", published.PAIR, published.END, b"frame.", b"")
 CLOCKS: tuple[Clock, ...] = ("ours", "compared", "theirs")
 PACES: tuple[Pace, ...] = ("realtime", "max")
@@ -114,6 +119,6 @@ def outgoing(data: bytes) -> None:
 def pictures(data: bytes) -> None:
     """Decode a JPEG file, of a picture that the header said is there."""
     draws = Draws(data)
-    out = np.empty(draws.choice(SHAPES), np.uint8)
+    shape, encoding = draws.choice(ENCODED)
     with contextlib.suppress(ProtocolError):
-        jpeg.decode(memoryview(draws.rest()), out)
+        jpeg.decode(memoryview(draws.rest()), np.empty(shape, np.uint8), encoding)

@@ -28,7 +28,11 @@ def _encoded(decode: Decode, prefix: bytes = b"") -> tuple[bytes, ...]:
 
 
 _GREY = np.full((36, 64, 1), 99, np.uint8)
-_FILE = jpeg.encode(np.full((36, 64, 3), 99, np.uint8), 90)
+_PICTURES = (
+    b"\0" + jpeg.encode(np.full((36, 64, 3), 99, np.uint8), 90, "bgr8"),
+    b"\1" + jpeg.encode(_GREY, 90, "mono8"),
+    b"\2" + jpeg.encode(_GREY, 90, "i420"),
+)
 _ANNOUNCED = (*_encoded(pair.decode, b"\1\0"), *_encoded(pair.decode, b"\2\0"))
 TARGETS = {
     "producers": Target(decoders.from_producers, _encoded(frame.decode)),
@@ -37,7 +41,11 @@ TARGETS = {
     "pongs": Target(decoders.pongs, _encoded(sync.decode_pong)),
     "incoming": Target(decoders.incoming, _encoded(frame.decode, bytes(3))),
     "outgoing": Target(decoders.outgoing, (*_encoded(frame.decode, b"\0\1"), *_ANNOUNCED), 2048),
-    "pictures": Target(decoders.pictures, (b"\0" + _FILE, b"\1" + jpeg.encode(_GREY, 90)), 2048),
+    "pictures": Target(
+        decoders.pictures,
+        _PICTURES,
+        2048,
+    ),
     "windows": Target(windows.run, max_bytes=192),
     "lost messages": Target(consumers.honest, max_bytes=96),
     "lies": Target(consumers.lying, max_bytes=192),

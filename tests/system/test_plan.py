@@ -95,6 +95,8 @@ def test_a_ring_is_as_large_as_said() -> None:
 
 def test_what_is_more_than_a_network_carries_is_said() -> None:
     far = "tcp://10.0.0.5:7401"
+    planes = source(address=far, shape=(1620, 1920, 1), encoding="i420", fps=50.0)
+    assert main.described(planes) == "left raw 1080p50"
     (sentence,) = main.of_links([source(address=far)], "ipc:///x")
     assert sentence.startswith("left raw 1080p25 = 1.24 Gbit/s: more than 1 GbE carries")
     assert list(main.of_links([source(address=far, fps=15.0)], "ipc:///x")) == []
@@ -114,10 +116,11 @@ def test_of_synthetic_sources_and_files_all_is_known(directory: Path) -> None:
     for _ in range(3):
         writer.write(np.zeros((240, 320, 3), np.uint8))
     writer.release()
-    plan, running = planned(directory, "left=synthetic://160x120@10", path)
+    asked = ("--pixels", "left=i420", "--fps", "left=5", "--size", "a=160x")
+    plan, running = planned(directory, "left=synthetic://160x120@10", path, *asked)
     assert running.process.returncode == 0
-    assert plan["links"]["left"][1] == 160 * 120 * 3 * 10
-    assert plan["links"]["a"][1] == 320 * 240 * 3 * 20
+    assert plan["links"]["left"][1] == 160 * 120 * 3 / 2 * 5
+    assert plan["links"]["a"][1] == 160 * 120 * 3 * 20
     assert plan["links"]["pairs"][1] == plan["links"]["left"][1] + plan["links"]["a"][1]
     assert list(plan["processes"]) == [
         "producer left",

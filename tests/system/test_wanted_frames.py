@@ -15,7 +15,7 @@ from tests.lib.processes import Running
 CASES = Path(__file__).parents[1] / "producer" / "cases"
 CONFIGURATION = f"""
 pixels = "i420"
-duration = 4
+duration = 3
 loop = true
 [sources.shared]
 uri = "synthetic://640x360@25"
@@ -53,7 +53,7 @@ def test_each_source_has_the_frames_that_are_asked_of_it() -> None:
         command = launcher("--run-dir", f"{nodes.run_dir}/run", "--config", path, "--no-sink")
         with Running(command) as running:
             with subscribe(f"ipc://{nodes.run_dir}/run/pairs", copy=True) as pairs:
-                taken = list(itertools.islice(pairs, 3))
+                taken = list(itertools.islice(pairs, 2))
             assert running.wait() == 0
     for pair in taken:
         file = pair["file"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from framepair.protocol.client import assembly
 from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import sockets
+from framepair.protocol.wire.frame import Encoding
 
 MB = 10**6
 # The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71 and 37 MB),
@@ -24,10 +25,11 @@ HEAP = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a source's frames look like: (height, width, channels), and their nominal rate."""
+    """What a source's frames look like: shape and encoding of the array, and their nominal rate."""
 
     shape: tuple[int, int, int]
     fps: float = 25.0
+    encoding: Encoding = "bgr8"
 
 
 @dataclass(frozen=True, slots=True)

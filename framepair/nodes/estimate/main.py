@@ -30,6 +30,7 @@ from framepair.nodes.launcher.topology import Plan
 from framepair.protocol.memory import free_space, payload, shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
+from framepair.protocol.wire.frame import picture_size
 
 # How many sources are looked at at a time: each takes a process, and a camera a few seconds.
 AT_ONCE = 8
@@ -88,7 +89,7 @@ def described(source: Source) -> str:
     """Return what a source is, such as left raw 1080p25."""
     if source.format is None:
         return f"{source.name} {source.payload.name}"
-    height, width, _ = source.format.shape
+    width, height = picture_size(source.format.shape, source.format.encoding)
     picture = f"{height}p" if width * 9 == height * 16 else f"{width}x{height}@"
     return f"{source.name} {source.payload.name} {picture}{source.format.fps:g}"
 
@@ -250,7 +251,7 @@ def _source(plan: Plan, name: str, process: subprocess.Popen[str]) -> Source:
     found = json.loads(said) if process.returncode == 0 else {}
     return Source(
         name=name,
-        format=Format(tuple(found["shape"]), found["fps"]) if found else None,
+        format=Format(tuple(found["shape"]), found["fps"], found["encoding"]) if found else None,
         message_bytes=found.get("message_bytes"),
         payload=plan.payloads[name],
         synthetic=is_synthetic(plan.uris[name]),

@@ -34,14 +34,14 @@ VERBS = {
         SOURCES,
         "pair the frames of several videos, and print a line per pair",
         (
-            "config", "window", "duration", "pace", "loop", "wait", "payload", "listen", "keys", "sink",
+            "config", "window", "duration", "pace", "loop", "wait", "size", "payload", "listen", "keys", "sink",
             "no_sink", "keep", "json", "strict", "verbose",
         ),
     ),
     "plan": Verb(
         SOURCES,
         "say what a run will take (links, memory, shared memory), and start nothing",
-        ("config", "window", "payload", "history", "max_bytes", "keep", "listen", "json"),
+        ("config", "window", "pixels", "size", "payload", "history", "max_bytes", "keep", "listen", "json"),
         "--plan",
     ),
     "commands": Verb(

@@ -21,7 +21,7 @@ from framepair.protocol.clocks import shared_offset
 from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.payload import Writer
 from framepair.protocol.transport.heartbeat import Heartbeat
-from framepair.protocol.wire.frame import EndReason
+from framepair.protocol.wire.frame import EndReason, picture_size
 
 app = node_app("producer", __doc__)
 app.command(probe.probe, name="--probe")
@@ -134,7 +134,7 @@ class Stream:
 
 
 def _describe(source_format: Format) -> str:
-    height, width, _ = source_format.shape
+    width, height = picture_size(source_format.shape, source_format.encoding)
     return f"{width}x{height} {source_format.encoding} at {source_format.fps:g} fps"
 
 

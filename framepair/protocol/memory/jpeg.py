@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from framepair.protocol.memory.payload import Packed, Payload, Place, check_message
 from framepair.protocol.memory.planes import planes_of
+from framepair.protocol.wire.frame import picture_size
 from framepair.protocol.wire.header import ProtocolError
 
 if TYPE_CHECKING:
@@ -137,8 +138,7 @@ def decode(file: memoryview, out: Pixels, encoding: Encoding) -> None:
 
 def _check(out: Pixels, encoding: Encoding, sides: tuple[int, int], found: tuple[str, ...]) -> None:
     """Raise ProtocolError unless a file of ``sides``, height and width, fits ``out`` and ``encoding``."""
-    height, width, _ = out.shape
-    height = height * 2 // 3 if encoding == "i420" else height
+    width, height = picture_size(out.shape, encoding)
     if sides != (height, width) or (found == GREY) != (encoding == "mono8"):
         raise ProtocolError(f"a JPEG of {sides[1]}x{sides[0]}, not {width}x{height}")
     if encoding == "i420" and found != IN_PLANES:

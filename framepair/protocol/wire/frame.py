@@ -211,6 +211,12 @@ def decode(data: bytes | memoryview) -> FromProducer:
     return _DECODER.decode(data)
 
 
+def picture_size(shape: tuple[int, int, int], encoding: Encoding) -> tuple[int, int]:
+    """Return width and height of the picture in an array of ``shape``: with planes, that has more rows."""
+    rows, width, _ = shape
+    return width, rows * 2 // 3 if encoding == "i420" else rows
+
+
 def corrected_promise(next_ns: int, at_ns: int, offset_ns: int) -> int:
     """Return ``next_ns``, promised at ``at_ns``, by the combiner's clock, which is ``offset_ns`` ahead.
 
