@@ -9,7 +9,7 @@ from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import MAX_EARLY_NS, Rules
 from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.protocol.wire import pair
-from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
+from framepair.protocol.wire.frame import Alive, FrameHeader, RunEndReason, SourceEnd
 from framepair.protocol.wire.pair import ClipHeader, PairHeader, Totals
 from tests.lib.units import MS, S
 
@@ -145,7 +145,7 @@ class Feed:
         self,
         source: str,
         seq: int,
-        reason: EndReason = "finished",
+        reason: RunEndReason = "finished",
         *,
         run: int = 1,
         dropped: int = 0,

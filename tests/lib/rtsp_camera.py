@@ -97,7 +97,8 @@ class RtspCamera:
     """A camera that runs from entering the context to leaving it, whether or not a client watches.
 
     ``url`` is where it is. ``stall()`` makes it send nothing until ``go_on()``, its connections open;
-    ``restart()`` closes all connections and serves again after a while; ``resize()`` changes the picture.
+    ``restart()`` closes all connections and serves again after a while; ``resize()`` changes the picture. It
+    says that it sends ``claimed_fps`` frames a second, ``fps`` unless told otherwise.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class RtspCamera:
         *,
         auth: Auth = "none",
         faults: Faults | None = None,
+        claimed_fps: float | None = None,
     ) -> None:
         self.fps, self._size, self._auth = fps, size, auth
+        self._claimed_fps = claimed_fps or fps
         self._faults = faults or Faults()
         self._random = random.Random(1)
         self._rtp_start = self._random.getrandbits(32)
@@ -190,7 +193,7 @@ class RtspCamera:
         encoder = av.CodecContext.create("libx264", "w")
         encoder.width, encoder.height = self._size
         encoder.pix_fmt = "yuv420p"
-        encoder.framerate = rate = Fraction(self.fps).limit_denominator(1000)
+        encoder.framerate = rate = Fraction(self._claimed_fps).limit_denominator(1000)
         encoder.time_base = 1 / rate
         encoder.gop_size, encoder.max_b_frames = max(1, round(self.fps)), self._faults.b_frames
         encoder.thread_count = 1

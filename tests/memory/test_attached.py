@@ -274,14 +274,13 @@ def test_frames_with_holes_between_them_are_one_array_that_was_copied(
 
 LIES: list[tuple[dict[str, object], str]] = [
     ({"location": None, "payload": "raw"}, "not in shared memory"),
-    ({"run": 77}, "not a ring of this run"),
-    ({"source": "right"}, "not a ring of this run"),
+    ({"source": "right"}, "not a ring of right"),
     ({"shape": OTHER}, "does not hold frames of shape"),
     ({"shape": (32768, 32768, 3)}, "does not hold frames of shape"),
     ({"ring": "left.1.7.12.ring"}, "no ring"),
     ({"ring": "left.1.0.999999999.ring"}, "no ring"),
     ({"ring": "left.1.../../../etc/passwd"}, "not the name of a ring"),
-    ({"ring": "/etc/passwd"}, "not a ring of this run"),
+    ({"ring": "/etc/passwd"}, "not a ring of left"),
     ({"slot": 1 << 20}, "slot 1048576 of a ring of"),
     ({"slot": 2**63 - 1}, "of a ring of"),
 ]

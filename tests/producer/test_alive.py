@@ -79,7 +79,9 @@ def test_a_silent_camera_promises_nothing_before_now(link: Link) -> None:
     link.now += 3 * 10**9
     assert outbox.say_alive(stamps, 0.0) == 0.0
     said = link.received()
-    assert said == Alive(source="left", run=7, seq=2, dropped=1, sent_ns=link.now, next_ns=link.now)
+    assert said == Alive(
+        source="left", run=7, seq=2, dropped=1, sent_ns=link.now, next_ns=link.now, stamp="arrival"
+    )
 
 
 def test_a_frame_that_is_being_decoded_is_not_promised_away(link: Link) -> None:

@@ -55,6 +55,9 @@ class SlowVideo(FakeVideo):
     def monotonic(self) -> float:
         return self.now_s
 
+    def monotonic_ns(self) -> int:
+        return round(self.monotonic() * 1e9)
+
     def grab(self) -> bool:
         if not self.waits_s:
             return False

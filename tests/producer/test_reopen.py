@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from framepair.nodes.producer.sources import opening as opening_module
 from framepair.nodes.producer.sources.opening import Reopening
 from framepair.nodes.producer.sources.source import (
+    AccessRefused,
     Capture,
     CaptureLost,
     Format,
@@ -133,7 +134,7 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
             "WARNING",
             "source left: rtsp://host/x has broken off; trying again until it works",
         ),
-        ("framepair.nodes.producer.sources.opening", "INFO", "source left is back after 15.5 s"),
+        ("framepair.nodes.producer.sources.opening", "INFO", "source left is back after 4.5 s"),
     ]
 
 
@@ -148,7 +149,38 @@ def test_pauses_grow_and_begin_anew_after_a_frame(clock: Clock) -> None:
     source = Reopening("left", open_next, never)
     assert all(source.grab() for _ in range(3))
     pauses_s = np.diff(opened_s)
-    assert pauses_s == pytest.approx([0.5, 1, 2, 4, 8, 10, 10, 10, 0.5])
+    assert pauses_s == pytest.approx([0.5, 1, 1, 1, 1, 1, 1, 1, 0.5])
+
+
+def test_what_refuses_the_password_is_asked_less_and_less_often(clock: Clock) -> None:
+    opened_s: list[float] = []
+    left = iter([Scripted(1), *[None] * 7, Scripted(1)])
+
+    def open_next() -> Capture:
+        opened_s.append(clock.now_s)
+        capture = next(left)
+        if capture is None:
+            raise AccessRefused("source left: rtsp://host/x cannot be opened: check the password")
+        return capture
+
+    source = Reopening("left", open_next, never)
+    assert all(source.grab() for _ in range(2))
+    assert np.diff(opened_s) == pytest.approx([0.5, 1, 2, 4, 8, 10, 10, 10])
+
+
+def test_a_recording_that_comes_as_a_stream_is_refused_but_not_once_it_was_live(
+    clock: Clock,
+) -> None:
+    class Recording(Scripted):
+        def grab(self) -> bool:
+            raise SourceError("source left: it is a recording")
+
+    with pytest.raises(SourceError):
+        Reopening("left", opening([Recording(0)]), never).grab()
+    captures = [Scripted(1), Scripted(1), Recording(0), Scripted(1)]
+    source = Reopening("left", opening(captures), never)
+    assert all(source.grab() for _ in range(3))
+    assert source.reopened == 2
 
 
 @settings(deadline=None)

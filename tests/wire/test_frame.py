@@ -134,6 +134,19 @@ def test_a_sign_of_life_is_corrected_once_and_its_promise_gives_way() -> None:
             replace(alive, offset_ns=offset_ns).corrected()
 
 
+def test_a_camera_s_time_is_not_corrected_by_the_producer_s_clock() -> None:
+    header = replace(
+        FRAME, captured_ns=10 * S, next_ns=11 * S, sent_ns=12 * S, offset_ns=-3 * S,
+        uncertainty_ns=5, stamp="camera", location=None,
+    )  # fmt: skip
+    corrected = header.corrected()
+    assert (corrected.captured_ns, corrected.next_ns, corrected.sent_ns) == (10 * S, 11 * S, 9 * S)
+    assert corrected.uncertainty_ns == 0
+    assert replace(header, stamp="media").corrected().captured_ns == 7 * S
+    alive = replace(ALIVE, sent_ns=10 * S, next_ns=11 * S, offset_ns=-3 * S, stamp="camera")
+    assert (alive.corrected().sent_ns, alive.corrected().next_ns) == (7 * S, 11 * S)
+
+
 @pytest.mark.parametrize("name", ["a", "left", "cam-1_B", "x" * 64])
 def test_names_of_sources(name: str) -> None:
     assert SOURCE_NAME.match(name)

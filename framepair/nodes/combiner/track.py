@@ -55,6 +55,11 @@ class Track:
         self._paired = self._open = self._late = self._rejected = 0
         self._refused: Counter[str] = Counter()
         self._longest_outage_ns = 0
+        # Of the run that ended because its stamps went over to another clock; its frames and those of the next
+        # may overlap in [from, until).
+        self._restamping: int | None = None
+        self._restamped_ns: tuple[int, int] = 0, 0
+        self._restamped = 0
         self._announced_late = self._announced_dropped = 0
         self._is_beyond = False
         # The run that is known to stamp frames ahead of the clock.
@@ -114,12 +119,17 @@ class Track:
             self._heard_ns = received_ns
 
     def end(self, end: SourceEnd, received_ns: int) -> None:
-        """Note a producer's last word: the source is over, unless another has taken its place already."""
+        """Note a producer's last word: the source is over, unless another has taken its place already.
+
+        A run that was restamped goes on as the next one.
+        """
         if not self._is_plausible(end, received_ns):
             return
         continuation = self.continuity.count(end)
         if not continuation.new:
             self._rejected += 1
+        elif end.reason == "restamped":
+            self._restamping = end.run
         elif end.run == self._run or continuation.begins:
             self._ended = end.reason
             if continuation.lost and self._newest and end.run == self._run:
@@ -173,6 +183,7 @@ class Track:
         missing = self._why_missing(start_ns, end_ns, now_ns)
         lost, may_lack = self.continuity.lost_in(start_ns, end_ns)
         expected = self._expected(start_ns, end_ns)
+        restamped = self._restamped_ns[0] < end_ns and self._restamped_ns[1] > start_ns
         late, dropped = self._count(len(clip.stamps) - left_out, end_ns)
         if missing == "offline":
             # It goes on: how long it is in all, only its end will tell.
@@ -185,11 +196,12 @@ class Track:
             late=late,
             dropped=dropped,
             missing=missing,
+            restamped=restamped,
             delay_ns=self.delays.delay_ns,
             pause_ns=self.delays.pause_ns,
             totals=self.totals(),
         )
-        return header, missing is None and not may_lack and not left_out
+        return header, missing is None and not (may_lack or left_out or restamped)
 
     def totals(self) -> Totals:
         """Return what became of this source's frames until now."""
@@ -203,6 +215,7 @@ class Track:
             rejected=self._rejected,
             dropped=dict(missing + self._refused),
             runs=self.continuity.runs,
+            restamped=self._restamped,
             reopened=self.continuity.reopened,
             outage_ns=self._longest_outage_ns,
             began=self.continuity.began,
@@ -273,11 +286,21 @@ class Track:
         until_ns = header.captured_ns - header.period_ns + 1
         if self._newest is None:
             self._leave(0, until_ns, "not_started")
+        elif continuation.begins and self._restamping == self._run:
+            self._restamp(header, self._newest)
+            if offline or self._was_silent(header, self._newest, continuation.lost):
+                self._leave(self.watermark_ns, until_ns, "offline")
         elif continuation.begins:
             # The run before may have captured more until then, and taken it with it.
             self._leave(self.watermark_ns, header.captured_ns, "offline")
         elif offline or self._was_silent(header, self._newest, continuation.lost):
             self._leave(self.watermark_ns, until_ns, "offline")
+
+    def _restamp(self, header: FrameHeader, newest: FrameHeader) -> None:
+        """Remember that from ``newest`` to ``header``, the next run's first, stamps changed their clock."""
+        self._restamped += 1
+        from_ns, until_ns = sorted((newest.captured_ns, header.captured_ns))
+        self._restamped_ns = from_ns, max(until_ns, self.watermark_ns) + 1
 
     def _was_silent(self, header: FrameHeader, newest: FrameHeader, lost: int) -> bool:
         """Return whether more time passed between two frames than the ``lost`` ones explain."""

@@ -19,8 +19,6 @@ from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS
 SIZE = re.compile(r"(\d{1,5})?x(\d{1,5})?", re.ASCII)
 OFFSET = re.compile(r"(-?\d{1,10}(?:\.\d{1,9})?)(ms|s)", re.ASCII)
 MIN_SIDE = 2
-# It does nothing yet, so it is in no help.
-HIDDEN = Parameter(show=False)
 
 
 def parse_size(text: str) -> tuple[int | None, int | None]:
@@ -81,8 +79,12 @@ FPS_IS = (
 FPS_DEFAULT = "[default: all]"
 STREAM_IS = "Which video of a file or stream to play if it has several, counted from 0"
 STREAM_DEFAULT = "[default: the one with the most pixels]"
-STAMP_IS = "How frames are stamped"
-OFFSET_IS = "Time that is added to stamps"
+STAMP_IS = (
+    "Which clock stamps the frames of a camera or stream, driver, camera, media or arrival, whatever there is"
+    " to say against it"
+)
+STAMP_DEFAULT = "[default: the best that can be trusted]"
+OFFSET_IS = "Time that is added to the stamps, such as 1.25s, 40ms or, of a live source, -40ms"
 
 
 def _said(what: str, default: str = "") -> Parameter:
@@ -110,11 +112,16 @@ class SourceOptions:
         int | None, VIDEOS, _said(STREAM_IS, STREAM_DEFAULT), Parameter(validator=_not_negative)
     ] = None
     stamp: Annotated[
-        Literal["driver", "camera", "media", "arrival"] | None, VIDEOS, HIDDEN, _said(STAMP_IS)
+        Literal["driver", "camera", "media", "arrival"] | None,
+        VIDEOS,
+        _said(STAMP_IS, STAMP_DEFAULT),
     ] = None
-    offset: Annotated[
-        str | None, VIDEOS, HIDDEN, _said(OFFSET_IS), Parameter(validator=_offset)
-    ] = None
+    offset: Annotated[str | None, VIDEOS, _said(OFFSET_IS), Parameter(validator=_offset)] = None
+
+    @property
+    def offset_ns(self) -> int:
+        """``offset`` in nanoseconds."""
+        return 0 if self.offset is None else parse_offset_ns(self.offset)
 
 
 Words = tuple[str, ...]
@@ -128,8 +135,8 @@ class EachSource:
     size: Annotated[Words, PIXELS, SEVERAL, _of_each(SIZE_IS, "640x", SIZE_DEFAULT)] = ()
     fps: Annotated[Words, VIDEOS, SEVERAL, _of_each(FPS_IS, "5", FPS_DEFAULT)] = ()
     stream: Annotated[Words, VIDEOS, SEVERAL, _of_each(STREAM_IS, "1", STREAM_DEFAULT)] = ()
-    stamp: Annotated[Words, VIDEOS, SEVERAL, HIDDEN, _of_each(STAMP_IS, "media")] = ()
-    offset: Annotated[Words, VIDEOS, SEVERAL, HIDDEN, _of_each(OFFSET_IS, "1.25s")] = ()
+    stamp: Annotated[Words, VIDEOS, SEVERAL, _of_each(STAMP_IS, "media", STAMP_DEFAULT)] = ()
+    offset: Annotated[Words, VIDEOS, SEVERAL, _of_each(OFFSET_IS, "1.25s")] = ()
 
 
 NAMES: tuple[str, ...] = tuple(field.name for field in fields(EachSource))

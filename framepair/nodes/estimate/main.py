@@ -23,7 +23,12 @@ from framepair.nodes.estimate import bounds
 from framepair.nodes.estimate.bounds import MB, Format, Limits, Source, ring_bytes
 from framepair.nodes.launcher import topology as planning
 from framepair.nodes.launcher import verbs
-from framepair.nodes.launcher.names import is_missing_file, is_synthetic, without_secrets
+from framepair.nodes.launcher.names import (
+    descriptors,
+    is_missing_file,
+    is_synthetic,
+    without_secrets,
+)
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.topology import Plan
@@ -237,7 +242,8 @@ def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[st
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-m", "framepair.nodes.producer", "--probe", *flags],
         env={**os.environ, **python_path(), **environment},
-        stdin=subprocess.DEVNULL,
+        stdin=None if 0 in descriptors(uri) else subprocess.DEVNULL,
+        pass_fds=descriptors(uri),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

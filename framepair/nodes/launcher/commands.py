@@ -16,7 +16,7 @@ from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
-from framepair.nodes.launcher.names import COMBINER, SINK, holds_secret, is_synthetic
+from framepair.nodes.launcher.names import COMBINER, SINK, descriptors, holds_secret, is_synthetic
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, max_wait_s, reachable
@@ -45,6 +45,8 @@ class Node:
     """What is added to the command when it is started first, and when it is started again."""
     patience_s: float = 0.0
     """For how long its work may take without a sign of it, beside what any node may."""
+    descriptors: tuple[int, ...] = ()
+    """The launcher's open files that it reads."""
     is_ours: bool = True
     """Another program need not give signs of its work; only once it has given one they are waited for."""
 
@@ -112,6 +114,7 @@ def _producer(
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
         patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
+        descriptors=descriptors(plan.uris[name]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -18,6 +19,7 @@ NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 SECRET = re.compile(r"""(?i)(?!synthetic:)\b([a-z][a-z0-9+.-]*://)[^\s"'@?=]*[@?=][^\s"']*""")
 # Or as its path: rtsps://host:7441/TOKEN is all that some cameras ask for.
 SECRET_PATH = re.compile(r"""(?i)\b(?!synthetic:|file:)([a-z][a-z0-9+.-]*://[^\s"'/]+/)[^\s"']+""")
+OPEN_FILE = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,6})")
 # Tokens are longer than the names that people give to streams.
 MAX_NAME_IN_PATH = 15
 
@@ -26,7 +28,8 @@ def name_sources(arguments: Sequence[str]) -> dict[str, str]:
     """Return the address of each source by its name, in order.
 
     An argument is NAME=URI if what stands before the first ``=`` can be a name (an address may have a ``=``
-    too), else a URI alone. Raises Refused if two have the same name or one has no address.
+    too) and no file is called so as a whole, else a URI alone. Raises Refused if two have the same name or one
+    has no address.
     """
     split = [_split(argument) for argument in arguments]
     given = [name for name, _ in split if name]
@@ -61,7 +64,17 @@ def is_missing_file(uri: str) -> bool:
     """Return whether ``uri`` is a path, and no file is there now."""
     path = os.path.expanduser(uri) if uri.startswith("~/") else uri  # noqa: PTH111
     other = uri.isdecimal() or uri.startswith("/dev/") or uri.lower().startswith("file:")
+    # Names for several pictures: img_%04d.png, *.png.
+    other = other or bool(set("%*?[") & set(uri))
     return not (other or is_synthetic(uri) or is_stream(uri) or os.access(path, os.F_OK))
+
+
+def descriptors(uri: str) -> tuple[int, ...]:
+    """Return which open files of this process ``uri`` names: /dev/stdin, or /dev/fd/63, as of <(command)."""
+    if uri == "/dev/stdin":
+        return (0,)
+    matched = OPEN_FILE.fullmatch(uri)
+    return (int(matched[1]),) if matched else ()
 
 
 def holds_secret(uri: str) -> bool:
@@ -76,10 +89,16 @@ def without_secrets(text: str) -> str:
 
 def _split(argument: str) -> tuple[str | None, str]:
     name, equals, uri = argument.partition("=")
-    named = bool(equals) and is_name(name)
+    named = bool(equals) and is_name(name) and not _is_file(argument)
     if not argument or "\0" in argument or (named and not uri):
         raise Refused(f"{argument!r} names no video: give a file, a camera or an address")
     return (name, uri) if named else (None, argument)
+
+
+def _is_file(argument: str) -> bool:
+    with contextlib.suppress(ValueError):
+        return os.path.lexists(argument)
+    return False
 
 
 def _name_of(uri: str) -> str:

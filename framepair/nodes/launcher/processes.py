@@ -119,7 +119,7 @@ class Process:
         self._signals = signals
         command = _command(node, again=again)
         environment = {**environment, **dict(node.environment)}
-        self._popen, self._errors, self._heartbeat = _start(command, environment)
+        self._popen, self._errors, self._heartbeat = _start(command, environment, node.descriptors)
         os.set_blocking(self._errors, False)
         self._heartbeat.setblocking(False)
         signals.watch(self._errors, self._read_errors)
@@ -223,18 +223,21 @@ class Process:
 
 
 def _start(
-    command: Sequence[str], environment: Mapping[str, str]
+    command: Sequence[str], environment: Mapping[str, str], descriptors: Collection[int]
 ) -> tuple[subprocess.Popen[bytes], int, socket.socket]:
-    """Start a command; return it, a pipe with its stderr, and our end of its heartbeat: both to be closed."""
+    """Start a command; return it, a pipe with its stderr, and our end of its heartbeat: both to be closed.
+
+    It gets our open files ``descriptors``, stdin only if that is among them.
+    """
     read_errors, errors = os.pipe()
     heartbeat, theirs = socket.socketpair()
     try:
         popen = subprocess.Popen(  # noqa: S603
             command,
             env={**environment, DESCRIPTOR_VARIABLE: str(theirs.fileno())},
-            stdin=subprocess.DEVNULL,
+            stdin=None if 0 in descriptors else subprocess.DEVNULL,
             stderr=errors,
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(theirs.fileno(), *descriptors),
             process_group=0,
         )
     except (OSError, ValueError):

@@ -124,6 +124,11 @@ class Link:
         """Say that frame ``seq`` was sent."""
         self._in_flight.sent(seq, time.monotonic())
 
+    def begin_run(self, run: int) -> None:
+        """Ask from now on how far the combiner is with the frames of ``run``, of which none was sent."""
+        self._sync.begin_run(run)
+        self._in_flight = InFlight()
+
 
 @contextlib.contextmanager
 def linked(

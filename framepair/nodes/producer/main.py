@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Annotated, NoReturn
 
@@ -15,7 +17,7 @@ from framepair.nodes.producer.faults import FaultyParts
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.parts import Parts, refuse_impossible
-from framepair.nodes.producer.sources.source import Capture, Format, FrameLost, Image
+from framepair.nodes.producer.sources.source import Capture, Format, FrameLost, Image, SourceError
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import shared_offset
 from framepair.protocol.memory.free_space import NoRoom
@@ -49,10 +51,10 @@ def _capture(options: Options) -> None:
             outbox.wait_for_combiner()
             stamps = parts.stamps(source.format, outbox.offset_ns())
             stream = Stream(source, memory, stamps, outbox, heartbeat)
-            with parts.signs_of_life(outbox, stamps):
+            with parts.signs_of_life(outbox, stamps), _refusing():
                 reason = stream.run(options.until_ns(), stop)
             outbox.end("stopped" if options.returns else reason)
-    runtime.log.info("captured %d frames, could not send %d", outbox.seq, outbox.dropped)
+    runtime.log.info("captured %d frames, could not send %d", outbox.captured, outbox.lost)
 
 
 class Stream:
@@ -131,6 +133,15 @@ class Stream:
             return self._payload.reserve(shape)
         except NoRoom as error:
             raise FrameLost(f"a frame is lost: {error}") from None
+
+
+@contextlib.contextmanager
+def _refusing() -> Iterator[None]:
+    """Raise Refused for a source that turns out, once it was opened, to be none that can be used."""
+    try:
+        yield
+    except SourceError as error:
+        raise runtime.Refused(str(error)) from None
 
 
 def _describe(source_format: Format) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zmq
 
@@ -20,7 +20,14 @@ from framepair.protocol.memory.payload import Packed
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
-from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, Pace, SourceEnd
+from framepair.protocol.wire.frame import (
+    Alive,
+    EndReason,
+    FrameHeader,
+    Pace,
+    SourceEnd,
+    StampGrade,
+)
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +77,9 @@ class Outbox:
         self._link = link
         self.seq = 0
         self.dropped = 0
+        self._former = 0, 0
+        """How many frames former runs captured and could not send."""
+        self._grade: StampGrade | None = None
         self._peer_log = RateLimitedLog(log)
         self._lock = threading.Lock()
         self._in_hand_ns: int | None = None
@@ -79,6 +89,16 @@ class Outbox:
         """When something was sent, in monotonic seconds."""
         self._refused = False
         """Whether the socket did not take the frame before: there is no combiner, or its queue is full."""
+
+    @property
+    def captured(self) -> int:
+        """How many frames were captured, in all runs."""
+        return self._former[0] + self.seq
+
+    @property
+    def lost(self) -> int:
+        """How many of them could not be sent."""
+        return self._former[1] + self.dropped
 
     def wait_for_combiner(self) -> None:
         """Wait until the combiner is connected, but not for long: it may be started later."""
@@ -94,10 +114,15 @@ class Outbox:
         return offset.ns if offset else None
 
     def stamp(self, stamps: Stamps, position: Position | None = None) -> Stamp:
-        """Return the stamp of the frame that was just grabbed, which is to be sent, dropped or skipped next."""
+        """Return the stamp of the frame that was just grabbed, which is to be sent, dropped or skipped next.
+
+        If it is by another clock than those before, it is the first of a new run.
+        """
         with self._lock:
             stamp = stamps.stamp(position)
-            self._in_hand_ns = stamp.captured_ns
+            if stamp.anew:
+                self._begin_run(stamp)
+            self._in_hand_ns, self._grade = stamp.captured_ns, stamp.grade
             return stamp
 
     def has_room(self) -> bool:
@@ -174,6 +199,23 @@ class Outbox:
         while self._must_wait() and not tracker.done:
             self._stop.wait(0.05)
 
+    def _begin_run(self, stamp: Stamp) -> None:
+        """Go on as another run: within one, no stamp goes back and every promise holds."""
+        former = self._origin
+        log.warning(
+            "source %s is stamped by %s from now on: the pair of now is incomplete",
+            former.source,
+            "its camera's clock" if stamp.grade == "camera" else f"{stamp.grade} time",
+        )
+        end = SourceEnd(former.source, former.run, self.seq, self.dropped, "restamped")
+        # If no combiner takes it, none has to be told.
+        sockets.send_tracked(self._push, [end.encode()])
+        self._former = self.captured, self.lost
+        self.seq = self.dropped = self._promised_ns = 0
+        self._origin = replace(former, run=max(former.run + 1, self._now_ns()))
+        if self._link:
+            self._link.begin_run(self._origin.run)
+
     def _knows_clock(self) -> bool:
         return self._link is None or self._link.wait(POLL_MS / 1000)
 
@@ -222,6 +264,7 @@ class Outbox:
             next_ns=waited_for_ns if self._in_hand_ns is None else self._in_hand_ns,
             pace=self._origin.pace,
             offset_ns=offset.ns if offset else None,
+            stamp=self._grade,
         )
 
     def _try(self, message: list[bytes | memoryview]) -> bool:

@@ -37,11 +37,13 @@ class Pace(Protocol):
 class RealTime:
     """As the source plays: frames that cannot be sent in time are dropped.
 
-    A source that is ``recorded`` has a beginning, which is to be that of a window.
+    A source that is ``recorded`` has a beginning, which is to be that of a window. ``offset_ns`` is added to
+    stamps; a recording is played so much later.
     """
 
     window_s: float
     recorded: bool
+    offset_ns: int = 0
 
     name: ClassVar[frame.Pace] = "realtime"
     lossless: ClassVar[bool] = False
@@ -51,11 +53,11 @@ class RealTime:
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:
         """Return stamps by the clock, or on a schedule; see Pace."""
         if source_format.live:
-            return LiveStamps(source_format.fps, now_ns)
+            return LiveStamps(source_format.fps, now_ns, self.offset_ns)
         start_ns = now_ns()
         if self.recorded:
             start_ns = _window_start_ns(start_ns, self.window_s, source_format.fps, offset_ns)
-        return PacedStamps(source_format.fps, start_ns, now_ns)
+        return PacedStamps(source_format.fps, start_ns + self.offset_ns, now_ns)
 
     def total(self, source_format: Format, until_s: float) -> int:  # noqa: ARG002
         """Return how many frames the source has: when frames come decides how many there are by then."""
@@ -64,7 +66,9 @@ class RealTime:
 
 @dataclass(frozen=True, slots=True)
 class Offline:
-    """As fast as all can: stamps are times within the video, and no frame is dropped."""
+    """As fast as all can: stamps are times within the video and ``offset_ns``, and no frame is dropped."""
+
+    offset_ns: int = 0
 
     name: ClassVar[frame.Pace] = "max"
     lossless: ClassVar[bool] = True
@@ -73,19 +77,21 @@ class Offline:
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
         """Return stamps within the video; see Pace."""
-        return MediaStamps()
+        return MediaStamps(self.offset_ns)
 
     def total(self, source_format: Format, until_s: float) -> int:
         """Return how many frames of the video are before ``until_s``."""
         if math.isinf(until_s):
             return source_format.total
-        until = math.ceil(until_s * source_format.fps)
+        until = max(0, math.ceil((until_s - self.offset_ns / 1e9) * source_format.fps))
         return min(source_format.total or until, until)
 
 
-def named(name: frame.Pace, *, window_s: float, recorded: bool) -> Pace:
+def named(name: frame.Pace, *, window_s: float, recorded: bool, offset_ns: int = 0) -> Pace:
     """Return the pace that ``--pace`` names, for pairs of ``window_s``."""
-    return Offline() if name == Offline.name else RealTime(window_s, recorded)
+    if name == Offline.name:
+        return Offline(offset_ns)
+    return RealTime(window_s, recorded, offset_ns)
 
 
 def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:

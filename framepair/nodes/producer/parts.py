@@ -35,7 +35,10 @@ class Parts:
     def __init__(self, options: Options, stop: runtime.Stop, heartbeat: Heartbeat) -> None:
         self._options, self._stop, self._heartbeat = options, stop, heartbeat
         self._pace = pace.named(
-            options.pace, window_s=options.window, recorded=_is_recorded(options)
+            options.pace,
+            window_s=options.window,
+            recorded=_is_recorded(options),
+            offset_ns=options.offset_ns,
         )
         self._lost = threading.Event()
         self._now_ns = self.clock()
@@ -149,10 +152,14 @@ def _is_recorded(options: Options) -> bool:
     return False
 
 
-def _hint(options: Options) -> str:
+def _is_live(options: Options) -> bool:
     with contextlib.suppress(SourceError):
-        return "; --wait keeps trying" if parse(options.source).live else ""
-    return ""
+        return parse(options.source).live
+    return False
+
+
+def _hint(options: Options) -> str:
+    return "; --wait keeps trying" if _is_live(options) else ""
 
 
 def refuse_impossible(options: Options) -> None:
@@ -162,3 +169,7 @@ def refuse_impossible(options: Options) -> None:
     for address in (options.push, *([options.sync] if options.sync else [])):
         keys.client(options.keys, address, insecure=options.insecure)
     payload_limits.refuse_beyond(options.payload_asked(), options.pace, options.push)
+    if options.offset_ns < 0 and not _is_live(options):
+        raise runtime.Refused(
+            f"--offset {options.offset}: only a live source's stamps can be put back: give the others an offset"
+        )

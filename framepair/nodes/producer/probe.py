@@ -38,7 +38,7 @@ class Options(SourceOptions, Opening):
     def wanted(self) -> Wanted:
         """Return what frames are to be made of the source."""
         size = parse_size(self.size) if self.size else None
-        return Wanted(self.stream, self.fps, self.pixels, size)
+        return Wanted(self.stream, self.fps, self.pixels, size, self.stamp)
 
     def payload_asked(self) -> Payload:
         """Return what ``payload`` asks for; raises Refused if it asks for nothing that there is."""

@@ -22,13 +22,15 @@ FORGETTING = 0.99
 class Stamp:
     """Capture time of a frame, and the earliest one that the next frame can bear; nanoseconds.
 
-    ``grade`` says how it is known, ``uncertainty_ns`` how far it may be wrong (None: not known).
+    ``grade`` says how it is known, ``uncertainty_ns`` how far it may be wrong (None: not known). ``anew``: it
+    is by another clock than the stamp before, and may be earlier: a new run has to begin.
     """
 
     captured_ns: int
     next_ns: int
     grade: StampGrade = "exact"
     uncertainty_ns: int | None = 0
+    anew: bool = False
 
 
 class Stamps(Protocol):
@@ -48,34 +50,46 @@ class Stamps(Protocol):
 
 
 class LiveStamps:
-    """Stamps of a live source: its own, else the time right after the grab.
+    """Stamps of a live source: its own, else the time right after the grab; ``offset_ns`` is added to both.
 
     The next may come half a period later; a stamp of the source's own that is earlier waits for that, so that
-    what was promised holds.
+    what was promised holds. What was promised by one clock is void once stamps go over to a camera's, or back.
     """
 
-    def __init__(self, fps: float, now_ns: Clock = clock.now_ns) -> None:
+    def __init__(self, fps: float, now_ns: Clock = clock.now_ns, offset_ns: int = 0) -> None:
         self._half_period_ns = round(0.5e9 / fps)
         self._now_ns = now_ns
+        self._offset_ns = offset_ns
         self._promised_ns = 0
         self._stamps_itself = False
+        self._grade: StampGrade | None = None
 
     def earliest_ns(self) -> int:
         """Return the time now, unless the source has stamps of its own: its next frame may be under way."""
-        return self._promised_ns if self._stamps_itself else self._now_ns()
+        return self._promised_ns if self._stamps_itself else self._now_ns() + self._offset_ns
 
     def stamp(self, position: Position | None) -> Stamp:
         """Return the source's stamp of the frame that was just grabbed, or the time now."""
         self._stamps_itself = position is not None
         if position is None:
-            now_ns = self._now_ns()
+            now_ns = self._now_ns() + self._offset_ns
             return Stamp(now_ns, now_ns + self._half_period_ns, "arrival", None)
-        late_ns = max(0, self._promised_ns - position.at_ns)
-        self._promised_ns = max(position.next_ns, position.at_ns + late_ns)
+        anew = self._goes_over_to(position.grade)
+        if anew:
+            self._promised_ns = 0
+        at_ns, next_ns = position.at_ns + self._offset_ns, position.next_ns + self._offset_ns
+        late_ns = max(0, self._promised_ns - at_ns)
+        captured_ns = at_ns + late_ns
+        # One more at least: no two frames bear the same stamp.
+        self._promised_ns = max(next_ns, captured_ns + 1)
         known = position.uncertainty_ns
         uncertainty_ns = None if known is None else known + late_ns
-        captured_ns = position.at_ns + late_ns
-        return Stamp(captured_ns, self._promised_ns, position.grade, uncertainty_ns)
+        return Stamp(captured_ns, self._promised_ns, position.grade, uncertainty_ns, anew)
+
+    def _goes_over_to(self, grade: StampGrade) -> bool:
+        """Return whether ``grade`` means another clock than that of the stamp before."""
+        former, self._grade = self._grade, grade
+        return former is not None and (former == "camera") is not (grade == "camera")
 
     def rest(self, stop: Stop) -> None:
         """Return at once: the camera makes one wait."""
@@ -85,16 +99,17 @@ class LiveStamps:
 
 
 class MediaStamps:
-    """Stamps of a video that is read as fast as it can be: the time within the video."""
+    """Stamps of a video that is read as fast as it can be: the time within the video, and ``offset_ns``."""
 
-    def __init__(self) -> None:
-        self._next_ns = 0
+    def __init__(self, offset_ns: int = 0) -> None:
+        self._offset_ns = offset_ns
+        self._next_ns = offset_ns
 
     def stamp(self, position: Position | None) -> Stamp:
         """Return where in the video the frame is."""
         position = _within_video(position)
-        self._next_ns = position.next_ns
-        return Stamp(position.at_ns, position.next_ns)
+        self._next_ns = position.next_ns + self._offset_ns
+        return Stamp(position.at_ns + self._offset_ns, self._next_ns)
 
     def earliest_ns(self) -> int:
         """Return the next time in the video."""

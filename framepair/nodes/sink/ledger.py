@@ -24,7 +24,8 @@ class Account:
 
     ``gaps`` counts holes in seq, which are in ``dropped`` too; ``in_flight`` frames are in open windows, or in
     pairs that wait. The producer was started again ``restarts`` times, and opened its source again ``reopened``
-    times; ``outage_ns`` is the longest time that it was away.
+    times; ``outage_ns`` is the longest time that it was away. Stamps went over to another clock ``restamped``
+    times.
     """
 
     captured: int
@@ -39,6 +40,7 @@ class Account:
     outage_ns: int
     fps: float | None
     ended: bool
+    restamped: int = 0
 
     @property
     def missing(self) -> int:
@@ -88,12 +90,13 @@ class Ledger:
             rejected=total.rejected,
             in_flight=total.open + stats.waiting_frames.get(source, 0),
             dropped=dict(+dropped),
-            restarts=max(0, total.runs - 1),
+            restarts=max(0, total.runs - 1 - total.restamped),
             reopened=total.reopened,
             outage_ns=total.outage_ns,
             fps=rate.fps if rate else None,
             # Pairs that wait may still be taken.
             ended=stats.end is not None and not stats.queued,
+            restamped=total.restamped,
         )
 
 

@@ -17,6 +17,7 @@ from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
 from framepair.nodes.sink.report import Report, refuse_unwritable
 from framepair.nodes.sink.screen import Screen
+from framepair.nodes.sink.stampings import Stampings
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.subscriber import Subscription, subscribe
 from framepair.protocol.clocks import shared_offset
@@ -49,13 +50,14 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
     stop = runtime.stop_on_signals(heartbeat)
     if options.json:
         refuse_unwritable(options.json)
-    times, ledger, screen = PairTimes(), Ledger(), Screen()
+    times, ledger, stampings, screen = PairTimes(), Ledger(), Stampings(), Screen()
     with shared_offset.agreed([options.sub]), _subscribe(options) as subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
         for pair in arriving(subscription, stop, heartbeat):
             waits_ms = take(pair)
             ledger.add_pair(pair)
+            stampings.add_pair(pair)
             screen.show(pair, times.add_pair(pair), waits_ms)
             _tell(heartbeat, pair)
             stop.wait(options.work_ms / 1e3)
@@ -63,7 +65,15 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
         # The report comes before threads are waited for: on a busy machine those may take long.
         accounts = ledger.accounts(stats)
-        report = Report(options.sub, duration_s, times, accounts, stats.lost_pairs, stats.rejected)
+        report = Report(
+            options.sub,
+            duration_s,
+            times,
+            accounts,
+            stats.lost_pairs,
+            stats.rejected,
+            stampings.sources,
+        )
         _show(report, screen, options.json)
         fault = None if times.pairs or stop.is_set() else no_pair(accounts)
         fault = fault or (shortfall(accounts) if options.strict else None)

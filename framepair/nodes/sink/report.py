@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from framepair.nodes.common.streams import visible
 from framepair.nodes.sink import ledger
 from framepair.nodes.sink.latency import Histogram, PairTimes
 from framepair.nodes.sink.ledger import Account
+from framepair.nodes.sink.stampings import Stamping
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")
 ANNOUNCE_NOTE = (
@@ -27,7 +28,7 @@ ANNOUNCE_NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a sink found: ``duration_s`` is how long it listened to ``address``."""
+    """What a sink found: ``duration_s`` is how long it listened to ``address``; ``stampings`` are by source."""
 
     address: str
     duration_s: float
@@ -35,6 +36,7 @@ class Report:
     accounts: Mapping[str, Account]
     lost_pairs: int
     rejected: int
+    stampings: Mapping[str, Stamping] = field(default_factory=dict)
 
     @property
     def balanced(self) -> bool:
@@ -63,7 +65,10 @@ class Report:
                 "delivery": _milliseconds(times.delivery, "std"),
             },
             "throughput": _rounded(asdict(throughput)) if throughput else None,
-            "sources": {name: _source(account) for name, account in self.accounts.items()},
+            "sources": {
+                name: _source(account) | _stamping(self.stampings.get(name, Stamping()))
+                for name, account in self.accounts.items()
+            },
         }
 
     def show(self, console: Console) -> None:
@@ -79,6 +84,8 @@ class Report:
                 console.print(ANNOUNCE_NOTE, style="dim", soft_wrap=True)
         if self.accounts:
             console.print(_source_table(self.accounts))
+            if any(stamping.grades for stamping in self.stampings.values()):
+                console.print(_stamp_table(self.stampings))
             for line in _failures(self.accounts):
                 console.print(line, soft_wrap=True)
             style = "green" if self.balanced else "bold red"
@@ -170,6 +177,16 @@ def _source(account: Account) -> dict[str, Any]:
         "reopened": account.reopened,
         "longest_outage_s": round(account.outage_ns / 1e9, 3),
         "fps": None if account.fps is None else round(account.fps, 3),
+        "restamped": account.restamped,
+    }
+
+
+def _stamping(stamping: Stamping) -> dict[str, Any]:
+    return {
+        "stamps": dict(stamping.grades),
+        "stamp_uncertainty_ms": _milliseconds(stamping.uncertainty),
+        "stamp_uncertainty_unknown": stamping.unknown,
+        "delay_ms": round(stamping.delay_ns / 1e6, 3) if stamping.delay_ns else None,
     }
 
 
@@ -217,12 +234,24 @@ def _source_table(accounts: Mapping[str, Account]) -> Table:
     return table
 
 
+def _stamp_table(stampings: Mapping[str, Stamping]) -> Table:
+    table = Table("source", "stamps", box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("± ms p50, max", "delay ms"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for source, stamping in stampings.items():
+        grades = ", ".join(f"{grade} {count}" for grade, count in stamping.grades.items())
+        delay = f"{stamping.delay_ns / 1e6:.0f}" if stamping.delay_ns else "-"
+        table.add_row(source, grades or "-", stamping.certainty, delay)
+    return table
+
+
 def _failures(accounts: Mapping[str, Account]) -> Iterator[str]:
     """Say of each source how often it failed, and for how long it was away."""
     for source, account in accounts.items():
         times = {
             "producer started again": account.restarts,
             "source opened again": account.reopened,
+            "stamps went over to another clock": account.restamped,
             "malformed messages": account.rejected,
         }
         told = [f"{what}: {count}" for what, count in times.items() if count]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from framepair.nodes.sink.stampings import cells as cells_of
 from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
 
 # Beyond so many characters, a line sums sources up and names only those with something missing.
 MAX_ITEMISED_WIDTH = 36
 MAX_NAMED = 4
+MAX_STAMPS_WIDTH = 60
+STAMPS_NAME = "stamps ± ms, delay ms"
 # Of a lag, and of one that may be wrong because clocks of several machines are compared.
 ONE_CLOCK_WIDTH, TWO_CLOCKS_WIDTH = 6, 11
 MISSING_WORDS = {
@@ -27,6 +31,7 @@ MISSING_WORDS = {
     "ended": " ended",
     "slow": " too slow",
 }
+CLOCKS = {"camera": "its camera's clock", "media": "media time", "arrival": "arrival"}
 
 
 class Layout:
@@ -41,7 +46,12 @@ class Layout:
         self._wait_name = "wait ms" if self._itemised else "max wait ms"
         self._wait_width = max(len(self._wait_name), 5 * len(cells) - 1 if self._itemised else 0)
         self._pair_width = len(_window_time(pair))
+        self._stamps_width = max(len(STAMPS_NAME), len(_stamps(pair))) if cells_of(pair) else 0
         self._lag_width = ONE_CLOCK_WIDTH if pair.lag_uncertainty_ns == 0 else TWO_CLOCKS_WIDTH
+
+    def fits(self, pair: Pair) -> bool:
+        """Return whether a line of ``pair`` has the same columns."""
+        return self.sources == tuple(pair) and (self._stamps_width > 0 or not cells_of(pair))
 
     def heading(self) -> Text:
         """Return the names of the columns."""
@@ -49,7 +59,8 @@ class Layout:
         frames = "frames".ljust(self._frames_width)
         wait = self._wait_name.rjust(self._wait_width)
         lag = "lag ms".rjust(self._lag_width)
-        line = f"{'time':12}  {pair}  {frames} {lag} {'interval s':>10}  {wait}  missing"
+        stamps = f"{STAMPS_NAME.ljust(self._stamps_width)}  " if self._stamps_width else ""
+        line = f"{'time':12}  {pair}  {frames} {lag} {'interval s':>10}  {wait}  {stamps}missing"
         return Text(line, style="bold")
 
     def line(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> Text:
@@ -65,6 +76,7 @@ class Layout:
             f"{_wall_time(pair.ready_ns)}  {_window_time(pair):{self._pair_width}}  ",
             cell,
             f" {lag:>{self._lag_width}} {interval:>10}  {wait:>{self._wait_width}}  ",
+            f"{_stamps(pair):{self._stamps_width}}  " if self._stamps_width else "",
         )
 
     def _frames_cell(self, pair: Pair) -> Text:
@@ -84,6 +96,20 @@ def _lag(pair: Pair) -> str:
     if uncertainty_ns == 0:
         return f"{pair.lag_ns / 1e6:.1f}"
     return f"{pair.lag_ns / 1e6:.1f}±{'?' if uncertainty_ns is None else f'{uncertainty_ns / 1e6:.1f}'}"
+
+
+def _stamps(pair: Pair) -> str:
+    """Return by which clock sources are stamped, or of many, which of them may be the most wrong."""
+    cells = cells_of(pair)
+    itemised = "  ".join(f"{source} {cell}" for source, cell in cells.items())
+    if len(itemised) <= MAX_STAMPS_WIDTH:
+        return itemised
+    worst = max(cells, key=lambda source: _most_ns(pair[source]))
+    return f"{worst} {cells[worst]} at most"
+
+
+def _most_ns(clip: Clip) -> float:
+    return math.inf if clip.uncertainty_ns is None else clip.uncertainty_ns
 
 
 def frames(pair: Pair) -> int:
@@ -140,6 +166,8 @@ def _faults(clip: Clip, partial: bool) -> Iterator[str]:
         yield MISSING_WORDS[clip.missing]
     if clip.gaps:
         yield f": {_count(clip.gaps, 'frame')} missing"
+    if clip.header.restamped:
+        yield f" is stamped by {CLOCKS.get(clip.stamp or '', 'another clock')} from now on"
     if clip.header.late:
         yield f": {_count(clip.header.late, 'frame')} late"
 
@@ -195,7 +223,7 @@ class Screen:
             self._show(pair, interval_ns, waits_ms)
 
     def _show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
-        if self._layout is None or self._layout.sources != tuple(pair):
+        if self._layout is None or not self._layout.fits(pair):
             self._layout = Layout(pair)
             self.console.print(self._layout.heading(), soft_wrap=True)
         line = self._layout.line(pair, interval_ns, waits_ms)

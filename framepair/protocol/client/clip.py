@@ -16,7 +16,7 @@ from framepair.protocol.client.colours import in_bgr
 from framepair.protocol.client.pixels import FramePixels
 from framepair.protocol.client.single_frame import Frame
 from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.frame import FrameHeader, StampGrade
 from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader, spans_of
 
 
@@ -75,6 +75,20 @@ class Clip(Sequence[Frame]):
     def fps(self) -> float:
         """The nominal rate of the newest frame, in frames a second; 0 without frames."""
         return self.frames[-1].fps if self.frames else 0.0
+
+    @property
+    def stamp(self) -> StampGrade | None:
+        """How the capture time of the newest frame is known; None without frames, or if it is not said."""
+        return self.frames[-1].stamp if self.frames else None
+
+    @cached_property
+    def uncertainty_ns(self) -> int | None:
+        """By how much no capture time of the clip is more wrong, by the combiner's clock; None: not known.
+
+        How far the stamp may be wrong and how far the comparison of clocks, added up; 0 without frames.
+        """
+        known = [_uncertainty_ns(frame) for frame in self.frames]
+        return _greatest(known)
 
     @property
     def missing(self) -> Missing | None:
@@ -196,6 +210,11 @@ class Pair(Mapping[str, Clip]):
         return pace.named(self.header.pace).lag_ns(newest.captured_ns, self.ready_ns)
 
     @property
+    def uncertainty_ns(self) -> int | None:
+        """By how much no capture time of the pair is more wrong, by the combiner's clock; None: not known."""
+        return _greatest([clip.uncertainty_ns for clip in self.clips.values()])
+
+    @property
     def lag_uncertainty_ns(self) -> int | None:
         """By how much ``lag_ns`` may be wrong because clocks of several machines are compared.
 
@@ -240,3 +259,16 @@ class Pair(Mapping[str, Clip]):
 
     def __repr__(self) -> str:
         return f"<Pair {self.index}: {', '.join(repr(clip) for clip in self.clips.values())}>"
+
+
+def _uncertainty_ns(frame: FrameHeader) -> int | None:
+    if frame.stamp_uncertainty_ns is None or frame.uncertainty_ns is None:
+        return None
+    return frame.stamp_uncertainty_ns + frame.uncertainty_ns
+
+
+def _greatest(known: list[int | None]) -> int | None:
+    """Return the greatest of what is known, 0 of none; None if one is not known."""
+    return (
+        max((each for each in known if each is not None), default=0) if None not in known else None
+    )

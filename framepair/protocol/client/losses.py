@@ -209,6 +209,7 @@ def _add(former: Totals, later: Totals) -> Totals:
         rejected=former.rejected + later.rejected,
         dropped=dict(Counter(former.dropped) + dropped),
         runs=former.runs + max(0, later.runs - same_run),
+        restamped=former.restamped + later.restamped,
         reopened=former.reopened
         + max(0, later.reopened - (reached.reopened if reached and same_run else 0)),
         outage_ns=max(former.outage_ns, later.outage_ns),

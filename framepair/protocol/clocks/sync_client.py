@@ -81,6 +81,10 @@ class SyncClient:
         """Wait until the offset is known as well as it will be at first; return whether it is."""
         return self._found.wait(timeout_s)
 
+    def begin_run(self, run: int) -> None:
+        """Ask in the name of ``run`` from now on."""
+        self._run = run
+
     def offset(self) -> Offset | None:
         """Return what to add to this node's clock now; None if nobody has answered yet."""
         with self._lock:

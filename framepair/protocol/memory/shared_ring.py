@@ -203,8 +203,9 @@ class Attached:
         self._rings.clear()
 
     def _ring(self, header: FrameHeader, location: Location) -> Ring:
-        if not location.ring.startswith(f"{header.source}.{header.run:x}."):
-            raise ProtocolError(f"that is not a ring of this run of {header.source}")
+        # Not of the header's run: a producer whose stamps go over to another clock keeps its ring.
+        if not location.ring.startswith(f"{header.source}."):
+            raise ProtocolError(f"that is not a ring of {header.source}")
         name, ring = self._rings.get(header.source, ("", None))
         if ring is None or name != location.ring:
             ring = attach(self._directory, location.ring, header.shape)

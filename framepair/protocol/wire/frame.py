@@ -38,6 +38,7 @@ PayloadKind = Literal["raw", "shm", "jpeg"]
 Pace = Literal["realtime", "max"]
 StampGrade = Literal["exact", "driver", "camera", "media", "arrival"]
 EndReason = Literal["finished", "stopped"]
+RunEndReason = Literal["finished", "stopped", "restamped"]
 Side = Annotated[int, Meta(ge=1, le=MAX_SIDE)]
 
 
@@ -70,7 +71,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     and how far they may be wrong by its clock (None: not known).
     ``stamp`` says how the capture time is known: ``exact`` (files and synthetic sources), by the ``driver``, by
     the ``camera`` clock, by the stream's ``media`` time, or by ``arrival`` (None: not said); it may be wrong by
-    ``stamp_uncertainty_ns`` (None: not known), and by ``uncertainty_ns`` besides.
+    ``stamp_uncertainty_ns`` (None: not known), and by ``uncertainty_ns`` besides. The time of a ``camera`` is
+    UTC by its own clock: no offset is added to it.
     ``colour`` is for ``i420``, where None is BT.601 in limited range, and for ``mono8``, where None is plain
     grey. ``skipped`` frames of this run were left out so far, before they had a ``seq``, as fewer are wanted.
     The last three fields are the combiner's: the index of the window that the frame is in, the length of a
@@ -141,12 +143,22 @@ class FrameHeader(Header, frozen=True, tag="frame"):
         """Return this header by the combiner's clock; raises ProtocolError if a time is out of range then."""
         if self.offset_ns is None:
             return self
-        captured_ns, sent_ns = self.captured_ns + self.offset_ns, self.sent_ns + self.offset_ns
-        promised_ns = corrected_promise(self.next_ns, self.captured_ns, self.offset_ns)
-        next_ns = max(captured_ns, promised_ns)
+        captured_ns, next_ns = self.captured_ns, self.next_ns
+        sent_ns = self.sent_ns + self.offset_ns
+        if self.stamp != "camera":
+            promised_ns = corrected_promise(self.next_ns, self.captured_ns, self.offset_ns)
+            captured_ns += self.offset_ns
+            next_ns = max(captured_ns, promised_ns)
         if min(captured_ns, sent_ns) < 0 or max(next_ns, sent_ns) > MAX_INT:
             raise ProtocolError(f"an offset of {self.offset_ns} ns puts a time out of range")
-        return replace(self, captured_ns=captured_ns, next_ns=next_ns, sent_ns=sent_ns)
+        uncertainty_ns = 0 if self.stamp == "camera" else self.uncertainty_ns
+        return replace(
+            self,
+            captured_ns=captured_ns,
+            next_ns=next_ns,
+            sent_ns=sent_ns,
+            uncertainty_ns=uncertainty_ns,
+        )
 
     def as_stamped(self, uncertainty_ns: int | None) -> FrameHeader:
         """Return this header without a correction: its times are right but for ``uncertainty_ns``."""
@@ -161,7 +173,8 @@ class Alive(Header, frozen=True, tag="alive"):
     """A producer's sign of life while it has no frame to send: it said so at ``sent_ns``.
 
     It captured ``seq`` frames in this ``run`` so far and could not send ``dropped`` of them; the next one will
-    not be stamped before ``next_ns``. ``offset_ns`` is how far it found the combiner's clock to be ahead.
+    not be stamped before ``next_ns``. ``offset_ns`` is how far it found the combiner's clock to be ahead, and
+    ``stamp`` how it knows capture times, as in a frame's header.
     """
 
     source: SourceName
@@ -172,6 +185,7 @@ class Alive(Header, frozen=True, tag="alive"):
     next_ns: Nanoseconds
     pace: Pace = "realtime"
     offset_ns: SignedNanoseconds | None = None
+    stamp: StampGrade | None = None
 
     def __post_init__(self) -> None:
         if self.dropped > self.seq:
@@ -181,8 +195,9 @@ class Alive(Header, frozen=True, tag="alive"):
         """Return this message by the combiner's clock; raises ProtocolError if a time is out of range then."""
         if self.offset_ns is None:
             return self
-        sent_ns = self.sent_ns + self.offset_ns
-        next_ns = corrected_promise(self.next_ns, self.sent_ns, self.offset_ns)
+        sent_ns, next_ns = self.sent_ns + self.offset_ns, self.next_ns
+        if self.stamp != "camera":
+            next_ns = corrected_promise(self.next_ns, self.sent_ns, self.offset_ns)
         if min(sent_ns, next_ns) < 0 or max(sent_ns, next_ns) > MAX_INT:
             raise ProtocolError(f"an offset of {self.offset_ns} ns puts a time out of range")
         return replace(self, sent_ns=sent_ns, next_ns=next_ns, offset_ns=None)
@@ -191,14 +206,15 @@ class Alive(Header, frozen=True, tag="alive"):
 class SourceEnd(Header, frozen=True, tag="end"):
     """A producer's last word: it captured ``seq`` frames in this run and could not send ``dropped`` of them.
 
-    ``reason`` is ``finished`` if the video is over, ``stopped`` if the producer was stopped and may come back.
+    ``reason`` is ``finished`` if the video is over, ``stopped`` if the producer was stopped and may come back,
+    ``restamped`` if it goes on at once as another run, whose stamps are by another clock.
     """
 
     source: SourceName
     run: Count
     seq: Count
     dropped: Count
-    reason: EndReason
+    reason: RunEndReason
 
 
 FromProducer = FrameHeader | Alive | SourceEnd

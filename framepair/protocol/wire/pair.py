@@ -74,9 +74,10 @@ class Totals(msgspec.Struct, frozen=True):
     ``captured = paired + open + late + sum(dropped.values())`` always holds: ``paired`` frames are in
     announced pairs, ``open`` ones in windows still open. ``gaps`` counts holes in seq (they are in
     ``dropped`` under the reason that is known for each), ``rejected`` malformed messages. ``runs`` producers
-    were heard of, which opened their source ``reopened`` times again; ``outage_ns`` is the longest time that
-    the source was away. ``began`` is how far a producer had come when this combiner first heard of one, and
-    ``reached`` how far the newest had at last: so that what two combiners counted can be added up.
+    were heard of, ``restamped`` of which go on from the one before by another clock; they opened their source
+    ``reopened`` times again. ``outage_ns`` is the longest time that the source was away. ``began`` is how far a
+    producer had come when this combiner first heard of one, and ``reached`` how far the newest had at last: so
+    that what two combiners counted can be added up.
     """
 
     captured: Count = 0
@@ -93,6 +94,7 @@ class Totals(msgspec.Struct, frozen=True):
     outage_ns: Nanoseconds = 0
     began: Progress | None = None
     reached: Progress | None = None
+    restamped: Count = 0
 
 
 class ClipHeader(msgspec.Struct, frozen=True):
@@ -101,9 +103,10 @@ class ClipHeader(msgspec.Struct, frozen=True):
     ``spans`` name the frames in order of capture; ``received_ns`` is when the combiner had the newest of
     them (0: none came). ``expected`` is the source's nominal rate times the window. ``gaps`` frames of this
     window are missing; ``late`` and ``dropped`` ones were counted since the previous pair. ``missing`` says
-    why part of the window, or all of it, is not covered; None: all of it is. ``delay_ns`` is how long the
-    source's frames took from capture to the combiner of late (99.9 % of them no longer), and ``pause_ns`` the
-    longest time between two arrivals (0: not known, as with pace ``max``).
+    why part of the window, or all of it, is not covered; None: all of it is. ``restamped``: in this window the
+    source's stamps went over to another clock, so that frames of before and after may overlap. ``delay_ns`` is
+    how long the source's frames took from capture to the combiner of late (99.9 % of them no longer), and
+    ``pause_ns`` the longest time between two arrivals (0: not known, as with pace ``max``).
     """
 
     spans: Annotated[tuple[Span, ...], Meta(max_length=MAX_SPANS)] = ()
@@ -116,6 +119,7 @@ class ClipHeader(msgspec.Struct, frozen=True):
     delay_ns: Nanoseconds = 0
     pause_ns: Nanoseconds = 0
     totals: Totals = field(default_factory=Totals)
+    restamped: bool = False
 
     @property
     def frames(self) -> int:

@@ -6,15 +6,20 @@ import re
 
 from framepair.nodes.producer.sources.source import Capture
 from framepair.nodes.producer.sources.uri import Opening, SourceUri
+from framepair.protocol.wire.frame import StampGrade
 
 USAGE = "a camera's number"
+# Not a device, but what this process has open: a file or pipe.
+OPEN_FILE = re.compile(r"/dev/(stdin|fd/\d+)")
+STAMPS: tuple[StampGrade, ...] = ("driver", "arrival")
 
 
 def parse(uri: str) -> SourceUri | None:
     """Return what ``uri`` means if it names a camera."""
     if re.fullmatch("[0-9]{1,4}", uri):
         return SourceUri("camera", f"/dev/video{int(uri)}", live=True)
-    return SourceUri("camera", uri, live=True) if uri.startswith("/dev/") else None
+    is_device = uri.startswith("/dev/") and not OPEN_FILE.fullmatch(uri)
+    return SourceUri("camera", uri, live=True) if is_device else None
 
 
 def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:

@@ -7,8 +7,10 @@ from urllib.parse import unquote
 
 from framepair.nodes.producer.sources.source import Capture, SourceError
 from framepair.nodes.producer.sources.uri import Opening, SourceUri, split_scheme
+from framepair.protocol.wire.frame import StampGrade
 
 USAGE = "a path"
+STAMPS: tuple[StampGrade, ...] = ()
 
 
 def parse(uri: str) -> SourceUri | None:
@@ -25,7 +27,9 @@ def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     # FFmpeg takes a while to load, which another kind of source should not have to wait for.
     from framepair.nodes.producer.sources.video_file import VideoFile
 
-    return VideoFile(name, source, loop=opening.loop, wanted=opening.wanted)
+    return VideoFile(
+        name, source, loop=opening.loop, wanted=opening.wanted, patience_s=opening.open_timeout_s
+    )
 
 
 def _path(uri: str, rest: str) -> str:

@@ -16,6 +16,7 @@ MS: Final = 1_000_000
 SECOND_NS: Final = 1_000_000_000
 
 Grade = Literal["camera", "media", "arrival"]
+GRADES: Final[dict[str, Grade]] = {"camera": "camera", "media": "media", "arrival": "arrival"}
 
 # So many frames find the floor. Later ones may move it, as slowly as a bad oscillator does.
 FLOOR_FRAMES: Final = 60
@@ -76,7 +77,7 @@ class MediaFloor:
     """
 
     def __init__(self, period_ns: int) -> None:
-        self._period_ns = period_ns
+        self.period_ns = period_ns
         self._seen: _Seen | None = None
 
     def place(self, pts_ns: int, arrived_ns: int) -> Time:
@@ -84,7 +85,7 @@ class MediaFloor:
         if self._seen is None or self._has_begun_anew(self._seen, pts_ns, arrived_ns):
             self._seen = _Seen(pts_ns, arrived_ns)
         floor_ns = self._seen.add(pts_ns, arrived_ns)
-        return Time(pts_ns + floor_ns, "media", self._period_ns + self._seen.jitter_ns)
+        return Time(pts_ns + floor_ns, "media", self.period_ns + self._seen.jitter_ns)
 
     def _has_begun_anew(self, seen: _Seen, pts_ns: int, arrived_ns: int) -> bool:
         ahead_ns = pts_ns - seen.newest_ns
@@ -212,7 +213,7 @@ class Plausible:
     """Whether a camera's clock can be right, by when its frames arrive: never before, and not long after."""
 
     def __init__(self, period_ns: int) -> None:
-        self._max_delay_ns = MAX_DELAY_NS + DELAY_PERIODS * period_ns
+        self.period_ns = period_ns
         self._delays = LowestOffset()
         self._began_ns: int | None = None
         self._first: tuple[int, int] | None = None
@@ -229,7 +230,7 @@ class Plausible:
             return f"{_duration(-least_ns)} ahead"
         if not self.settled:
             return None
-        if least_ns > self._max_delay_ns:
+        if least_ns > MAX_DELAY_NS + DELAY_PERIODS * self.period_ns:
             return f"{_duration(least_ns)} behind"
         return self._drift(arrived_ns, least_ns)
 
@@ -249,22 +250,32 @@ class LiveTimes:
 
     Where the grade changes, the caller begins a new run: within a grade, times strictly increase. It gets
     better once, when the camera's clock has proved itself, and worse once, if that goes wrong later. ``say``
-    is called with each thing that a user should know. ``best`` is the best grade that may be used.
+    is called with each thing that a user should know. ``best`` is the best grade that may be used; ``by_hand``,
+    the camera's clock is used from its first report on, whatever it says.
     """
 
     def __init__(
-        self, period_ns: int, *, best: Grade = "camera", say: Callable[[str], None] = lambda _: None
+        self,
+        period_ns: int,
+        *,
+        best: Grade = "camera",
+        by_hand: bool = False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._best, self._say = best, say
+        self._best, self._by_hand, self._say = best, by_hand, say
         self._floor = MediaFloor(period_ns)
         self._camera, self._plausible = CameraClock(), Plausible(period_ns)
-        self._wrong = self._missed = False
+        self._wrong = self._missed = self._used = False
         self._began_ns: int | None = None
         self._last: Time | None = None
 
     def add_report(self, pts_ns: int, camera_ns: int) -> None:
         """Add a sender report: at media time ``pts_ns`` it was ``camera_ns`` by the camera's clock."""
         self._camera.add_report(pts_ns, camera_ns)
+
+    def set_period(self, period_ns: int) -> None:
+        """Count on frames that come every ``period_ns``."""
+        self._floor.period_ns = self._plausible.period_ns = period_ns
 
     def place(self, pts_ns: int | None, arrived_ns: int) -> Time:
         """Return the time of the next frame, which came at ``arrived_ns``."""
@@ -290,12 +301,18 @@ class LiveTimes:
         if self._wrong or not self._camera.heard:
             return None
         camera_ns, error_ns = self._camera.time_ns(pts_ns), self._camera.error_ns
+        by_camera = Time(camera_ns, "camera", error_ns)
+        if self._by_hand:
+            return by_camera
         wrong = self._plausible.contradiction(camera_ns, arrived_ns, error_ns)
+        if self._used and not self._camera.known:
+            wrong = f"unsteady by {_duration(error_ns)}"
         if wrong:
             self._wrong = True
             self._say(f"clock is {wrong}: pairing by media time")
-        trusted = self._plausible.settled and self._camera.known and not wrong
-        return Time(camera_ns, "camera", error_ns) if trusted else None
+            return None
+        self._used = self._used or (self._plausible.settled and self._camera.known)
+        return by_camera if self._used else None
 
     def _note_missing_reports(self, arrived_ns: int) -> None:
         if self._began_ns is None:

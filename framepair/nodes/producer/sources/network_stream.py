@@ -3,45 +3,47 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import av
 import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources.decoding import chosen
-from framepair.nodes.producer.sources.live_times import LiveTimes
+from framepair.nodes.producer.sources import stream_container
+from framepair.nodes.producer.sources.frame_rate import FrameRate
+from framepair.nodes.producer.sources.live_times import GRADES, LiveTimes
 from framepair.nodes.producer.sources.pictures import Pictures
+from framepair.nodes.producer.sources.sender_reports import report_of
+from framepair.nodes.producer.sources.served import Served
 from framepair.nodes.producer.sources.source import (
     CaptureLost,
     Format,
+    FrameLost,
     Position,
     SourceError,
     blaming,
 )
-from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, Opening, SourceUri
+from framepair.nodes.producer.sources.uri import MAX_FPS, MIN_FPS, Opening, SourceUri, Wanted
 from framepair.protocol.clocks import clock
 
 Image = NDArray[np.uint8]
 
 USUAL_FPS: Final = 25.0
 SECOND_NS: Final = 1_000_000_000
-# FFmpeg's own choice for RTSP is UDP, which loses packets and hangs behind a firewall (opencv/opencv#27091).
-# With sound in the session it derives times from the sender's clock, and they jump.
-RTSP_OPTIONS: Final = {"rtsp_flags": "prefer_tcp", "allowed_media_types": "video"}
-# Of these, FFmpeg's parser looks for the end of each picture.
-PARSED_FORMATS: Final = frozenset({"rtsp", "mpegts"})
-PARSED_CODECS: Final = frozenset({"h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video"})
 # A frame that had to be waited for is new; one that is there at once may be as old as the connection.
 WAITED_PERIODS: Final = 0.25
 MAX_BACKLOG_S: Final = 1.0
+# Of a stream that does not say how fast it is, so many frames tell it, but no more than come in so long.
+MEASURED_FRAMES: Final = 20
+MEASURE_S: Final = 2.0
 # Packets in a row: a client that joins between two key frames can't decode the first ones.
 MAX_UNDECODABLE: Final = 1000
 
@@ -50,9 +52,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A decoded frame, its media time, and when its packet came; nanoseconds."""
+    """A decoded frame, its media time, and when its packet came; nanoseconds.
 
-    frame: VideoFrame
+    ``frame`` is None if FFmpeg held it back when the stream fell silent.
+    """
+
+    frame: VideoFrame | None
     pts_ns: int | None
     arrived_ns: int
 
@@ -107,24 +112,21 @@ class NetworkStream:
         self._pictures = Pictures(name, opening.wanted)
         self._caught_up = False
         self._undecodable = 0
-        with blaming(name):
-            self._container = _opened(source, opening, confinement)
-            self._stream = _video(self._container, source, opening.wanted.stream)
-            self._frames = self._read()
-            try:
-                self._ahead: Arrived | None = next(self._frames, None)
-            except CaptureLost:
-                self._ahead = None
-            if self._ahead is None:
-                self.close()
-                raise SourceError(
-                    "it can be opened, but not one frame of it can be decoded: try it in a player"
-                )
-        fps = _fps(name, self._stream)
-        known = Format((0, 0, 0), fps=fps, live=True)
-        self.format: Format = self._pictures.format(self._ahead.frame, known)
-        self._times = LiveTimes(round(SECOND_NS / fps), best="media", say=self._say)
         self._position: Position | None = None
+        served = Served(clock.now_ns())
+        with blaming(name):
+            self._container = container = stream_container.open_stream(source, opening, confinement)
+            self._stream = stream_container.video_of(container, source, opening.wanted.stream)
+            self._served = served if stream_container.may_be_recorded(container, source) else None
+            self._has_times = stream_container.has_times(container)
+            self._times = self._live_times(opening.wanted)
+            self._frames = self._read()
+            first, self._ahead = self._read_ahead()
+        named = stream_container.named_fps(self._stream) or self._first_fps()
+        self._rate = FrameRate(named, by_arrival=not self._has_times)
+        known = Format((0, 0, 0), fps=named, live=True)
+        self.format: Format = self._pictures.format(first, known)
+        self._times.set_period(round(SECOND_NS / named))
 
     @property
     def position(self) -> Position | None:
@@ -132,16 +134,23 @@ class NetworkStream:
         return self._position
 
     def grab(self) -> bool:
-        """Wait for a frame; raises CaptureLost if the stream breaks off or sends nothing for too long."""
-        if self._caught_up:
-            self._take()
-        else:
-            self._catch_up()
+        """Wait for a frame; raises CaptureLost if the stream breaks off or sends nothing for too long.
+
+        Raises SourceError if it turns out to be a recording.
+        """
+        with blaming(self._name):
+            if self._caught_up:
+                self._take()
+            else:
+                self._catch_up()
         return True
 
     def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:  # noqa: ARG002
         """Decode the grabbed frame into ``out``; see Capture."""
-        picture, self.format = self._pictures.retrieve(self._current.frame, out, self.format)
+        frame = self._current.frame
+        if frame is None:
+            raise FrameLost(f"source {self._name}: a frame was held back when the stream stalled")
+        picture, self.format = self._pictures.retrieve(frame, out, self.format)
         return picture
 
     def close(self) -> None:
@@ -157,38 +166,79 @@ class NetworkStream:
             self._take()
             now_s = time.monotonic()
             # The very first packets of RTSP may have no media time yet.
-            is_new = self._current.pts_ns is not None and now_s - asked_s >= new_s
+            has_time = self._current.pts_ns is not None or not self._has_times
+            is_new = has_time and now_s - asked_s >= new_s
             if is_new or now_s - started_s >= MAX_BACKLOG_S:
                 return
             asked_s = now_s
 
     def _take(self) -> None:
         """Go on to the next frame, and place it in time."""
-        taken, self._ahead = self._ahead or next(self._frames), None
-        self._current = taken
+        self._current = taken = self._ahead.popleft() if self._ahead else next(self._frames)
+        self._measure(taken)
         placed = self._times.place(taken.pts_ns, taken.arrived_ns)
-        # A frame may come early, but not by half a period.
-        next_ns = placed.captured_ns + round(0.5 * SECOND_NS / self.format.fps)
+        # A frame may come early, but not by half of what lies between two of them.
+        gap_ns = min(SECOND_NS / self.format.fps, self._rate.least_gap_ns or SECOND_NS)
         known = None if placed.grade == "arrival" else placed.uncertainty_ns
+        next_ns = placed.captured_ns + round(0.5 * gap_ns)
         self._position = Position(placed.captured_ns, next_ns, placed.grade, known)
+
+    def _measure(self, taken: Arrived) -> None:
+        """See how fast frames come, and say so if that is not what the stream says."""
+        at_ns = taken.arrived_ns if taken.pts_ns is None else taken.pts_ns
+        if self._rate.add_frame(at_ns):
+            fps = min(max(self._rate.fps, MIN_FPS), MAX_FPS)
+            log.info(
+                "source %s sends %.4g frames a second, not %.4g",
+                self._name,
+                fps,
+                self.format.fps,
+            )
+            self.format = replace(self.format, fps=fps)
+            self._times.set_period(round(SECOND_NS / fps))
 
     def _read(self) -> Iterator[Arrived]:
         """Yield frames in the order of showing, as they come; raises CaptureLost when the stream is lost."""
-        arrivals = _Arrivals(parsed=self._holds_frames_back())
+        parsed = stream_container.holds_frames_back(self._container, self._stream)
+        arrivals = _Arrivals(parsed=parsed)
         heard_s = time.monotonic()
         with contextlib.suppress(av.FFmpegError):
             for packet in self._container.demux(self._stream):
                 if time.monotonic() - heard_s >= self._read_timeout_s:
-                    # The read has timed out; what the parser still held is of before.
+                    # The read has timed out; what the parser still held is of before, and may lack its end.
+                    if packet.pts is not None:
+                        arrivals.add(packet.pts, clock.now_ns())
+                        yield Arrived(None, self._ns(packet.pts), arrivals.pop(packet.pts))
                     break
+                self._note(packet)
                 arrivals.add(packet.pts, clock.now_ns())
                 for frame in self._decode(packet):
                     yield Arrived(frame, self._ns(frame.pts), arrivals.pop(frame.pts))
                 heard_s = time.monotonic()
+            else:
+                self._refuse_recording(is_over=True)
         waited_s = time.monotonic() - heard_s
         silent = waited_s >= self._read_timeout_s
         how = f"has sent nothing for {waited_s:.1f} s" if silent else "has broken off"
         raise CaptureLost(f"source {self._name}: {self._source} {how}")
+
+    def _note(self, packet: av.Packet[VideoStream]) -> None:
+        """Note what a packet says of the camera's clock, and of whether this is a live stream."""
+        pts_ns = self._ns(packet.pts)
+        if report := report_of(packet, pts_ns):
+            self._times.add_report(report.pts_ns, report.camera_ns)
+        if self._served is not None:
+            self._served.add(pts_ns, clock.now_ns())
+            self._refuse_recording(is_over=False)
+
+    def _refuse_recording(self, *, is_over: bool) -> None:
+        """Raise SourceError if what comes, or came until it was over, is no live stream."""
+        served = self._served
+        if served and (served.was_recorded if is_over else served.is_ahead):
+            raise SourceError(
+                f"{self._source} is a recording, not a live stream: it comes faster than it plays; download it"
+                " and name the file"
+            )
 
     def _decode(self, packet: av.Packet[VideoStream]) -> list[VideoFrame]:
         """Return the frames that come out; raises av.FFmpegError if too many packets in a row are damaged."""
@@ -203,73 +253,44 @@ class NetworkStream:
         return frames
 
     def _ns(self, pts: int | None) -> int | None:
+        """Return a media time in nanoseconds; None if it is not the sender's."""
         tick = self._stream.time_base
-        return None if pts is None or tick is None else round(pts * tick * SECOND_NS)
+        if pts is None or tick is None or not self._has_times:
+            return None
+        return round(pts * tick * SECOND_NS)
 
-    def _holds_frames_back(self) -> bool:
-        formats = set(self._container.format.name.split(","))
-        return bool(formats & PARSED_FORMATS) and self._stream.codec.canonical_name in PARSED_CODECS
+    def _read_ahead(self) -> tuple[VideoFrame, deque[Arrived]]:
+        """Return the first frame, and all that was read: where the rate is not known, enough to tell it.
+
+        Raises SourceError if there is none.
+        """
+        wanted = 1 if stream_container.named_fps(self._stream) else MEASURED_FRAMES
+        ahead: deque[Arrived] = deque()
+        until_s = time.monotonic() + MEASURE_S
+        with contextlib.suppress(CaptureLost):
+            while len(ahead) < wanted and (not ahead or time.monotonic() < until_s):
+                ahead.append(next(self._frames))
+        first = ahead[0].frame if ahead else None
+        if first is None:
+            self.close()
+            raise SourceError(
+                "it can be opened, but not one frame of it can be decoded: try it in a player"
+            )
+        return first, ahead
+
+    def _first_fps(self) -> float:
+        """Return how fast the first frames came, as the stream does not say it."""
+        times = [each.arrived_ns if each.pts_ns is None else each.pts_ns for each in self._ahead]
+        gaps = [late - early for early, late in itertools.pairwise(times)]
+        fps = SECOND_NS * len(gaps) / sum(gaps) if gaps and min(gaps) >= 0 < sum(gaps) else 0.0
+        return fps if MIN_FPS <= fps <= MAX_FPS else USUAL_FPS
+
+    def _live_times(self, wanted: Wanted) -> LiveTimes:
+        """Return what stamps frames: by the best clock that there may be, or as the user decides."""
+        says_time = self._source.location.startswith("rtsp")
+        best = GRADES.get(wanted.stamp or "", "camera" if says_time else "media")
+        period_ns = round(SECOND_NS / USUAL_FPS)
+        return LiveTimes(period_ns, best=best, by_hand=wanted.stamp == "camera", say=self._say)
 
     def _say(self, what: str) -> None:
-        log.warning("source %s: its %s", self._name, what)
-
-
-def _opened(source: SourceUri, opening: Opening, confinement: Mapping[str, str]) -> InputContainer:
-    options = RTSP_OPTIONS if source.location.startswith("rtsp") else {}
-    asked_s = time.monotonic()
-    try:
-        container = av.open(
-            source.location,
-            options={**options, **confinement},
-            timeout=(opening.open_timeout_s, opening.read_timeout_s),
-            metadata_errors="replace",
-        )
-    except (av.FFmpegError, ValueError) as error:
-        timeout_s = opening.open_timeout_s
-        slow = time.monotonic() - asked_s >= timeout_s
-        raise SourceError(_why_not(source, error, timeout_s if slow else None)) from None
-    if source.location.startswith("http") and container.duration:
-        container.close()
-        raise SourceError(
-            f"{source} is a recording, not a live stream: download it and name the file"
-        )
-    return container
-
-
-def _why_not(source: SourceUri, error: Exception, timeout_s: float | None) -> str:
-    if timeout_s is not None:
-        return f"{source} did not answer within {timeout_s:g} s: is it on, and the address right?"
-    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
-        return f"{source} cannot be opened: check the user and the password, which it refuses"
-    if isinstance(error, av.error.HTTPNotFoundError):
-        return f"{source} cannot be opened: check the address, there is nothing under this path"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{source} cannot be opened: check the address, nothing answers on this port"
-    return (
-        f"{source} cannot be opened: check the address, user and password, and that it is sending;"
-        " where it redirects or sends a playlist, --allow-redirects"
-    )
-
-
-def _video(container: InputContainer, source: SourceUri, number: int | None) -> VideoStream:
-    streams = container.streams.video
-    try:
-        if not streams:
-            raise SourceError(f"{source} has no video in it: check the address")
-        stream = chosen(streams, source, number)
-    except SourceError:
-        container.close()
-        raise
-    stream.codec_context.thread_count = 1
-    return stream
-
-
-def _fps(name: str, stream: VideoStream) -> float:
-    rate = stream.average_rate or stream.guessed_rate
-    fps = float(rate) if rate else 0.0
-    if MIN_FPS <= fps <= MAX_FPS:
-        return fps
-    log.warning(
-        "source %s: a rate of %g frames a second can't be right, using %g", name, fps, USUAL_FPS
-    )
-    return USUAL_FPS
+        log.warning("%s's %s", self._name, what)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources import camera, file, stream, synthetic
 from framepair.nodes.producer.sources.source import (
+    AccessRefused,
     Capture,
     CaptureLost,
     Format,
@@ -24,6 +25,7 @@ from framepair.nodes.producer.sources.source import (
 )
 from framepair.nodes.producer.sources.thinning import thinned
 from framepair.nodes.producer.sources.uri import AS_IT_IS, Opening, SourceUri, Wanted, check
+from framepair.protocol.wire.frame import StampGrade
 
 
 class Kind(Protocol):
@@ -31,6 +33,9 @@ class Kind(Protocol):
 
     USAGE: str
     """How such a source is named, in a sentence."""
+
+    STAMPS: tuple[StampGrade, ...]
+    """The clocks that frames of such a source may be stamped by, as the user decides."""
 
     def parse(self, uri: str) -> SourceUri | None:
         """Return what ``uri`` means, None if it is another kind's; raises SourceError if it is malformed."""
@@ -81,12 +86,23 @@ def open_capture(
     """
     with blaming(name):
         source = parse(uri)
+        _refuse_stamp(KINDS[source.kind], wanted)
     opening = Opening(loop, open_timeout_s, read_timeout_s, allow_redirects, wanted)
     return KINDS[source.kind].open_capture(name, source, opening)
 
 
-# Between two attempts; each pause is twice the one before, and a frame begins them anew.
-FIRST_PAUSE_S, MAX_PAUSE_S = 0.5, 10.0
+def _refuse_stamp(kind: Kind, wanted: Wanted) -> None:
+    if wanted.stamp is None or wanted.stamp in kind.STAMPS:
+        return
+    said = f"its frames are stamped by {' or '.join(kind.STAMPS)}"
+    if not kind.STAMPS:
+        said = "its frames have times of their own"
+    raise SourceError(f"--stamp {wanted.stamp}: {said}")
+
+
+# Between two attempts; each pause is twice the one before, and a frame begins them anew. Pairs are to be
+# complete again within 3 s of a server's return; what refuses a password may lock out who asks too often.
+FIRST_PAUSE_S, MAX_PAUSE_S, MAX_REFUSED_PAUSE_S = 0.5, 1.0, 10.0
 # How often it is looked whether to stop.
 STEP_S = 0.1
 
@@ -153,7 +169,7 @@ class Reopening:
         self._name, self._open, self._stopped = name, open_again, stopped
         self._beat = beat
         self._lost = lost or threading.Event()
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s, self._refused = FIRST_PAUSE_S, False
         self._lost_s: float | None = None
         self._capture: Capture | None = None
         self._last_format: Format | None = None
@@ -186,7 +202,10 @@ class Reopening:
         return self._capture.position if self._capture is not None else None
 
     def grab(self) -> bool:
-        """Wait for the next frame, however long that takes; False if stopped meanwhile."""
+        """Wait for the next frame, however long that takes; False if stopped meanwhile.
+
+        Raises SourceError if the source turns out to be no live one.
+        """
         while not self._stopped():
             if self._capture is None:
                 self._capture = self._reopen()
@@ -194,6 +213,12 @@ class Reopening:
             try:
                 grabbed = self._capture.grab()
             except CaptureLost as error:
+                self._lose(error)
+                continue
+            except SourceError as error:
+                # What was opened before, and worked, may work again.
+                if not self.reopened:
+                    raise
                 self._lose(error)
                 continue
             self._regain()
@@ -231,12 +256,14 @@ class Reopening:
     def _reopen(self) -> Capture | None:
         """Pause, longer every time, then try to open the source; None if that failed."""
         until_s = time.monotonic() + self._pause_s
-        self._pause_s = min(2 * self._pause_s, MAX_PAUSE_S)
+        most_s = MAX_REFUSED_PAUSE_S if self._refused else MAX_PAUSE_S
+        self._pause_s = min(2 * self._pause_s, most_s)
         while (left_s := until_s - time.monotonic()) > 0 and not self._stopped():
             self._beat()
             time.sleep(min(left_s, STEP_S))
         try:
             return None if self._stopped() else self._open()
         except SourceError as error:
+            self._refused = isinstance(error, AccessRefused)
             log.debug("%s", error)
             return None

@@ -20,6 +20,10 @@ class SourceError(RuntimeError):
     """A source that cannot be used as it is named: the message is one sentence that says what to do."""
 
 
+class AccessRefused(SourceError):  # noqa: N818 - it says what happened
+    """A source that wants another user or password: asked too often, some lock the user out."""
+
+
 class CaptureLost(RuntimeError):  # noqa: N818 - it says what happened to the source
     """A live source that worked has failed or gone silent; opening it again may help."""
 

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from framepair.nodes.producer.sources.source import Capture, SourceError
 from framepair.nodes.producer.sources.uri import Opening, SourceUri, redact, split_scheme
+from framepair.protocol.wire.frame import StampGrade
 
 SCHEMES = frozenset({"rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp"})
 USAGE = "rtsp://, http://, rtmp://, udp://, tcp://"
+STAMPS: tuple[StampGrade, ...] = ("camera", "media", "arrival")
 
 # What a server says must not lead anywhere else, or to this machine's files: no redirects, and no formats that
 # are lists of other addresses (hls, dash, concat, sdp).

@@ -31,9 +31,10 @@ from framepair.nodes.producer.sources.uri import (
     split_scheme,
 )
 from framepair.protocol.memory.planes import planes_of
-from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Colour, Encoding
+from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Colour, Encoding, StampGrade
 
 USAGE = "synthetic://"
+STAMPS: tuple[StampGrade, ...] = ()
 SIZE_AND_RATE = re.compile(
     r"(?:(?P<width>\d{1,5})x(?P<height>\d{1,5}))?(?:@(?P<fps>\d{1,4}(?:\.\d{1,9})?))?/?", re.ASCII
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from framepair.nodes.producer.sources.source import Format, SourceError
-from framepair.protocol.wire.frame import MAX_SIDE, Encoding
+from framepair.protocol.wire.frame import MAX_SIDE, Encoding, StampGrade
 
 # Rates that a source may say it has; others are taken for mistakes.
 MIN_FPS, MAX_FPS = 0.01, 1000.0
@@ -44,13 +44,15 @@ class Wanted:
     """What frames are to be made of a source; None: as it has them.
 
     ``stream`` is the number of the video stream to play, from 0; ``fps`` how many frames a second there may be,
-    the rate of those without times; ``size`` is for the picture that a consumer sees, the right way up.
+    the rate of those without times; ``size`` is for the picture that a consumer sees, the right way up;
+    ``stamp`` is the clock to stamp frames by, the best that there is unless told otherwise.
     """
 
     stream: int | None = None
     fps: float | None = None
     pixels: Encoding | None = None
     size: Size | None = None
+    stamp: StampGrade | None = None
 
 
 AS_IT_IS: Final = Wanted()

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
-import os
-import re
-import stat
-import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Final
 
 import av
@@ -25,6 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources.decoding import Decoded, chosen, decoded, packets
+from framepair.nodes.producer.sources.file_container import PATIENCE_S, open_container, refusal
 from framepair.nodes.producer.sources.media_times import SECOND_NS, MediaTimes
 from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
@@ -50,7 +44,6 @@ WHOLE: Final = 0.9
 TS_DISCONT: Final = 0x0200
 # Renders text as pictures: nothing that is meant by a video.
 NO_VIDEO_FORMATS: Final = frozenset({"tty"})
-NUMBERED = re.compile(r"%\d*d")
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +51,24 @@ log = logging.getLogger(__name__)
 class VideoFile:
     """A video file, from its first frame to its last, or over and over again with ``loop``.
 
-    ``wanted`` says what pictures are made of it; its ``fps`` is the rate of frames without times only.
+    ``wanted`` says what pictures are made of it; its ``fps`` is the rate of frames without times only. A pipe
+    may be without a word for ``patience_s``.
     """
 
     # It never fails: what can't be read is over.
     reopened = skipped = 0
 
     def __init__(
-        self, name: str, source: SourceUri, *, loop: bool = False, wanted: Wanted = AS_IT_IS
+        self,
+        name: str,
+        source: SourceUri,
+        *,
+        loop: bool = False,
+        wanted: Wanted = AS_IT_IS,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self._name, self._source, self._loop = name, source, loop
-        self._wanted = wanted
+        self._wanted, self._patience_s = wanted, patience_s
         self._pictures = Pictures(name, wanted)
         self._said = False
         self._open(base_ns=0)
@@ -108,7 +108,9 @@ class VideoFile:
 
     def _open(self, base_ns: int) -> None:
         with blaming(self._name):
-            self._pass = Pass(self._source, self._wanted, base_ns=base_ns, say=self._say)
+            self._pass = Pass(
+                self._source, self._wanted, self._patience_s, base_ns=base_ns, say=self._say
+            )
 
     def _say(self, what: str) -> None:
         if not self._said:
@@ -135,11 +137,12 @@ class Pass:
         self,
         source: SourceUri,
         wanted: Wanted,
+        patience_s: float,
         *,
         base_ns: int,
         say: Callable[[str], None],
     ) -> None:
-        self._container = open_container(source, wanted.fps)
+        self._container = open_container(source, wanted.fps, patience_s)
         self._stream = stream = _video_stream(self._container, source, wanted.stream)
         stream.thread_type = "AUTO"
         coming = packets(self._container, stream)
@@ -307,88 +310,5 @@ def _video_stream(container: InputContainer, source: SourceUri, number: int | No
     ]
     if not streams or container.format.name in NO_VIDEO_FORMATS:
         kinds = " and ".join(sorted({stream.type for stream in container.streams}))
-        raise _refusal(source, f"it has no video in it, only {kinds or 'nothing'}")
+        raise refusal(source, f"it has no video in it, only {kinds or 'nothing'}")
     return chosen(streams, source, number)
-
-
-def open_container(source: SourceUri, fps: float | None = None) -> InputContainer:
-    """Open a file; raises SourceError, one sentence, if it isn't there or is no video."""
-    if _is_sequence(source.location):
-        return _open_images(source, fps)
-    path = Path(source.location).absolute()
-    _refuse_unreadable(path)
-    try:
-        # Without file: in front, FFmpeg takes a name with a colon for a URL.
-        return av.open(f"file:{path}", options=_rate(fps), metadata_errors="replace")
-    except (av.FFmpegError, ValueError):
-        raise _refusal(source, _why_not(path)) from None
-
-
-def _refuse_unreadable(path: Path) -> None:
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        raise SourceError(f"there is no file {path}: check the path") from None
-    except OSError as error:
-        raise SourceError(f"{path} cannot be looked at: {error.strerror}") from None
-    if stat.S_ISDIR(mode):
-        raise SourceError(f"{path} is a directory: name a video in it")
-    if not os.access(path, os.R_OK):
-        raise SourceError(f"{path} may not be read by this user: change its permissions")
-
-
-def _why_not(path: Path) -> str:
-    if path.is_file() and not path.stat().st_size:
-        return "it is empty"
-    if _is_unfinished(path):
-        return (
-            "it is an unfinished mp4, whose recording was cut off before its index (moov) was written;"
-            " repair it, or record to mkv"
-        )
-    return "it is of another kind, or cut short"
-
-
-def _is_unfinished(path: Path) -> bool:
-    """Return whether a file is an mp4 without an index: its boxes end before one named moov."""
-    boxes: set[bytes] = set()
-    with suppress(OSError), path.open("rb") as file:
-        while len(head := file.read(8)) == 8 and len(boxes) < MEASURED_PACKETS:
-            size, kind = struct.unpack(">I4s", head)
-            boxes.add(kind)
-            if size == 1:
-                size = struct.unpack(">Q", file.read(8).ljust(8, b"\0"))[0] - 8
-            if size < 8:
-                break
-            file.seek(size - 8, os.SEEK_CUR)
-    return b"ftyp" in boxes and b"moov" not in boxes
-
-
-def _is_sequence(location: str) -> bool:
-    path = Path(location)
-    is_pattern = bool(NUMBERED.search(path.name) or set("*?[") & set(path.name))
-    # A file may be named like a pattern.
-    return is_pattern and not os.path.lexists(path)
-
-
-def _open_images(source: SourceUri, fps: float | None) -> InputContainer:
-    """Open pictures that a name like img_%04d.png or *.png stands for, in the order of their names."""
-    pattern = "sequence" if NUMBERED.search(Path(source.location).name) else "glob"
-    path = Path(source.location).absolute()
-    options = {"pattern_type": pattern} | _rate(fps)
-    try:
-        # FFmpeg opens a glob that nothing matches, too.
-        if pattern == "glob" and not any(path.parent.glob(path.name)):
-            raise FileNotFoundError
-        return av.open(str(path), format="image2", options=options)
-    except (av.FFmpegError, FileNotFoundError):
-        raise SourceError(f"there are no pictures {source}: check the pattern") from None
-
-
-def _rate(fps: float | None) -> dict[str, str]:
-    """Return the options for a file without times: those that have some don't know them."""
-    return {} if fps is None or not math.isfinite(fps) else {"framerate": f"{fps:.9g}"}
-
-
-def _refusal(source: SourceUri, why: str) -> SourceError:
-    path = Path(source.location).absolute()
-    return SourceError(f"{path} is not a video that can be played: {why}")
