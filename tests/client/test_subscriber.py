@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -329,9 +330,37 @@ def test_an_address_that_cannot_be_used_is_refused_at_once(bad: str) -> None:
         subscribe(bad)
 
 
-def test_at_least_one_pair_must_be_kept(address: str) -> None:
-    with pytest.raises(ValueError, match="keep is 0"):
-        subscribe(address, keep=0)
+@pytest.mark.parametrize("bad", [0, -1, 2.5, "3", None])
+@pytest.mark.parametrize("name", ["keep", "max_bytes"])
+def test_a_number_that_makes_no_sense_is_refused_in_words(
+    address: str, name: str, bad: Any
+) -> None:
+    with pytest.raises(
+        ValueError, match=f"{name} is {bad!r}: it is a whole number of .*, 1 or more"
+    ):
+        subscribe(address, **{name: bad})
+
+
+def test_numbers_of_numpy_are_whole_numbers_too(address: str) -> None:
+    subscribe(address, keep=cast(int, np.int64(3))).close()
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1", "http", "", "65536"])
+def test_a_port_that_is_none_is_refused_in_words(port: str) -> None:
+    with pytest.raises(EndpointError, match="with a port from 1 to 65535"):
+        subscribe(f"tcp://127.0.0.1:{port}")
+
+
+def test_paths_may_be_paths_or_text(combiner: Combiner, address: str, tmp_path: Path) -> None:
+    stream, socket = Stream(), Path(address.removeprefix("ipc://"))
+    addresses: list[str | Path] = [address, Path(address), socket]
+    directories: list[str | Path] = [tmp_path, str(tmp_path)]
+    for window, given in enumerate(addresses):
+        for directory in directories:
+            with subscribe(given, shm_dir=directory, keys=directory) as subscription:
+                combiner.wait_for_subscriber()
+                combiner.send(*stream.whole(2 * window + isinstance(directory, str)))
+                assert next_pair(subscription)
 
 
 def test_closing_is_idempotent_and_ends_the_iteration(combiner: Combiner, address: str) -> None:

@@ -25,7 +25,7 @@ from framepair.protocol.wire.header import ProtocolError
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import combiner_at
 from tests.lib.shm import mapped, open_descriptors, own_directory
-from tests.lib.stream import Stream, lost_frames, missed_frames, pixels
+from tests.lib.stream import Stream, lost_frames, pixels
 
 FPS = 5
 # Whole pages, so that a ring has exactly as many slots as it needs.
@@ -398,7 +398,12 @@ def test_what_cannot_be_seen_here_is_counted_and_rarely_said(
         combiner.send(source.stream.end())
         assert list(pairs) == []
         stats = pairs.stats()
-    assert stats.rejected == 3 * FPS
-    assert missed_frames(stats) == {"left": 3 * FPS}
-    assert len(caplog.messages) == 1
-    assert f"in {directory}/elsewhere: No such file" in caplog.messages[0]
+    assert (stats.rejected, stats.lost_pairs) == (0, 3)
+    assert stats.lost_frames == {"left": {"unseen": 3 * FPS}}
+    (line,) = caplog.messages
+    assert line.startswith("no pair with frames of left: its frames are in shared memory that this")
+    assert f"in {directory}/elsewhere: No such file" in line
+    assert (
+        "(--shm-dir, shm_dir), share it with this container, or send the frames with --payload raw"
+        in line
+    )

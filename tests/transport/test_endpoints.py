@@ -203,3 +203,18 @@ def test_only_an_address_that_cannot_lead_elsewhere_is_on_this_machine(
     address: str, here: bool
 ) -> None:
     assert endpoints.is_on_this_machine(address) is here
+
+
+def test_a_path_becomes_the_address_of_its_socket(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(directory)
+    expected: dict[str | Path, str] = {
+        "ipc:///run/pairs": "ipc:///run/pairs",
+        Path("ipc:///run/pairs"): "ipc:///run/pairs",
+        Path("/run/pairs"): "ipc:///run/pairs",
+        Path("pairs"): f"ipc://{directory}/pairs",
+        Path("tcp://127.0.0.1:7400"): "tcp://127.0.0.1:7400",
+    }
+    for given, address in expected.items():
+        assert endpoints.as_address(given) == address

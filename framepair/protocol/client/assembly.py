@@ -63,6 +63,11 @@ class Assembly:
         index = self._window_of(header)
         self._store(header.source).add_shared_frame(header, index, slot, ready_ns)
 
+    def add_unseen_frame(self, header: FrameHeader) -> None:
+        """Note a frame in shared memory that can't be seen here: its pair is lost; raises as ``reserve``."""
+        index = self._window_of(header)
+        self._store(header.source).add_unseen_frame(header, index)
+
     def add_pair(
         self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int | None = 0
     ) -> None:
@@ -78,8 +83,8 @@ class Assembly:
         }
         whole = {source: clip for source, clip in clips.items() if clip is not None}
         if len(whole) < len(clips):
-            too_large = any(window.too_large for window in windows.values())
-            self._losses.count_incomplete(header, too_large=too_large)
+            refused = (window.refused for window in windows.values() if window.refused)
+            self._losses.count_incomplete(header, next(refused, None))
             for window in windows.values():
                 window.release()
             return

@@ -12,6 +12,7 @@ from framepair.protocol.client.clip import Clip
 from framepair.protocol.client.pixels import Lease, in_slots
 from framepair.protocol.client.slots import MAX_WINDOWS, Block, Slots
 from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes
+from framepair.protocol.wire import reasons
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import ClipHeader, Span, spans_of
@@ -46,7 +47,8 @@ class Window:
     """Of the source's frames of late: an empty clip has it too."""
     blocks: list[Block] = field(default_factory=list)
     taken_bytes: int = 0
-    too_large: bool = False
+    refused: str | None = None
+    """Why there will be no pair of this window, one of ``wire.reasons``."""
     _writing: int = 0
     _released: bool = False
 
@@ -74,7 +76,7 @@ class Window:
 
     def give_up(self) -> None:
         """Forget the frames of a window that is too large, and remember that it is."""
-        self.too_large = True
+        self.refused = reasons.TOO_LARGE
         self.frames.clear()
         self.came.clear()
         self.taken_bytes = 0
@@ -86,7 +88,7 @@ class Window:
         It lacks those that are damaged. Its arrays are views of memory that is its own until ``release``;
         ``lease`` has to be over by then.
         """
-        if self.too_large:
+        if self.refused:
             return None
         names = _names(header.spans, len(self.frames) + len(self.damaged))
         usable = [name for name in names or () if name not in self.damaged]
@@ -165,6 +167,12 @@ class FrameStore:
         window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
         self._shape = header.shape
 
+    def add_unseen_frame(self, header: FrameHeader, index: int) -> None:
+        """Note a frame of window ``index`` that this process can't see; raises as ``reserve`` does."""
+        window = self._window(header, index, MAX_HEADER_BYTES)
+        window.count_frame(header, MAX_HEADER_BYTES)
+        window.refused = reasons.UNSEEN
+
     def take_window(self, index: int) -> Window:
         """Remove window ``index`` and return it, to be released; those before it are over, and forgotten."""
         window = self._windows.pop(index, Window())
@@ -183,7 +191,7 @@ class FrameStore:
         if (header.run, header.seq) in window.came:
             raise ProtocolError(f"frame {header.seq} of {header.source} came twice")
         self._make_room(index, nbytes)
-        if window.too_large or window.taken_bytes + nbytes > self._max_bytes:
+        if window.refused == reasons.TOO_LARGE or window.taken_bytes + nbytes > self._max_bytes:
             window.give_up()
             raise WindowTooLarge(self._complaint(header))
         return window

@@ -99,11 +99,11 @@ class LossCounter:
         self._lost += lost
         self._skipped += skipped
 
-    def count_incomplete(self, header: PairHeader, *, too_large: bool) -> None:
-        """Count the pair that was announced just now and of which frames aren't here."""
+    def count_incomplete(self, header: PairHeader, refused: str | None) -> None:
+        """Count the pair that was announced just now and of which frames aren't here, or were ``refused``."""
         arrived_late = reasons.PUBLISHER_OVERFLOW if self._joined else reasons.NO_SUBSCRIBER
-        self._count_frames(_frames(header), reasons.TOO_LARGE if too_large else arrived_late)
-        if self._began or too_large:
+        self._count_frames(_frames(header), refused or arrived_late)
+        if self._began or refused:
             self._count_lost(1)
 
     def count_dropped(self, header: PairHeader) -> None:

@@ -18,9 +18,10 @@ from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.frame_store import Reservation, WindowTooLarge
 from framepair.protocol.client.loans import Loans
 from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.memory.payload import Payload
 from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.memory.shared_ring import Attached, RingUnseen
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
@@ -205,9 +206,7 @@ class PairQueue:
     def _add_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None, now: Now) -> None:
         payload = PAYLOADS[header.payload]
         if pixels is None:
-            slot = payload.locate(header, self._attached)
-            with self._changed:
-                self._assembly.add_shared_frame(header, slot, now()[0])
+            self._add_shared_frame(header, payload, now)
             return
         with self._changed:
             place = self._assembly.reserve(header)
@@ -217,6 +216,17 @@ class PairQueue:
             self._decoders.submit(store)
         else:
             store()
+
+    def _add_shared_frame(self, header: FrameHeader, payload: type[Payload], now: Now) -> None:
+        try:
+            slot = payload.locate(header, self._attached)
+        except RingUnseen as error:
+            with self._changed:
+                self._assembly.add_unseen_frame(header)
+            self._log.warn("unseen", f"no pair with frames of {header.source}: {error}")
+            return
+        with self._changed:
+            self._assembly.add_shared_frame(header, slot, now()[0])
 
     def _store(
         self, header: FrameHeader, pixels: Pixels | memoryview, place: Reservation, now: Now

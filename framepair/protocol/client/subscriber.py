@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import weakref
 from collections import Counter
@@ -31,7 +32,7 @@ MAX_BYTES = 4 * 1024**3
 
 
 def subscribe(
-    address: str | None = None,
+    address: str | Path | None = None,
     *,
     keep: int = 2,
     copy: bool = False,
@@ -39,7 +40,7 @@ def subscribe(
     shm_dir: str | Path | None = None,
     keys: str | Path | None = None,
     insecure: bool = False,
-    sync: str | None = None,
+    sync: str | Path | None = None,
 ) -> Subscription:
     """Connect to the combiner at ``address`` and return an iterator over its pairs.
 
@@ -59,8 +60,9 @@ def subscribe(
     no memory. ``max_bytes`` bounds, for each source, the frames that wait for their pair to be announced: a
     window that has more is lost, which is logged and counted.
 
-    Without ``address`` it is what FRAMEPAIR_SUB says, else that of ``python launch.py`` on this machine, in the
-    default run directory, which is made if need be and has to be this user's alone.
+    A Path as ``address`` is that of the socket. Without ``address`` it is what FRAMEPAIR_SUB says, else that of
+    ``python launch.py`` on this machine, in the default run directory, which is made if need be and has to be
+    this user's alone.
     ``shm_dir`` is where producers have their rings in shared memory, if not in the default directory.
 
     ``keys`` is the directory of keys that an address on a network needs, else FRAMEPAIR_KEYS; ``insecure``
@@ -70,15 +72,13 @@ def subscribe(
     known how wrong latencies are. Nothing else depends on it.
 
     The combiner need not be there yet, and may go and come back. Raises ValueError if ``keep`` or ``max_bytes``
-    is below 1, EndpointError if the address can't be used.
+    is no whole number from 1 on, EndpointError if the address can't be used.
     """
-    if keep < 1:
-        raise ValueError(f"keep is {keep}, and at least one pair has to wait")
-    if max_bytes < 1:
-        raise ValueError(f"max_bytes is {max_bytes}, and a window of frames has to fit in")
+    keep = _whole("keep", keep, "pairs that wait")
+    max_bytes = _whole("max_bytes", max_bytes, "bytes that a window of frames has to fit in")
     shm_dir, keys = _path(shm_dir), _path(keys)
-    address = address or endpoints.claim_default_sub()
-    sync = sync or endpoints.default_sync(address)
+    address = endpoints.as_address(address) if address else endpoints.claim_default_sub()
+    sync = endpoints.as_address(sync) if sync else endpoints.default_sync(address)
     for used in (address, *([sync] if sync else [])):
         endpoints.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
@@ -86,6 +86,17 @@ def subscribe(
     pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory(), loans)
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
     return Subscription(pairs, Receiver(address, pairs, client, told))
+
+
+def _whole(name: str, value: int, what: str) -> int:
+    """Return ``value``; raises ValueError unless it is a whole number from 1 on."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name} is {value!r}: it is a whole number of {what}, 1 or more")
+    return number
 
 
 def _path(given: str | Path | None) -> Path | None:

@@ -73,8 +73,12 @@ class SharedRing:
             self._lock = -1
 
 
+class RingUnseen(ProtocolError):  # noqa: N818 - it says what there is
+    """A ring that this process can't see, or not use; the message says why and what to do."""
+
+
 def attach(directory: Path, name: str, shape: Shape) -> Ring:
-    """Return another process's ring, to be read; raises ProtocolError if it isn't there or isn't one."""
+    """Return another process's ring, to be read; raises RingUnseen if it can't be, else ProtocolError."""
     match = NAME.match(name)
     if match is None:
         raise ProtocolError("that is not the name of a ring")
@@ -82,7 +86,11 @@ def attach(directory: Path, name: str, shape: Shape) -> Ring:
     try:
         descriptor = os.open(directory / name, TO_READ)
     except OSError as error:
-        raise ProtocolError(f"no ring {name} in {directory}: {error.strerror}") from None
+        raise RingUnseen(
+            f"its frames are in shared memory that this process cannot see: no ring {name} in {directory}:"
+            f" {error.strerror}: name the producer's directory (--shm-dir, shm_dir), share it with this"
+            " container, or send the frames with --payload raw"
+        ) from None
     try:
         status = os.fstat(descriptor)
         wanted = (os.getuid(), file_bytes(slots, shape))

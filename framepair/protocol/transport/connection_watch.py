@@ -77,7 +77,10 @@ class Contact:
 def may_connect(path: Path) -> bool:
     """Return whether this user may connect to the socket ``path``; also True if there is none yet."""
     try:
-        return not path.exists() or os.access(path, os.W_OK)
+        path.stat()
     except PermissionError:
         # Its directory is closed to this user.
         return False
+    except OSError:
+        return True
+    return os.access(path, os.W_OK)

@@ -138,6 +138,7 @@ def is_on_this_machine(address: str) -> bool:
 def ipc_path(address: str) -> Path | None:
     """Return the file of an ipc address, None for tcp; raises EndpointError if it can't be one."""
     if address.startswith("tcp://"):
+        _refuse_bad_port(address)
         return None
     path = Path(address.removeprefix("ipc://"))
     if not address.startswith("ipc://") or not path.is_absolute():
@@ -149,6 +150,24 @@ def ipc_path(address: str) -> Path | None:
             " choose a shorter run directory"
         )
     return path
+
+
+def as_address(given: str | Path) -> str:
+    """Return an address as text; a Path is that of an ipc socket, or an address that was taken for a path."""
+    if isinstance(given, str):
+        return given
+    scheme, slash, rest = str(given).partition(":/")
+    if slash and scheme == "tcp":
+        return f"tcp://{rest}"
+    return f"ipc://{Path('/', rest) if slash and scheme == 'ipc' else given.absolute()}"
+
+
+def _refuse_bad_port(address: str) -> None:
+    # libzmq takes the lower 16 bits of a larger number, and connects to another port.
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    # * is for who listens: any port that is free.
+    if not host or (port != "*" and not (port.isdecimal() and 1 <= int(port) <= MAX_PORT)):
+        raise EndpointError(f"{address!r} is not tcp://HOST:PORT with a port from 1 to {MAX_PORT}")
 
 
 def make_directories(addresses: Sequence[str]) -> Sequence[str]:

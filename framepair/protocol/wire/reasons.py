@@ -16,6 +16,7 @@ PUBLISHER_OVERFLOW = "publisher_overflow"
 SUBSCRIBER_SLOW = "subscriber_slow"
 NO_SUBSCRIBER = "no_subscriber"
 TOO_LARGE = "too_large"
+UNSEEN = "unseen"
 
 MEANINGS = {
     PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
@@ -32,4 +33,5 @@ MEANINGS = {
     SUBSCRIBER_SLOW: "this consumer was busy with an earlier pair",
     NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",
     TOO_LARGE: "its window has more bytes than this consumer keeps of a source",
+    UNSEEN: "in shared memory that this consumer cannot see",
 }
