@@ -405,3 +405,12 @@ def test_times_reach_the_producer_to_the_nanosecond() -> None:
     assert flag(producer, "--until") == "1700000000.000000001"
     producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_000)[0]
     assert flag(producer, "--until") == "1700000000"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [({}, True), ({"on_failure": "stop"}, False), ({"pace": "max"}, False)]
+)
+def test_a_source_that_fails_is_kept_in_real_time(told: dict[str, Any], kept: bool) -> None:
+    asked = Options(**told)
+    nodes = commands.table(asked, plan(asked), None)
+    assert [node.is_kept for node in nodes] == [kept, kept, False, False]

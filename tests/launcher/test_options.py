@@ -123,7 +123,7 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path
         kind = options.plain_type(option.type)
         text = texts[kind] if kind in texts else typing.get_args(option.type)[-1]
         if kind is typing.Literal:
-            text = {"pace": "max", "clock": "stamped"}[option.name]
+            text = options.choices(option.type)[-1]
         with monkeypatch.context() as patch:
             patch.setenv(option.variable, text)
             assert getattr(parse(), option.name) not in (option.default, None), option.name
@@ -178,6 +178,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         no_sink = true
         restart = ["never"]
         health_timeout = 20
+        on_failure = "stop"
         fault = ["b:crash@5s"]
         print = true
         plan = true
@@ -226,6 +227,7 @@ allow_redirects = true
         no_sink=True,
         restart=("never",),
         health_timeout=20.0,
+        on_failure="stop",
         fault=("b:crash@5s",),
         config=file,
         print=True,

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from framepair.nodes.launcher.restarts import HEALTHY_S, MAX_A_MINUTE, Policy, Restarts
+from framepair.nodes.launcher.restarts import (
+    HEALTHY_S,
+    KEPT_PAUSE_S,
+    MAX_A_MINUTE,
+    Policy,
+    Restarts,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,20 @@ def test_a_node_that_worked_well_has_earned_a_short_pause() -> None:
     assert [restarts.pause_s(now_s, now_s) for now_s in (0, 1, 2)] == [0.5, 1.0, 2.0]
     assert restarts.pause_s(100, 100 - HEALTHY_S) == 0.5
     assert restarts.pause_s(101, 101) == 1.0
+
+
+def test_a_node_that_is_kept_is_tried_each_minute_in_the_end_until_it_has_worked() -> None:
+    restarts = Restarts("on-failure", kept=True)
+    now_s, pauses, failing = 0.0, [], []
+    for _ in range(10):
+        pause_s = restarts.pause_s(now_s, now_s)
+        assert pause_s is not None
+        pauses.append(pause_s)
+        failing.append(restarts.is_failing)
+        now_s += pause_s
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, *[KEPT_PAUSE_S] * 3]
+    assert failing == [False] * MAX_A_MINUTE + [True] * 5
+    assert not restarts.recover(now_s + HEALTHY_S - 0.1, now_s)
+    assert restarts.recover(now_s + HEALTHY_S, now_s)
+    assert not restarts.is_failing
+    assert restarts.pause_s(now_s + HEALTHY_S, now_s) == 0.5

@@ -22,7 +22,7 @@ from framepair.nodes.launcher.events import (
     Terminate,
 )
 from framepair.nodes.launcher.flow import Duration
-from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Policy
+from framepair.nodes.launcher.restarts import HEALTHY_S, KEPT_PAUSE_S, MAX_A_MINUTE, Policy
 from framepair.nodes.launcher.supervisor import (
     PRODUCERS_S,
     STAGE_S,
@@ -50,9 +50,10 @@ class History:
         duration: Duration | None = None,
         ours: bool = True,
         working: bool = True,
+        kept: bool = False,
     ) -> None:
-        self.left = node("left", "producer", restart)
-        self.right = node("right", "producer", restart)
+        self.left = node("left", "producer", restart, is_kept=kept)
+        self.right = node("right", "producer", restart, is_kept=kept)
         self.combiner = node("combiner", "combiner", restart)
         self.sink = node("sink", "sink", restart, is_ours=ours)
         self.nodes = (self.left, self.right, self.combiner, self.sink)
@@ -84,6 +85,12 @@ class History:
                     self.wanted.append(f"end {node.name} at {until_ns / 1e9:g}")
                 case Say(sentence):
                     self.wanted.append(f"say {sentence}")
+
+    def fail(self, one: Node, pauses_s: Sequence[float] = (0.5, 1, 2, 4, 8)) -> History:
+        """Let a node end, and again after each of the pauses, as soon as it is started."""
+        for pause_s in pauses_s:
+            self.end(one, 1).wait(pause_s + 0.1)
+        return self.end(one, 1, last_lines=["out of luck"])
 
     def work(self, *words: Word, nodes: Sequence[Node] = ()) -> History:
         for one in nodes or self.nodes:
@@ -242,6 +249,49 @@ def test_a_node_that_fails_is_back_after_pauses_that_double() -> None:
     h.end(h.left).end(h.right).end(h.combiner)
     assert h.code == 1
     assert h.said[-1] == "restarts: sink 5"
+
+
+def test_a_source_that_fails_for_good_is_tried_each_minute_and_the_others_go_on() -> None:
+    h = History(kept=True)
+    h.fail(h.left)
+    assert h.take()[-2:] == [
+        "say left ended with exit status 1: for the 6th time in a minute; the others go on, and it is"
+        " started again in 16 s",
+        "say   out of luck",
+    ]
+    for pause_s in (16, 32, 60, 60):
+        h.wait(pause_s + 0.1)
+        assert h.take() == ["restart left"]
+        h.end(h.left, 1, last_lines=["out of luck"])
+        assert len(h.take()) == 1
+    h.wait(KEPT_PAUSE_S + 0.1).work(nodes=[h.left]).wait(HEALTHY_S + 0.1)
+    assert h.take() == ["restart left", "say left works again"]
+    h.end(h.left, 1)
+    assert h.take() == ["say left ended with exit status 1: it is started again in 0.5 s"]
+    h.signal().end(h.right).end(h.combiner).end(h.sink)
+    assert (h.code, h.said) == (0, ["restarts: left 11"])
+
+
+def test_a_source_that_fails_at_the_end_is_a_failure() -> None:
+    h = History(kept=True)
+    h.fail(h.left).signal().end(h.right).end(h.combiner).end(h.sink)
+    assert h.said[-2:] == ["left was failing at the end", "restarts: left 6"]
+    assert h.code == 1
+
+
+def test_without_a_source_that_works_everything_stops() -> None:
+    h = History(kept=True)
+    h.fail(h.left).fail(h.right).end(h.left).end(h.combiner).end(h.sink)
+    assert "right ended with exit status 1: no source is left, so everything stops" in h.said
+    assert h.code == 1
+
+
+def test_sources_that_are_over_do_not_wait_for_one_that_fails() -> None:
+    h = History(kept=True)
+    h.fail(h.left).end(h.right).wait(SETTLE_S + 0.1)
+    assert "left was failing at the end" in h.said
+    h.end(h.left).end(h.combiner).end(h.sink)
+    assert h.code == 1
 
 
 def test_a_node_that_is_done_is_not_started_again_whatever_its_status() -> None:

@@ -47,6 +47,8 @@ class Node:
     """For how long its work may take without a sign of it, beside what any node may."""
     descriptors: tuple[int, ...] = ()
     """The launcher's open files that it reads."""
+    is_kept: bool = False
+    """Whether the others go on without it, however often it fails; it is tried again now and then."""
     is_ours: bool = True
     """Another program need not give signs of its work; only once it has given one they are waited for."""
 
@@ -115,6 +117,8 @@ def _producer(
         again=() if options.wait else ("--wait",),
         patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
         descriptors=descriptors(plan.uris[name]),
+        # Offline, every pair needs all sources.
+        is_kept=options.on_failure == "keep" and options.pace != "max",
     )
 
 

@@ -8,7 +8,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
@@ -110,6 +110,10 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
     restart: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
     (a source's name, combiner or sink). [default: on-failure; with --pace max: never]"""
+
+    on_failure: Annotated[Literal["keep", "stop"], RUNNING] = "keep"
+    """When a source's process ends for the sixth time within a minute: keep the others and try it again, each
+    minute in the end; or stop everything. Without any source that works everything stops in any case."""
 
     health_timeout: Annotated[float, RUNNING, Positive] = 10.0
     """Seconds without a sign of work after which a node is killed, and started again."""

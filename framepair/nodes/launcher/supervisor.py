@@ -35,6 +35,7 @@ STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0
+OFTEN = f"for the {MAX_A_MINUTE + 1}th time in a minute"
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0
 # The launcher turns at least so often; a turn that comes later counts as this long (see WatchedTime).
@@ -89,7 +90,7 @@ class Supervisor:
         self._nodes = nodes
         self._rules = rules
         self._time = WatchedTime(now_s)
-        self._restarts = {node: Restarts(node.restart) for node in nodes}
+        self._restarts = {node: Restarts(node.restart, kept=node.is_kept) for node in nodes}
         self._running: dict[Node, Life] = {}
         self._due: dict[Node, float] = {}
         self._end_s = math.inf
@@ -187,15 +188,24 @@ class Supervisor:
             return False
         if "done" in life.words or not restarts.wanted(end.status):
             return self._goes_on_without(node, end.status)
+        was_failing = restarts.is_failing
         pause_s = restarts.pause_s(now_s, life.started_s)
-        if pause_s is None:
-            self._give_up_on(end)
+        if pause_s is None or (restarts.is_failing and not self._sources_left()):
+            self._give_up_on(end, "no source is left" if restarts.is_failing else OFTEN)
             return False
-        self._say(
-            f"{node.name} ended with {described(end.status)}: it is started again in {pause_s:g} s"
-        )
         self._due[node] = now_s + pause_s
+        often = f"{OFTEN}; the others go on, and " if restarts.is_failing > was_failing else ""
+        self._say(
+            f"{node.name} ended with {described(end.status)}: {often}it is started again in {pause_s:g} s"
+        )
+        if often:
+            self._repeat(end.last_lines)
         return True
+
+    def _sources_left(self) -> bool:
+        """Return whether there is a source that has neither ended nor fails again and again."""
+        started = (*self._running, *self._due)
+        return any(n.kind == "producer" and not self._restarts[n].is_failing for n in started)
 
     def _refused(self, end: Ended, life: Life) -> bool:
         """Return whether a node of ours never worked, as it was asked for what can't be done."""
@@ -205,7 +215,7 @@ class Supervisor:
 
     def _goes_on_without(self, node: Node, status: int) -> bool:
         """Take note that ``node`` isn't started again; return whether the rest goes on."""
-        producing = any(n.kind == "producer" for n in (*self._running, *self._due))
+        producing = self._sources_left()
         if node.kind == "sink" and status == 0:
             if not node.is_ours:
                 self._outcome.excuse()
@@ -221,16 +231,19 @@ class Supervisor:
         # A combiner waits for the return of a producer that died, though nothing restarts it.
         return producing or not self._failed
 
-    def _give_up_on(self, end: Ended) -> None:
-        often = f": for the {MAX_A_MINUTE + 1}th time in a minute, so everything stops"
-        self._fail(end.node, end.status, often)
-        for line in end.last_lines:
+    def _give_up_on(self, end: Ended, why: str) -> None:
+        self._fail(end.node, end.status, f": {why}, so everything stops")
+        self._repeat(end.last_lines)
+
+    def _repeat(self, lines: Sequence[str]) -> None:
+        for line in lines:
             self._say(f"  {line}")
 
     def _check_time(self) -> None:
         """Do what is due."""
         if self._stop is None:
             self._kill_silent()
+            self._note_recovered()
             self._start_due()
             self._check_duration()
             if self._stop is None and (self._time.now_s >= self._end_s or not self._left()):
@@ -260,6 +273,12 @@ class Supervisor:
         starting_s = 0.0 if ready else START_S
         return life.heard_s + self._rules.health_timeout_s + node.patience_s + starting_s
 
+    def _note_recovered(self) -> None:
+        for node, life in self._running.items():
+            works = "flowing" in life.words
+            if works and self._restarts[node].recover(self._time.now_s, life.started_s):
+                self._say(f"{node.name} works again")
+
     def _start_due(self) -> None:
         for node in [node for node, due_s in self._due.items() if due_s <= self._time.now_s]:
             del self._due[node]
@@ -277,9 +296,13 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         """Stop what runs, kind by kind, in the order in which frames flow."""
-        for node in [node for node in self._due if not node.is_ours]:
-            self._say(f"{node.name} was not running at the end")
-            self._failed = self._failed or exit_codes.FAILED
+        for node in self._nodes:
+            failing = self._restarts[node].is_failing and (
+                node in self._due or node in self._running
+            )
+            if failing or (node in self._due and not node.is_ours):
+                self._say(f"{node.name} was {'failing' if failing else 'not running'} at the end")
+                self._failed = self._failed or exit_codes.FAILED
         self._due.clear()
         self._stop = StopOrder(self._time.now_s)
 
