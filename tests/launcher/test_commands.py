@@ -72,6 +72,19 @@ def test_a_source_is_named_by_the_user_or_after_itself(argument: str, name: str,
     assert name_sources([argument]) == {name: uri}
 
 
+def test_a_file_may_be_called_like_a_source_with_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b.mp4").touch()
+    assert name_sources(["a=b.mp4", "c=a=b.mp4"]) == {"a-b": "a=b.mp4", "c": "a=b.mp4"}
+
+
+def test_a_producer_gets_the_open_file_that_it_reads() -> None:
+    options = Options(("a=/dev/stdin", "b=/dev/fd/63", "c=/dev/video1"))
+    assert [node.descriptors for node in nodes_of(options)] == [(0,), (63,), (), (), ()]
+
+
 def test_equal_names_are_numbered() -> None:
     names = list(name_sources(["a/cam.mp4", "b/cam.mp4", "c/cam.mp4", "x/" + "y" * 70, "y" * 70]))
     assert names == ["cam", "cam-2", "cam-3", "y" * 64, "y" * 59 + "-2"]

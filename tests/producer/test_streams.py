@@ -17,6 +17,7 @@ from framepair.nodes.producer.sources.opening import open_capture
 from framepair.nodes.producer.sources.source import CaptureLost, Format, SourceError
 from tests.lib.captures import TIMEOUT_S, opened, refusal, seqs
 from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
+from tests.lib.timed_videos import write_timed
 from tests.lib.videos import write_video
 
 
@@ -80,24 +81,71 @@ def test_a_stream_that_breaks_off_is_lost_at_once() -> None:
         capture.close()
 
 
-def test_a_recording_over_http_is_no_live_stream(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.avi")
-    handler = partial(QuietHandler, directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+class WithoutLength(QuietHandler):
+    """Sends files without saying how long they are, as live streams come."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(Path(self.translate_path(self.path)).read_bytes())
+
+
+@contextmanager
+def serving(directory: Path, handler: type[QuietHandler] = QuietHandler) -> Iterator[str]:
+    """Serve the files of a directory; yield the beginning of their addresses."""
+    answering = partial(handler, directory=str(directory))
+    with ThreadingHTTPServer(("127.0.0.1", 0), answering) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            message = refusal(f"http://me:secret@127.0.0.1:{server.server_port}/a.avi", timeout_s=5)
+            yield f"http://me:secret@127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.ts"])
+def test_a_recording_over_http_is_no_live_stream(tmp_path: Path, name: str) -> None:
+    write_timed(tmp_path / name, [n / 25 for n in range(50)])
+    with serving(tmp_path) as url:
+        message = refusal(f"{url}/{name}", timeout_s=5)
     assert "/… is a recording, not a live stream" in message
     assert "secret" not in message
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
+@pytest.mark.parametrize("seconds", [2, 15])
+def test_a_recording_without_a_length_is_known_by_how_fast_it_comes(
+    tmp_path: Path, seconds: int
+) -> None:
+    write_timed(tmp_path / "a.ts", [n / 25 for n in range(25 * seconds)])
+    with serving(tmp_path, WithoutLength) as url, pytest.raises(SourceError) as refused:
+        seqs(opened(f"{url}/a.ts"), 25 * seconds)
+    assert "source left: http://" in str(refused.value)
+    assert "is a recording, not a live stream: it comes faster than it plays" in str(refused.value)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with serving(tmp_path) as url:
+        assert "there is nothing under this path" in refusal(f"{url}/a.ts", timeout_s=5)
+
+
+def test_a_stream_without_times_is_stamped_on_arrival() -> None:
+    with MjpegServer() as server:
+        capture = opened(server.url)
+        for _ in range(60):
+            assert capture.grab()
+            position = capture.position
+            assert position is not None
+            assert (position.grade, position.uncertainty_ns) == ("arrival", None)
+        # It says 25, which is FFmpeg's guess.
+        assert capture.format.fps > 30
+        capture.close()
 
 
 class Leading(BaseHTTPRequestHandler):

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from cyclopts import CycloptsError
 from rich import box
@@ -228,8 +229,11 @@ def _refuse_missing_files(options: Options, plan: Plan) -> None:
             )
 
 
-def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[str]:
+def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[str] | None:
+    """Start a producer that looks at a source; None for a pipe, of which it would take what it has seen."""
     uri = plan.uris[name]
+    if descriptors(uri):
+        return None
     words = {
         "name": name,
         "payload": plan.payloads[name],
@@ -242,19 +246,15 @@ def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[st
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-m", "framepair.nodes.producer", "--probe", *flags],
         env={**os.environ, **python_path(), **environment},
-        stdin=None if 0 in descriptors(uri) else subprocess.DEVNULL,
-        pass_fds=descriptors(uri),
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def _source(plan: Plan, name: str, process: subprocess.Popen[str]) -> Source:
-    said, complaint = process.communicate()
-    if process.returncode == exit_codes.USAGE:
-        raise Refused(complaint.strip().removeprefix("producer: "))
-    found = json.loads(said) if process.returncode == 0 else {}
+def _source(plan: Plan, name: str, process: subprocess.Popen[str] | None) -> Source:
+    found = {} if process is None else _found(process)
     return Source(
         name=name,
         format=Format(tuple(found["shape"]), found["fps"], found["encoding"]) if found else None,
@@ -263,6 +263,15 @@ def _source(plan: Plan, name: str, process: subprocess.Popen[str]) -> Source:
         synthetic=is_synthetic(plan.uris[name]),
         address=plan.endpoints.pull[name],
     )
+
+
+def _found(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Return what a probe says of its source, nothing if it could not be opened."""
+    said, complaint = process.communicate()
+    if process.returncode == exit_codes.USAGE:
+        raise Refused(complaint.strip().removeprefix("producer: "))
+    found: dict[str, Any] = json.loads(said) if process.returncode == 0 else {}
+    return found
 
 
 def _show(needs: Needs, console: Console) -> None:

@@ -143,6 +143,7 @@ class NetworkStream:
                 self._take()
             else:
                 self._catch_up()
+            self._place()
         return True
 
     def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:  # noqa: ARG002
@@ -158,7 +159,10 @@ class NetworkStream:
         self._container.close()
 
     def _catch_up(self) -> None:
-        """Leave out what piled up since the stream was opened; it only shows when frames come."""
+        """Leave out what piled up since the stream was opened; it only shows when frames come.
+
+        It tells nothing of how long frames take, and so isn't placed in time.
+        """
         self._caught_up = True
         new_s = WAITED_PERIODS / self.format.fps
         started_s = asked_s = time.monotonic()
@@ -173,10 +177,13 @@ class NetworkStream:
             asked_s = now_s
 
     def _take(self) -> None:
-        """Go on to the next frame, and place it in time."""
-        self._current = taken = self._ahead.popleft() if self._ahead else next(self._frames)
-        self._measure(taken)
-        placed = self._times.place(taken.pts_ns, taken.arrived_ns)
+        """Go on to the next frame."""
+        self._current = self._ahead.popleft() if self._ahead else next(self._frames)
+        self._measure(self._current)
+
+    def _place(self) -> None:
+        """Find the time of the frame."""
+        placed = self._times.place(self._current.pts_ns, self._current.arrived_ns)
         # A frame may come early, but not by half of what lies between two of them.
         gap_ns = min(SECOND_NS / self.format.fps, self._rate.least_gap_ns or SECOND_NS)
         known = None if placed.grade == "arrival" else placed.uncertainty_ns
@@ -215,10 +222,10 @@ class NetworkStream:
                 for frame in self._decode(packet):
                     yield Arrived(frame, self._ns(frame.pts), arrivals.pop(frame.pts))
                 heard_s = time.monotonic()
-            else:
-                self._refuse_recording(is_over=True)
         waited_s = time.monotonic() - heard_s
         silent = waited_s >= self._read_timeout_s
+        if not silent:
+            self._refuse_recording(is_over=True)
         how = f"has sent nothing for {waited_s:.1f} s" if silent else "has broken off"
         raise CaptureLost(f"source {self._name}: {self._source} {how}")
 

@@ -48,7 +48,9 @@ def open_stream(
         timeout_s = opening.open_timeout_s
         slow = time.monotonic() - asked_s >= timeout_s
         raise _refusal(source, error, timeout_s if slow else None) from None
-    if source.location.startswith("http") and container.duration:
+    # A length in bytes has a file, and what some cameras make up for their endless motion JPEG.
+    is_file = container.duration or (has_times(container) and container.size > 0)
+    if source.location.startswith("http") and is_file:
         container.close()
         raise SourceError(
             f"{source} is a recording, not a live stream: download it and name the file"

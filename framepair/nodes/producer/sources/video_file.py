@@ -310,5 +310,6 @@ def _video_stream(container: InputContainer, source: SourceUri, number: int | No
     ]
     if not streams or container.format.name in NO_VIDEO_FORMATS:
         kinds = " and ".join(sorted({stream.type for stream in container.streams}))
-        raise refusal(source, f"it has no video in it, only {kinds or 'nothing'}")
+        kinds = "text" if container.format.name in NO_VIDEO_FORMATS else kinds or "nothing"
+        raise refusal(source, f"it has no video in it, only {kinds}")
     return chosen(streams, source, number)
