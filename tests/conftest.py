@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,26 @@ from tests.lib import reaper
 TESTS = Path(__file__).parent
 # What a test in one of these folders needs is said in pyproject.toml, beside the markers.
 MARKED = ("system", "network", "docker", "slow")
+
+
+# opencv-python needs libraries that a server may lack; what reads cameras says so, in one sentence.
+try:
+    import cv2
+except ImportError as error:
+    MISSING = f"OpenCV cannot be loaded ({error}): apt-get install libgl1 libglib2.0-0"
+    collect_ignore = [
+        str(path)
+        for path in sorted(TESTS.rglob("test_*.py"))
+        if re.search(r"^(import cv2|from bench)", path.read_text(), re.MULTILINE)
+    ]
+else:
+    MISSING = f"OpenCV {cv2.__version__}"
+    collect_ignore = []
+
+
+def pytest_report_header() -> str:
+    left_out = f"; left out are {len(collect_ignore)} modules of tests" if collect_ignore else ""
+    return MISSING + left_out
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

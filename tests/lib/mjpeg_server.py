@@ -10,8 +10,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Self
 
-import cv2
 import numpy as np
+import simplejpeg
 
 from framepair.nodes.producer.sources.pattern import stamp
 
@@ -101,7 +101,7 @@ class MjpegServer:
             image = np.full(SHAPE, 90, np.uint8)
             stamp(image, "camera", self.sent, number)
             self.sent += 1
-            jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+            jpeg = simplejpeg.encode_jpeg(image, 80, "BGR", "420")
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             yield head.encode() + jpeg + b"\r\n"
 

@@ -7,12 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.lib.captures import refusal
+import pytest
+
+from framepair.nodes.common.runtime import Refused
+from tests.lib.captures import opened, refusal
 from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
 from tests.lib.videos import write_video
 
 
+def needs_opencv() -> None:
+    """Skip a test of cameras where there are none of OpenCV's libraries."""
+    pytest.importorskip("cv2", exc_type=ImportError)
+
+
 def test_opencv_prints_nothing(tmp_path: Path) -> None:
+    needs_opencv()
     broken = write_video(tmp_path / "broken.mp4", frames=20)
     data = bytearray(broken.read_bytes())
     middle = len(data) // 3
@@ -126,6 +135,18 @@ def test_a_uri_that_means_nothing_is_refused() -> None:
     assert "secret" not in message
 
 
+def test_a_camera_without_opencv_is_refused_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "framepair.nodes.producer.sources.video", None)
+    with pytest.raises(
+        Refused, match=r"source left: OpenCV.*libgl1.*opencv-python-headless"
+    ) as found:
+        opened("0")
+    assert "\n" not in str(found.value)
+
+
 def test_a_camera_that_is_not_there_is_refused() -> None:
+    needs_opencv()
     assert "there is no camera /dev/video987" in refusal("987")
     assert "/dev/null is no camera" in refusal("/dev/null")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from framepair.nodes.common.runtime import Refused
 from framepair.nodes.producer.sources.source import Capture
 from framepair.nodes.producer.sources.uri import Opening, SourceUri
 from framepair.protocol.wire.frame import StampGrade
@@ -23,8 +24,15 @@ def parse(uri: str) -> SourceUri | None:
 
 
 def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
-    """Open the camera; raises SourceError if that doesn't work."""
+    """Open the camera; raises SourceError if that doesn't work, Refused if OpenCV is missing."""
     # OpenCV needs libraries of the system that a server may lack.
-    from framepair.nodes.producer.sources.video import LiveVideo
+    try:
+        from framepair.nodes.producer.sources.video import LiveVideo
+    except ImportError as error:
+        raise Refused(
+            f"source {name}: OpenCV, which reads cameras, cannot be loaded ({error}): install its libraries"
+            " (Debian: apt-get install libgl1 libglib2.0-0), or the package opencv-python-headless in place"
+            " of opencv-python"
+        ) from None
 
     return LiveVideo(name, source, opening)

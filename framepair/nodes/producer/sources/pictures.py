@@ -22,8 +22,6 @@ from framepair.protocol.wire.frame import Colour, Encoding, Matrix
 Image = NDArray[np.uint8]
 Shape = tuple[int, int, int]
 
-# One thread: a picture is scaled in 4 ms, and other producers need the processors. PyAV 16 has one anyway.
-ONE_THREAD: Final = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 # FFmpeg's AVColorSpace. Where a video names none, swscale takes BT.601, as it does for YCgCo and the like.
 MATRICES: Final[Mapping[int, Matrix]] = {
     1: "bt709",
@@ -124,7 +122,8 @@ class _Scaling:
             dst_colorspace=matrix,
             dst_color_range=levels,
             interpolation=Interpolation.BICUBIC,
-            **ONE_THREAD,
+            # A picture is scaled in 4 ms, and other producers need the processors.
+            threads=1,
         )
 
 

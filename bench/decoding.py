@@ -1,0 +1,122 @@
+"""Two H.264 files through a pipeline, as fast as it can, by decoder and pixels. python -m bench.decoding"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import cpu_time, video
+from bench.frames import FULL_HD
+from bench.pair.design import FPS
+from framepair import subscribe
+from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints
+
+NAMES = ("left", "right")
+OPENCV = "OpenCV, bgr8"
+# The producer, and how it is told what is wanted.
+WAYS: dict[str, tuple[str, ...]] = {
+    OPENCV: ("bench.opencv_producer",),
+    "bgr8": ("framepair.nodes.producer",),
+    "i420": ("framepair.nodes.producer", "--pixels", "i420"),
+    "mono8": ("framepair.nodes.producer", "--pixels", "mono8"),
+    "i420, 640x360": ("framepair.nodes.producer", "--pixels", "i420", "--size", "640x360"),
+    "bgr8, 640x360": ("framepair.nodes.producer", "--size", "640x360"),
+    "bgr8, 5 fps": ("framepair.nodes.producer", "--fps", "5"),
+}
+ROUNDS, VIDEO_S = 1, 8
+# Pairs until all processes have begun, and at the end, when only one may still run.
+LEFT_OUT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """How far a run was: seconds of video, of time, and of the producers' processors."""
+
+    video_s: float
+    at_s: float
+    worked_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Frames of the videos that are read in a second, and milliseconds of processor for each."""
+
+    fps: float
+    cpu_ms: float
+
+
+def main() -> None:
+    """Measure each way in turn, and print what it is of OpenCV's speed."""
+    found: dict[str, list[Speed]] = {way: [] for way in WAYS}
+    with tempfile.TemporaryDirectory(prefix="fpb") as directory:
+        videos = [Path(directory) / f"{name}.mp4" for name in NAMES]
+        for seed, path in enumerate(videos):
+            video.write(path, video.H264, VIDEO_S * FPS, FPS, FULL_HD, seed)
+        for _ in range(ROUNDS):
+            for way, command in WAYS.items():
+                found[way].append(measure(Path(directory), videos, command))
+    for way, speeds in found.items():
+        ratios = [speed.fps / other.fps for speed, other in zip(speeds, found[OPENCV], strict=True)]
+        print(
+            f"{way:14} {statistics.median(s.fps for s in speeds):6.1f} frames/s,"
+            f" {statistics.median(ratios):.2f} of OpenCV's,"
+            f" {statistics.median(s.cpu_ms for s in speeds):5.2f} ms of processor a frame"
+        )
+
+
+def measure(directory: Path, videos: Sequence[Path], command: tuple[str, ...]) -> Speed:
+    """Run the videos through a pipeline; return how fast that was."""
+    endpoints = ipc_endpoints(directory, list(NAMES))
+    with subscribe(endpoints.pub) as pairs, nodes(endpoints, videos, command) as pids:
+        moments = [
+            Moment(pair.end_ns / 1e9, time.monotonic(), cpu_time.seconds(pids)) for pair in pairs
+        ]
+    first, last = moments[LEFT_OUT], moments[-1 - LEFT_OUT]
+    frames = (last.video_s - first.video_s) * FPS * len(videos)
+    return Speed(frames / (last.at_s - first.at_s), (last.worked_s - first.worked_s) * 1e3 / frames)
+
+
+@contextlib.contextmanager
+def nodes(
+    endpoints: Endpoints, videos: Sequence[Path], command: tuple[str, ...]
+) -> Iterator[list[int]]:
+    """Start a combiner and a producer for each video; yield the producers' processes."""
+    pulls = [f"--pull={name}={address}" for name, address in endpoints.pull.items()]
+    with contextlib.ExitStack() as stack:
+        combiner = ("framepair.nodes.combiner", *pulls, "--pub", endpoints.pub, "--pace", "max")
+        stack.enter_context(_started(*combiner))
+        module, *flags = command
+        yield [
+            stack.enter_context(
+                _started(
+                    module, "--name", name, "--source", str(path), "--push", endpoints.pull[name],
+                    "--pace", "max", *flags,
+                )
+            )
+            for name, path in zip(NAMES, videos, strict=True)
+        ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def _started(module: str, *flags: str) -> Iterator[int]:
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", module, *flags],
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+if __name__ == "__main__":
+    main()
