@@ -30,7 +30,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "bgr8, 640x360": ("framepair.nodes.producer", "--size", "640x360"),
     "bgr8, 5 fps": ("framepair.nodes.producer", "--fps", "5"),
 }
-ROUNDS, VIDEO_S = 1, 8
+ROUNDS, VIDEO_S = 5, 12
 # Pairs until all processes have begun, and at the end, when only one may still run.
 LEFT_OUT = 2
 

@@ -74,7 +74,7 @@ class CameraPictures:
             return image[:height, :width]
         # Averages what falls together; where nothing does, it would only repeat pixels.
         smaller = width <= image.shape[1] and height <= image.shape[0]
-        how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
         return _with_channels(cv2.resize(image, (width, height), interpolation=how))
 
     def _converted(self, image: Image, own: Encoding) -> Image:

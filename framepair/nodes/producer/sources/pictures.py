@@ -96,8 +96,7 @@ class _Scaling:
     """Conversion by swscale, to ``size`` (width, height; None: the frame's own).
 
     The result is a frame of its own, a copy more than swscale needs, 0.7 ms of 14 ms for BGR in 1080p: PyAV
-    has it write into memory of its own only (PyAV #2294). Bicubic, as OpenCV has it: without another size only
-    chroma is scaled, if anything.
+    has it write into memory of its own only (PyAV #2294).
     """
 
     def __init__(self, reformatter: VideoReformatter, size: tuple[int, int] | None) -> None:
@@ -113,6 +112,7 @@ class _Scaling:
     ) -> VideoFrame:
         """Return the frame as ``pixels``, with that range and matrix; raises av.FFmpegError."""
         width, height = self.size or (frame.width, frame.height)
+        smaller = width < frame.width and height < frame.height
         levels = {None: None, True: ColorRange.JPEG, False: ColorRange.MPEG}[full]
         return self._reformatter.reformat(
             frame,
@@ -121,7 +121,9 @@ class _Scaling:
             format=pixels,
             dst_colorspace=matrix,
             dst_color_range=levels,
-            interpolation=Interpolation.BICUBIC,
+            # To 640x360, area takes a third of the time. Without another size only colour is scaled,
+            # if anything, as OpenCV has it.
+            interpolation=Interpolation.AREA if smaller else Interpolation.BICUBIC,
             # A picture is scaled in 4 ms, and other producers need the processors.
             threads=1,
         )
