@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import logging
 import statistics
 import subprocess
 import sys
@@ -30,9 +32,9 @@ WAYS: dict[str, tuple[str, ...]] = {
     "bgr8, 640x360": ("framepair.nodes.producer", "--size", "640x360"),
     "bgr8, 5 fps": ("framepair.nodes.producer", "--fps", "5"),
 }
-ROUNDS, VIDEO_S = 5, 12
-# Pairs until all processes have begun, and at the end, when only one may still run.
-LEFT_OUT = 2
+ROUNDS, VIDEO_S = 3, 6
+# Until the queues are full, in pairs, and then.
+WARM_UP_PAIRS, SECONDS = 5, 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Speed:
 
 def main() -> None:
     """Measure each way in turn, and print what it is of OpenCV's speed."""
+    # That the combiner is not there yet.
+    logging.getLogger("framepair").setLevel(logging.ERROR)
     found: dict[str, list[Speed]] = {way: [] for way in WAYS}
     with tempfile.TemporaryDirectory(prefix="fpb") as directory:
         videos = [Path(directory) / f"{name}.mp4" for name in NAMES]
@@ -75,10 +79,11 @@ def measure(directory: Path, videos: Sequence[Path], command: tuple[str, ...]) -
     """Run the videos through a pipeline; return how fast that was."""
     endpoints = ipc_endpoints(directory, list(NAMES))
     with subscribe(endpoints.pub) as pairs, nodes(endpoints, videos, command) as pids:
-        moments = [
+        moments = (
             Moment(pair.end_ns / 1e9, time.monotonic(), cpu_time.seconds(pids)) for pair in pairs
-        ]
-    first, last = moments[LEFT_OUT], moments[-1 - LEFT_OUT]
+        )
+        first = next(itertools.islice(moments, WARM_UP_PAIRS, None))
+        last = next(moment for moment in moments if moment.at_s >= first.at_s + SECONDS)
     frames = (last.video_s - first.video_s) * FPS * len(videos)
     return Speed(frames / (last.at_s - first.at_s), (last.worked_s - first.worked_s) * 1e3 / frames)
 
@@ -97,7 +102,7 @@ def nodes(
             stack.enter_context(
                 _started(
                     module, "--name", name, "--source", str(path), "--push", endpoints.pull[name],
-                    "--pace", "max", *flags,
+                    "--pace", "max", "--loop", *flags,
                 )
             )
             for name, path in zip(NAMES, videos, strict=True)

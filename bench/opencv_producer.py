@@ -16,11 +16,12 @@ SECOND_NS = 1_000_000_000
 
 
 class OpenCvFile:
-    """A file, decoded into the memory that a frame travels in, stamped by its number."""
+    """A file, over and over, decoded into the memory that a frame travels in, stamped by its number."""
 
     reopened = skipped = 0
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._video = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         height, width = (
             int(self._video.get(side))
@@ -36,9 +37,12 @@ class OpenCvFile:
         return Position(round((self._grabbed - 1) * period_ns), round(self._grabbed * period_ns))
 
     def grab(self) -> bool:
-        """Go on to the next frame."""
+        """Go on to the next frame; after the last one begin again."""
         self._grabbed += 1
-        return self._video.grab()
+        if not self._video.grab():
+            self._video = cv2.VideoCapture(self._path, cv2.CAP_FFMPEG)
+            return self._video.grab()
+        return True
 
     def retrieve(self, out: Image, seq: int, captured_ns: int) -> Image:  # noqa: ARG002
         """Decode the grabbed frame into ``out``."""

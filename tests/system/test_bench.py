@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import capacity, cpu_time, frames, machine, stats, tables, video
+from bench import capacity, cpu_time, decoding, frames, machine, stats, tables, video
 from bench.frames import Frame
 from bench.hop import compare, run
 from bench.hop.way import POOL, Place
@@ -211,6 +211,17 @@ def test_a_video_to_decode_moves(codec: str, tmp_path: Path) -> None:
     assert pictures[0].shape == (72, 128, 3)
     assert np.abs(pictures[0].astype(int) - pictures[4]).mean() > 1
     assert pictures[0].std() > 20
+
+
+@pytest.mark.slow
+def test_decoders_can_be_compared(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "WARM_UP_PAIRS", 1)
+    monkeypatch.setattr(decoding, "SECONDS", 0.1)
+    videos = [directory / f"{name}.mp4" for name in decoding.NAMES]
+    for path in videos:
+        video.write(path, video.H264, 25, 25, (72, 128, 3), seed=1)
+    speed = decoding.measure(directory, videos, decoding.WAYS[decoding.OPENCV])
+    assert speed.fps > 0
 
 
 def results() -> dict[str, tables.Section]:
