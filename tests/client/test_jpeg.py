@@ -12,7 +12,7 @@ from framepair import subscribe
 from framepair.nodes.sink.ledger import Ledger
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.pair_queue import FRAMES_PER_THREAD, Decoders
+from framepair.protocol.client.decoders import FRAMES_PER_THREAD, Decoders
 from framepair.protocol.memory import jpeg
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import FrameHeader

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import zmq
 
-from framepair.protocol.client.receiver import TOPICS
+from framepair.protocol.client.selection import EVERYTHING
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import FrameHeader
@@ -24,8 +24,8 @@ class Combiner:
         xpub.xpub_nodrop = True
         xpub.sndtimeo = xpub.rcvtimeo = int(PATIENCE_S * 1000)
 
-    def wait_for_subscriber(self) -> None:
-        wanted = {b"\x01" + name for name in TOPICS}
+    def wait_for_subscriber(self, topics: list[bytes] | None = None) -> None:
+        wanted = {b"\x01" + name for name in (topics or EVERYTHING.topics())}
         while wanted:
             wanted.discard(self._xpub.recv())
 

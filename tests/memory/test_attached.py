@@ -90,7 +90,7 @@ class Consumer:
 
     def put(self, *headers: FrameHeader) -> None:
         for header in headers:
-            self.assembly.add_shared_frame(
+            self.assembly.add_placed_frame(
                 header, self.attached.slot(header), header.captured_ns + 1
             )
 
@@ -342,11 +342,11 @@ def test_frames_that_are_never_announced_do_not_pile_up(directory: Path, source:
         for _ in range(10):
             header = source.frame(window)
             slot = attached.slot(header)
-            store.add_shared_frame(header, window, slot, ready_ns=1)
+            store.add_placed_frame(header, window, slot, ready_ns=1)
         assert len(store) <= 2
     assert slot is not None
     with pytest.raises(ProtocolError, match="came twice"):
-        store.add_shared_frame(header, 199, slot, ready_ns=1)
+        store.add_placed_frame(header, 199, slot, ready_ns=1)
 
 
 def test_only_the_newest_ring_of_a_source_stays_mapped(directory: Path, source: Source) -> None:

@@ -63,6 +63,22 @@ def test_a_run_ends_once_the_last_consumer_has_left_and_none_comes() -> None:
     assert "no consumer has come in 1 s" in running.stderr[-1]
 
 
+def test_a_consumer_of_one_source_and_one_without_pixels_are_consumers(directory: Path) -> None:
+    video = write_video(directory / "video.avi", frames=FRAMES, fps=FPS)
+    with Pipeline(["left", "right"]) as nodes:
+        running = combiner(nodes)
+        with (
+            subscribe(nodes.pub, sources=["right"]) as right,
+            subscribe(nodes.pub, sources=[]) as bare,
+        ):
+            for name in nodes.sources:
+                nodes.producer(name, str(video), "--pace", "max")
+            both = list(itertools.zip_longest(seqs(right), seqs(bare)))
+        assert running.wait() == 0
+    assert [seq for mine, _ in both for seq in mine["right"]] == list(range(FRAMES))
+    assert all(list(mine) == ["right"] and other["right"] == mine["right"] for mine, other in both)
+
+
 def seqs(subscription: Subscription) -> Iterator[dict[str, list[int]]]:
     for pair in subscription:
         yield {name: clip.seq.tolist() for name, clip in pair.items()}

@@ -121,7 +121,7 @@ def copy_pairs(ring: Ring, attached: Attached, location: Location) -> Counter[st
     seen: Counter[str] = Counter()
     for window in range(100, 100 + CLIPS):
         for header in clip(ring, location, stream, window):
-            assembly.add_shared_frame(header, attached.slot(header), ready_ns=1)
+            assembly.add_placed_frame(header, attached.slot(header), ready_ns=1)
         assembly.add_pair(stream.pair(window), ready_ns=2)
         pair = assembly.take()
         if pair is None:

@@ -172,8 +172,8 @@ class Track:
 
     def announce(
         self, clip: OpenClip, start_ns: int, end_ns: int, max_spans: int, now_ns: int
-    ) -> tuple[ClipHeader, bool]:
-        """Return the clip of [start_ns, end_ns), and whether it has all that was captured. Counts its frames.
+    ) -> ClipHeader:
+        """Return the clip of [start_ns, end_ns). Counts its frames.
 
         Beyond ``max_spans`` a clip's frames are dropped: their stamps are in disorder, or most of them lost.
         """
@@ -188,7 +188,7 @@ class Track:
         if missing == "offline":
             # It goes on: how long it is in all, only its end will tell.
             self._longest_outage_ns = max(self._longest_outage_ns, end_ns - self.watermark_ns)
-        header = ClipHeader(
+        return ClipHeader(
             spans=spans[:max_spans],
             received_ns=clip.received_ns,
             expected=expected,
@@ -200,8 +200,8 @@ class Track:
             delay_ns=self.delays.delay_ns,
             pause_ns=self.delays.pause_ns,
             totals=self.totals(),
+            complete=missing is None and not (may_lack or left_out or restamped),
         )
-        return header, missing is None and not (may_lack or left_out or restamped)
 
     def totals(self) -> Totals:
         """Return what became of this source's frames until now."""

@@ -262,9 +262,9 @@ class Windows(Generic[Pixels]):
             start_ns=start_ns,
             end_ns=end_ns,
             closed_ns=now_ns,
-            complete=all(whole for _, whole in clips.values()),
+            complete=all(clip.complete for clip in clips.values()),
             partial=any(track.ends_within(start_ns, end_ns) for track in self._tracks.values()),
             pace=self._rules.pace,
-            clips={source: clip for source, (clip, _) in clips.items()},
+            clips=clips,
             previous=previous,
         )

@@ -8,15 +8,18 @@ from collections.abc import Iterable, Mapping
 from msgspec.structs import replace as replace_fields
 
 from framepair.protocol.client import pace
+from framepair.protocol.client.announced import announced_clip
 from framepair.protocol.client.clip import Clip, Pair
+from framepair.protocol.client.encoded import EncodedFrame
 from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
 from framepair.protocol.client.loans import HeldPair, Lent, Loans
 from framepair.protocol.client.losses import LossCounter, SubscriberStats
 from framepair.protocol.client.pixels import Lease, Overwritten
+from framepair.protocol.client.selection import EVERYTHING, Selection
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader, StreamEnd
+from framepair.protocol.wire.pair import MAX_SOURCES, ClipHeader, PairHeader, StreamEnd
 
 # Beside the pairs that wait: the one that the consumer has, the one that is about to be announced, and the
 # one after it, whose first frames come before that announcement.
@@ -27,14 +30,23 @@ class Assembly:
     """Keeps the newest ``keep`` whole pairs, in the slots that their frames were put into as they came.
 
     Frames of windows not announced yet, of waiting pairs, and of those that were taken until ``loans`` end (by
-    default of the last one), are never overwritten. With pace ``max`` no pair is dropped: its user must look at
-    ``full``. Of each source at most ``max_bytes`` of frames wait for their announcement.
+    default of the last one), are never overwritten; ``selection`` says which are kept. With pace ``max`` no
+    pair is dropped: its user must look at ``full``. Of each source at most ``max_bytes`` of frames wait for
+    their announcement.
     """
 
-    def __init__(self, keep: int, max_bytes: int, loans: Loans | None = None) -> None:
+    def __init__(
+        self,
+        keep: int,
+        max_bytes: int,
+        loans: Loans | None = None,
+        selection: Selection = EVERYTHING,
+    ) -> None:
         self._keep = keep
         self._max_bytes = max_bytes
         self._loans = loans or Lent()
+        self._selection = selection
+        self._began = False
         self._stores: dict[str, FrameStore] = {}
         self._known: set[str] = set()
         self._waiting: deque[HeldPair] = deque()
@@ -43,6 +55,7 @@ class Assembly:
         self._pairs = 0
         self._delivered: Counter[str] = Counter()
         self._damaged: Counter[str] = Counter()
+        self._left_out: Counter[str] = Counter()
         self._rejected = 0
         self._end: StreamEnd | None = None
 
@@ -58,10 +71,12 @@ class Assembly:
         """Add a frame whose pixels are in their place since ``ready_ns``."""
         self._store(header.source).add_frame(header, reservation, ready_ns)
 
-    def add_shared_frame(self, header: FrameHeader, slot: Slot, ready_ns: int) -> None:
-        """Add a frame that is in shared memory; raises as ``reserve`` does."""
+    def add_placed_frame(
+        self, header: FrameHeader, place: Slot | EncodedFrame, ready_ns: int
+    ) -> None:
+        """Add a frame that is in shared memory, or stays compressed; raises as ``reserve`` does."""
         index = self._window_of(header)
-        self._store(header.source).add_shared_frame(header, index, slot, ready_ns)
+        self._store(header.source).add_placed_frame(header, index, place, ready_ns)
 
     def add_unseen_frame(self, header: FrameHeader) -> None:
         """Note a frame in shared memory that can't be seen here: its pair is lost; raises as ``reserve``."""
@@ -71,16 +86,22 @@ class Assembly:
     def add_pair(
         self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int | None = 0
     ) -> None:
-        """Put the announced pair together if all of it is here; raises ProtocolError if it makes no sense."""
+        """Put the announced pair together if all of it is here; raises ProtocolError if it makes no sense.
+
+        Raises UnknownSource if it is the first, and lacks a source that was asked for.
+        """
+        header = self._chosen(header)
         self._admit(header.clips)
         self._losses.count_pair(header)
         self._pace, self._end = pace.named(header.pace), None
         self._loans.collect()
         windows, lease = self._take_windows(header), Lease()
+        kept = {source: self._selection.of_clip(clip) for source, clip in header.clips.items()}
         clips = {
-            source: window.clip(source, header.clips[source], lease)
-            for source, window in windows.items()
+            source: window.clip(source, kept[source], lease) for source, window in windows.items()
         }
+        if not self._selection.has_pixels:
+            clips = {source: announced_clip(source, clip) for source, clip in kept.items()}
         whole = {source: clip for source, clip in clips.items() if clip is not None}
         if len(whole) < len(clips):
             refused = (window.refused for window in windows.values() if window.refused)
@@ -89,13 +110,15 @@ class Assembly:
                 window.release()
             return
         lost, skipped = self._losses.take_gap()
-        pair = Pair(_as_here(header, whole), whole, lost, skipped, ready_ns, clock_uncertainty_ns)
-        self._waiting.append(HeldPair(header, pair, windows, lease))
+        here = _as_here(header, kept, whole)
+        pair = Pair(here, whole, lost, skipped, ready_ns, clock_uncertainty_ns)
+        self._waiting.append(HeldPair(header, kept, pair, windows, lease))
         if self.queued > self._keep and not self._pace.lossless:
             self._drop_oldest()
 
     def end_stream(self, end: StreamEnd) -> None:
         """Take the combiner's last word: frames that it hasn't announced are in no pair."""
+        end = self._selection.of_end(end)
         self._admit(end.totals)
         self._losses.count_end(end)
         self._end = end
@@ -153,6 +176,7 @@ class Assembly:
     def _count_taken(self, taken: HeldPair) -> None:
         self._pairs += 1
         self._damaged.update(taken.damaged)
+        self._left_out.update(taken.left_out)
         self._delivered.update({source: len(clip) for source, clip in taken.pair.items()})
 
     def stats(self) -> SubscriberStats:
@@ -171,7 +195,15 @@ class Assembly:
             rejected=self._rejected,
             totals=self._losses.totals,
             end=self._end,
+            left_out_frames=dict(+self._left_out),
         )
+
+    def _chosen(self, header: PairHeader) -> PairHeader:
+        """Return what the subscription asked for of an announced pair."""
+        if not self._began:
+            self._selection.check(header)
+        self._began = True
+        return self._selection.of_pair(header)
 
     def _window_of(self, header: FrameHeader) -> int:
         if header.window is None or header.window_ns is None:
@@ -209,8 +241,10 @@ class Assembly:
         oldest.release()
 
 
-def _as_here(header: PairHeader, clips: Mapping[str, Clip]) -> PairHeader:
-    """Return the header of a pair without the frames that were damaged."""
+def _as_here(
+    header: PairHeader, kept: Mapping[str, ClipHeader], clips: Mapping[str, Clip]
+) -> PairHeader:
+    """Return the header of a pair with what was ``kept`` of it, without the frames that were damaged."""
     here = {source: clip.header for source, clip in clips.items()}
-    damaged = any(here[source] is not clip for source, clip in header.clips.items())
+    damaged = any(here[source] is not clip for source, clip in kept.items())
     return replace_fields(header, complete=header.complete and not damaged, clips=here)

@@ -66,6 +66,11 @@ class Clip(Sequence[Frame]):
         """The producer's numbers of the frames: (n,)."""
         return np.array([frame.seq for frame in self.frames], np.int64)
 
+    @cached_property
+    def run(self) -> NDArray[np.int64]:
+        """Of each frame, which life of its producer captured it: (n,)."""
+        return np.array([frame.run for frame in self.frames], np.int64)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of ``array``; raises as that does."""
@@ -99,6 +104,11 @@ class Clip(Sequence[Frame]):
     def expected(self) -> int:
         """How many frames the source's nominal rate gives for a window."""
         return self.header.expected
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether every frame that the source captured in the window is here; None: it is not said."""
+        return self.header.complete
 
     @property
     def gaps(self) -> int:

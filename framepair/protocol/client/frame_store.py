@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from framepair.protocol.client.clip import Clip
-from framepair.protocol.client.pixels import Lease, in_slots
+from framepair.protocol.client.encoded import EncodedFrame, in_places
+from framepair.protocol.client.pixels import Lease
 from framepair.protocol.client.slots import MAX_WINDOWS, Block, Slots
 from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, slot_bytes
 from framepair.protocol.wire import reasons
@@ -27,10 +28,10 @@ class WindowTooLarge(Exception):  # noqa: N818 - it says what there is
 
 @dataclass(frozen=True, slots=True)
 class StoredFrame:
-    """A frame whose pixels are in ``slot`` since ``ready_ns``."""
+    """A frame that is at ``place`` since ``ready_ns``."""
 
     header: FrameHeader
-    slot: Slot
+    place: Slot | EncodedFrame
     ready_ns: int
 
 
@@ -95,15 +96,16 @@ class Window:
         if names is None or any(name not in self.frames for name in usable):
             return None
         if damaged := len(names) - len(usable):
-            header = replace(header, spans=spans_of(usable), gaps=header.gaps + damaged)
+            spans, gaps = spans_of(usable), header.gaps + damaged
+            header = replace(header, spans=spans, gaps=gaps, complete=False)
         frames = [self.frames[name] for name in usable]
-        slots = tuple(frame.slot for frame in frames)
+        places = tuple(frame.place for frame in frames)
         return Clip(
             source=source,
             header=header,
             frames=tuple(frame.header for frame in frames),
             ready_ns=max((frame.ready_ns for frame in frames), default=0),
-            _pixels=in_slots(source, slots, self.shape, lease),
+            _pixels=in_places(source, places, self.shape, lease),
         )
 
 
@@ -159,12 +161,15 @@ class FrameStore:
         window.end_write()
         self._shape = header.shape
 
-    def add_shared_frame(self, header: FrameHeader, index: int, slot: Slot, ready_ns: int) -> None:
-        """Add a frame of window ``index`` that is in a producer's ``slot``; raises as ``reserve`` does."""
-        # Its pixels take nothing here, but frames that are never announced must not pile up either.
-        window = self._window(header, index, MAX_HEADER_BYTES)
-        window.count_frame(header, MAX_HEADER_BYTES)
-        window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
+    def add_placed_frame(
+        self, header: FrameHeader, index: int, place: Slot | EncodedFrame, ready_ns: int
+    ) -> None:
+        """Add a frame of window ``index`` that is in a producer's slot, or compressed; raises likewise."""
+        # Pixels in shared memory take nothing here, but frames that are never announced must not pile up.
+        nbytes = MAX_HEADER_BYTES + header.message_bytes
+        window = self._window(header, index, nbytes)
+        window.count_frame(header, nbytes)
+        window.frames[header.run, header.seq] = StoredFrame(header, place, ready_ns)
         self._shape = header.shape
 
     def add_unseen_frame(self, header: FrameHeader, index: int) -> None:

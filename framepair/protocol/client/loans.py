@@ -11,14 +11,15 @@ from typing import Protocol
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.frame_store import Window
 from framepair.protocol.client.pixels import Lease
-from framepair.protocol.wire.pair import PairHeader
+from framepair.protocol.wire.pair import ClipHeader, PairHeader
 
 
 @dataclass(slots=True)
 class HeldPair:
-    """A whole pair, as it was announced and as it is here, and the memory of its frames."""
+    """A whole pair, as it was announced, what was ``kept`` of that, and as it is here; its frames' memory."""
 
     announced: PairHeader
+    kept: Mapping[str, ClipHeader]
     pair: Pair
     windows: Mapping[str, Window]
     lease: Lease
@@ -26,9 +27,14 @@ class HeldPair:
     @property
     def damaged(self) -> dict[str, int]:
         """How many frames of each source came and are of no use."""
+        return {source: self.kept[source].frames - len(clip) for source, clip in self.pair.items()}
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many frames of each source were not asked for."""
+        announced = self.announced.clips
         return {
-            source: self.announced.clips[source].frames - len(clip)
-            for source, clip in self.pair.items()
+            source: announced[source].frames - clip.frames for source, clip in self.kept.items()
         }
 
     def add_gap(self, lost: int, skipped: int) -> None:

@@ -20,11 +20,13 @@ class SubscriberStats:
     ``pairs`` were delivered, ``queued`` wait, ``lost_pairs`` were announced since the first of them and not
     delivered. ``lost_frames`` counts frames by source and by reason (``wire.reasons``), ``damaged_frames``
     those that came and were not what they should be, of pairs that were delivered without them, ``rejected``
-    malformed messages. ``unmatched_frames`` were delivered and in no match, while there were matches.
+    malformed messages, ``left_out_frames`` those of delivered pairs that ``every`` leaves out.
+    ``unmatched_frames`` were delivered and in no match, while there were matches.
     ``totals`` are the newest that were announced, over all combiners one after another.
     At any moment and for each source
 
-        totals.paired = delivered_frames + damaged_frames + sum(lost_frames.values()) + waiting_frames
+        totals.paired = delivered_frames + damaged_frames + left_out_frames + sum(lost_frames.values())
+            + waiting_frames
     """
 
     pairs: int
@@ -38,6 +40,7 @@ class SubscriberStats:
     totals: Mapping[str, Totals]
     end: StreamEnd | None
     unmatched_frames: Mapping[str, int] = field(default_factory=dict)
+    left_out_frames: Mapping[str, int] = field(default_factory=dict)
 
 
 class LossCounter:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
-from framepair.protocol.client.frame_store import Reservation, WindowTooLarge
+from framepair.protocol.client.frame_store import WindowTooLarge
+from framepair.protocol.client.frame_writer import FrameWriter
 from framepair.protocol.client.loans import Loans
 from framepair.protocol.client.losses import SubscriberStats
-from framepair.protocol.memory.payload import Payload
-from framepair.protocol.memory.payloads import PAYLOADS
-from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.shared_ring import Attached, RingUnseen
+from framepair.protocol.client.selection import EVERYTHING, Selection, UnknownSource
+from framepair.protocol.memory.shared_ring import RingUnseen
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
-from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
@@ -31,9 +25,6 @@ from framepair.protocol.wire.published import Frame
 POLL_S = 0.2
 # Nothing tells that the last array over a pair is gone: a finalizer can't wait for a lock.
 HELD_BACK_POLL_S = 0.02
-MAX_THREADS = 4
-# Frames that are being decoded, or wait for it, by thread; beyond them the receiving thread waits.
-FRAMES_PER_THREAD = 2
 
 # UTC by the combiner's clock in nanoseconds, and by how much that may be wrong (None: not known).
 Now = Callable[[], tuple[int, int | None]]
@@ -41,68 +32,51 @@ Now = Callable[[], tuple[int, int | None]]
 log = logging.getLogger(__name__)
 
 
-class Decoders:
-    """Runs tasks in threads, a few at a time; made when the first one comes. One thread gives the tasks."""
-
-    def __init__(self) -> None:
-        self._threads = min(MAX_THREADS, os.cpu_count() or 1)
-        self._pool: ThreadPoolExecutor | None = None
-        self._under_way: deque[Future[None]] = deque()
-
-    def submit(self, task: Callable[[], None]) -> None:
-        """Run ``task`` in a thread; wait as long as too many are under way, and raise what one raised."""
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, "framepair-decoder")
-        while len(self._under_way) >= self._threads * FRAMES_PER_THREAD:
-            self._under_way.popleft().result()
-        self._under_way.append(self._pool.submit(task))
-
-    def drain(self) -> None:
-        """Wait until all tasks are done; raise what one of them raised."""
-        while self._under_way:
-            self._under_way.popleft().result()
-
-    def close(self) -> None:
-        """End the threads, once they have done what is under way."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-        self._under_way.clear()
-
-
 class PairQueue:
     """Takes messages from one thread and gives whole pairs to another; neither waits for the other's pixels.
 
     Up to ``keep`` whole pairs wait. Frames in shared memory are found in ``shm_dir``. ``loans`` say for how
-    long pairs stay once they were taken, by default until the next one is.
+    long pairs stay once they were taken, by default until the next one is; ``selection`` what of them is kept.
     """
 
     def __init__(
-        self, keep: int, max_bytes: int, shm_dir: Path, loans: Loans | None = None
+        self,
+        keep: int,
+        max_bytes: int,
+        shm_dir: Path,
+        loans: Loans | None = None,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self._changed = threading.Condition()
-        self._assembly = Assembly(keep, max_bytes, loans)
-        self._attached = Attached(shm_dir)
-        self._decoders = Decoders()
+        self._assembly = Assembly(keep, max_bytes, loans, selection)
+        self._writer = FrameWriter(
+            self._assembly, self._changed, selection, shm_dir, reject=self.reject
+        )
         self._log = RateLimitedLog(log)
         self._listeners: list[Callable[[], None]] = []
         self._done = False
         self._error: Exception | None = None
 
     def add(self, received: Frame | PairHeader | StreamEnd, now: Now) -> None:
-        """Add a message; pixels are copied, or decoded. Raises ProtocolError if it makes no sense.
+        """Add a message; pixels are copied, scaled or decoded. Raises ProtocolError if it makes no sense.
 
         ``now`` tells when its pixels, or the whole pair, are here; it is called under this queue's lock.
+        Raises UnknownSource if the first pair lacks a source that was asked for.
         """
         if isinstance(received, tuple):
             try:
-                self._add_frame(*received, now)
+                self._writer.write(*received, lambda: now()[0])
             except WindowTooLarge as error:
                 # Its frames are counted as lost when the pair is announced.
                 self._log.warn("too large", str(error))
+            except RingUnseen as error:
+                header, _ = received
+                with self._changed:
+                    self._assembly.add_unseen_frame(header)
+                self._log.warn("unseen", f"no pair with frames of {header.source}: {error}")
             return
         # Frames are announced after they were sent, so all of them must be in their places.
-        self._decoders.drain()
+        self._writer.drain()
         with self._changed:
             if isinstance(received, PairHeader):
                 self._assembly.add_pair(received, *now())
@@ -124,7 +98,7 @@ class PairQueue:
 
     def finish(self, error: Exception | None) -> None:
         """End the queue: nothing more comes in, because of ``error`` if there is one."""
-        self._decoders.close()
+        self._writer.close()
         with self._changed:
             self._done, self._error = True, error
         self._tell()
@@ -135,7 +109,7 @@ class PairQueue:
         """Return the next pair, None if none came in time or none will come; the former one's pixels go.
 
         ``waiting`` is called several times a second meanwhile.
-        Raises RuntimeError if the thread that receives has failed.
+        Raises RuntimeError if the thread that receives has failed, UnknownSource if one was asked for.
         """
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
@@ -147,8 +121,8 @@ class PairQueue:
                 waiting()
                 self._changed.wait(min(left_s, poll_s))
             self._changed.notify_all()
-        if pair is None and self._error is not None:
-            raise RuntimeError("the thread that receives has failed") from self._error
+        if pair is None:
+            self._raise_error()
         return pair
 
     @contextlib.contextmanager
@@ -165,7 +139,7 @@ class PairQueue:
         with self._changed:
             self._done, self._error = True, None
             self._assembly.clear()
-            self._attached.clear()
+            self._writer.clear()
         self._tell()
 
     @property
@@ -190,6 +164,12 @@ class PairQueue:
         for listener in tuple(self._listeners):
             listener()
 
+    def _raise_error(self) -> None:
+        if isinstance(self._error, UnknownSource):
+            raise UnknownSource(str(self._error))
+        if self._error is not None:
+            raise RuntimeError("the thread that receives has failed") from self._error
+
     @property
     def _over(self) -> bool:
         return self._done and not self._assembly.queued
@@ -202,42 +182,3 @@ class PairQueue:
             return POLL_S
         self._log.warn("held back", complaint)
         return HELD_BACK_POLL_S
-
-    def _add_frame(self, header: FrameHeader, pixels: Pixels | memoryview | None, now: Now) -> None:
-        payload = PAYLOADS[header.payload]
-        if pixels is None:
-            self._add_shared_frame(header, payload, now)
-            return
-        with self._changed:
-            place = self._assembly.reserve(header)
-        # Megabytes: the consumer must not wait for them, so not under the lock.
-        store = functools.partial(self._store, header, pixels, place, now)
-        if payload.slow:
-            self._decoders.submit(store)
-        else:
-            store()
-
-    def _add_shared_frame(self, header: FrameHeader, payload: type[Payload], now: Now) -> None:
-        try:
-            slot = payload.locate(header, self._attached)
-        except RingUnseen as error:
-            with self._changed:
-                self._assembly.add_unseen_frame(header)
-            self._log.warn("unseen", f"no pair with frames of {header.source}: {error}")
-            return
-        with self._changed:
-            self._assembly.add_shared_frame(header, slot, now()[0])
-
-    def _store(
-        self, header: FrameHeader, pixels: Pixels | memoryview, place: Reservation, now: Now
-    ) -> None:
-        """Write a frame's pixels to where they belong, a slow payload's in a thread of its own."""
-        try:
-            PAYLOADS[header.payload].store(pixels, place.image, header.encoding)
-        except ProtocolError as error:
-            with self._changed:
-                place.drop_frame(header)
-            self.reject(error)
-            return
-        with self._changed:
-            self._assembly.add_frame(header, place, now()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,6 +13,14 @@ from framepair.protocol.memory.ring import Pixels, Shape, Slot, all_intact
 
 class Overwritten(RuntimeError):  # noqa: N818 - it says what happened
     """The pixels are gone: a later pair was taken, or they were overwritten before they were copied."""
+
+
+class Place(Protocol):
+    """Where one frame is."""
+
+    @property
+    def image(self) -> Pixels:
+        """The pixels: (height, width, channels), read-only."""
 
 
 class Lease:
@@ -45,10 +54,18 @@ class FramePixels:
     ) -> None:
         self._source = source
         self._row = row
-        self._images = images
+        self._given = images
         self.slots = slots
         self._lease = lease
         self._memory = memory
+
+    @property
+    def _images(self) -> Sequence[Pixels]:
+        return self._given
+
+    def encoded(self, index: int) -> bytes | None:  # noqa: ARG002
+        """Return the file that a frame travelled as, None if it is not kept; raises Overwritten likewise."""
+        return None
 
     @property
     def images(self) -> list[Pixels]:
@@ -110,7 +127,7 @@ class FramePixels:
             array.flags.writeable = False
         return self._memory
 
-    def __reduce__(self) -> tuple[type[FramePixels], tuple[str, Pixels | None, list[Pixels]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Pickled arrays are written after this has returned: nothing could look whether they were intact.
         own = self if self._stays else self.copy()
         return FramePixels, (own._source, own._row, list(own._images))

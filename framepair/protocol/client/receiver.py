@@ -18,7 +18,6 @@ from framepair.protocol.transport.keys import ClientKeys
 from framepair.protocol.wire import published
 from framepair.protocol.wire.header import ProtocolError
 
-TOPICS = [published.FRAMES, published.PAIR, published.END]
 # After stop(): nothing is on its way any more after such a silence, or after so long in any case.
 SILENCE_S = 0.5
 STOP_DEADLINE_S = 2.0
@@ -47,6 +46,7 @@ class Receiver:
         self,
         address: str,
         pairs: PairQueue,
+        topics: list[bytes],
         keys: ClientKeys | None = None,
         time_source: TimeSource | None = None,
     ) -> None:
@@ -54,6 +54,7 @@ class Receiver:
         self._time_source = time_source
         self._keys = keys
         self._pairs = pairs
+        self._topics = topics
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -96,7 +97,7 @@ class Receiver:
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         with (
             self._comparing(context) as sync,
-            sockets.subscribe(context, self._address, TOPICS, keys=self._keys) as sub,
+            sockets.subscribe(context, self._address, self._topics, keys=self._keys) as sub,
         ):
             clock = SubscriberClock(sync, same=endpoints.is_on_this_machine(self._address))
             contact = Contact(sub, self._address, "where it publishes")

@@ -31,6 +31,14 @@ class Frame:
         """
         return self._pixels.images[0]
 
+    @property
+    def encoded(self) -> bytes | None:
+        """The file that it travelled as, with ``subscribe(decode=False)``; None if it is not compressed.
+
+        Raises Overwritten once a later pair was taken.
+        """
+        return self._pixels.encoded(0)
+
     def bgr(self) -> Pixels:
         """Return the pixels as (height, width, 3) in BGR, converted if need be; see Clip.bgr."""
         return in_bgr(self.image, self.header)

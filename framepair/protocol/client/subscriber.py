@@ -6,7 +6,7 @@ import operator
 import os
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from framepair.protocol.client.losses import SubscriberStats
 from framepair.protocol.client.matches import Match, Wanted, matches
 from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
+from framepair.protocol.client.selection import select
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
@@ -34,8 +35,12 @@ MAX_BYTES = 4 * 1024**3
 def subscribe(
     address: str | Path | None = None,
     *,
+    sources: Iterable[str] | None = None,
     keep: int = 2,
     copy: bool = False,
+    decode: bool = True,
+    every: int = 1,
+    size: tuple[int, int] | None = None,
     max_bytes: int = MAX_BYTES,
     shm_dir: str | Path | None = None,
     keys: str | Path | None = None,
@@ -53,6 +58,12 @@ def subscribe(
     A pair's pixels stay until a later pair was taken. With ``copy`` they stay as long as anything uses them: in
     the memory that they came to, or copied if they are in shared memory. The program can then keep up to
     ``max_bytes`` of each source; beyond that, which is logged, no pair comes until it lets some go.
+
+    With ``sources`` only those are received, and a pair is ``complete`` if it has all of theirs; with ``[]``
+    pairs say how many frames there are, and have no pixels. ``every`` keeps of each source the frames whose
+    ``seq`` is a multiple of it, so that all consumers agree, and ``size``, (width, height), scales frames as
+    they come. Without ``decode`` JPEGs stay as they travelled (``Frame.encoded``) and are decoded when their
+    pixels are asked for.
 
     Frames are copied as they come to memory that the subscription owns: that of ``keep`` + 3 windows, and of
     those that wait for a slow source. Its addresses are reserved once for each source, with room for twice the
@@ -72,10 +83,12 @@ def subscribe(
     known how wrong latencies are. Nothing else depends on it.
 
     The combiner need not be there yet, and may go and come back. Raises ValueError if ``keep`` or ``max_bytes``
-    is no whole number from 1 on, EndpointError if the address can't be used.
+    is no whole number from 1 on, or what is selected makes no sense, EndpointError if the address can't be
+    used. If the first pair lacks one of ``sources``, asking for a pair raises UnknownSource, a ValueError.
     """
     keep = _whole("keep", keep, "pairs that wait")
     max_bytes = _whole("max_bytes", max_bytes, "bytes that a window of frames has to fit in")
+    selection = select(sources, every, size, decode)
     shm_dir, keys = _path(shm_dir), _path(keys)
     address = endpoints.as_address(address) if address else endpoints.claim_default_sub()
     sync = endpoints.as_address(sync) if sync else endpoints.default_sync(address)
@@ -83,9 +96,10 @@ def subscribe(
         endpoints.ipc_path(used)
     client = client_keys(keys, address, insecure=insecure)
     loans = Kept(max_bytes) if copy else Lent()
-    pairs = PairQueue(keep, max_bytes, shm_dir or shared_ring.default_directory(), loans)
+    directory = shm_dir or shared_ring.default_directory()
+    pairs = PairQueue(keep, max_bytes, directory, loans, selection)
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
-    return Subscription(pairs, Receiver(address, pairs, client, told))
+    return Subscription(pairs, Receiver(address, pairs, selection.topics(), client, told))
 
 
 def _whole(name: str, value: int, what: str) -> int:

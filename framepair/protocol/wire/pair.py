@@ -106,7 +106,8 @@ class ClipHeader(msgspec.Struct, frozen=True):
     why part of the window, or all of it, is not covered; None: all of it is. ``restamped``: in this window the
     source's stamps went over to another clock, so that frames of before and after may overlap. ``delay_ns`` is
     how long the source's frames took from capture to the combiner of late (99.9 % of them no longer), and
-    ``pause_ns`` the longest time between two arrivals (0: not known, as with pace ``max``).
+    ``pause_ns`` the longest time between two arrivals (0: not known, as with pace ``max``). ``complete``: the
+    clip has every frame that the source captured in the window (None: not said, see the pair's).
     """
 
     spans: Annotated[tuple[Span, ...], Meta(max_length=MAX_SPANS)] = ()
@@ -120,6 +121,7 @@ class ClipHeader(msgspec.Struct, frozen=True):
     pause_ns: Nanoseconds = 0
     totals: Totals = field(default_factory=Totals)
     restamped: bool = False
+    complete: bool | None = None
 
     @property
     def frames(self) -> int:
