@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from framepair.nodes.common.json_output import refuse_unwritable, write
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Account
-from framepair.nodes.sink.report import Report, refuse_unwritable
+from framepair.nodes.sink.report import Report
 from framepair.protocol.client import pace
 from tests.lib.units import MS
 
@@ -139,7 +140,7 @@ def test_json_is_written_whole_over_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     path.write_text("former")
     of = report(times(), left=account())
-    of.write(path)
+    write(path, of.as_json())
     assert json.loads(path.read_text()) == of.as_json()
     assert list(tmp_path.iterdir()) == [path]
 
@@ -154,7 +155,7 @@ def test_a_failed_write_leaves_the_former_file(
     path.write_text("former")
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space"):
-        report().write(path)
+        write(path, report().as_json())
     assert path.read_text() == "former"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -163,7 +164,7 @@ def test_a_link_is_followed_not_replaced(tmp_path: Path) -> None:
     path, link = tmp_path / "report.json", tmp_path / "link"
     path.write_text("former")
     link.symlink_to(path)
-    report().write(link)
+    write(link, report().as_json())
     assert link.is_symlink()
     assert json.loads(path.read_text())["pairs"] == 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from framepair import __version__
-from tests.lib.launcher import launcher
+from tests.lib.launcher import SMALL, launcher
 from tests.lib.processes import Running, python
 
 WAYS = {
@@ -47,6 +48,34 @@ def test_a_reader_that_has_seen_enough_causes_no_traceback(flag: str) -> None:
         with Running(["bash", "-o", "pipefail", "-c", shell]) as running:
             assert running.wait() == 0
             assert running.stderr == []
+
+
+READERS = {
+    "a node's help": python("-m", "framepair.nodes.sink", "--help"),
+    "a plan": launcher("plan"),
+    "a plan as JSON": launcher("plan", "--json", "-"),
+}
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_a_reader_of_a_node_may_leave_too(what: str) -> None:
+    with Running(
+        ["bash", "-o", "pipefail", "-c", f"{shlex.join(READERS[what])} | head -1"]
+    ) as running:
+        assert running.wait() == 0
+        assert "Traceback" not in running.stderr
+
+
+def test_a_report_on_stdout_has_it_for_itself(directory: Path) -> None:
+    command = launcher("--json", "-", "--run-dir", directory / "run", "--duration", "1", *SMALL)
+    with Running(command) as running:
+        assert running.wait() == 0
+        assert json.loads("\n".join(running.stdout))["ledger_balanced"]
+        assert any("The ledger balances" in line for line in running.stderr)
+    with Running(launcher("plan", "--json", "-", *SMALL)) as running:
+        assert running.wait() == 0
+        assert json.loads("\n".join(running.stdout))["refusals"] == []
+        assert any("MB" in line for line in running.stderr)
 
 
 SECRET_URL = "rtsp://admin:secret@10.0.0.7/live?a=b"

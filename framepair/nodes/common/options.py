@@ -99,6 +99,14 @@ class SharedMemory:
     """With --payload shm, the directory of shared memory. [default: one in /dev/shm]"""
 
 
+def _file_or_stdout(_type: object, value: Path | None) -> None:
+    if value is not None and len(str(value)) > 1 and str(value).startswith("-"):
+        raise ValueError("It is a file, ./-NAME if need be, or - for stdout.")
+
+
+FILE_OR_STDOUT = Parameter(allow_leading_hyphen=True, validator=_file_or_stdout)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Opening:
     """How long a source is waited for."""
@@ -177,8 +185,8 @@ class Consuming(SharedMemory, Network):
     strict: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Exit with 1 if the ledger does not balance, or any frame was lost since the first pair."""
 
-    json: Annotated[Path | None, OUTPUT] = None
-    """Write the final report to this file too."""
+    json: Annotated[Path | None, OUTPUT, FILE_OR_STDOUT] = None
+    """Write the final report to this file too; with -, to stdout, and all else to stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +212,15 @@ class Declared:
 
 def node_app(node: str, description: str | None) -> App:
     """Return the command line of a node: flags first, then environment variables, then defaults."""
+    # The launcher doesn't need it.
+    from framepair.nodes.common.patient_console import PatientConsole
+
     return App(
         name=f"python -m framepair.nodes.{node}",
         help=description,
         version_flags=[],
         config=[from_environment],
+        console=PatientConsole(),
     )
 
 

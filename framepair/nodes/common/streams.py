@@ -61,6 +61,11 @@ def finish() -> None:
         output.forget()
 
 
+def forget_stdout() -> None:
+    """Write nothing more to stdout, whose reader is gone: Python would flush once more at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+
+
 def _outputs() -> list[Output]:
     streams = (sys.stdout, sys.stderr)
     return [stream.buffer for stream in streams if isinstance(stream.buffer, Output)]

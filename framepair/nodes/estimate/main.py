@@ -16,9 +16,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from framepair.nodes.common import exit_codes
+from framepair.nodes.common import exit_codes, json_output
 from framepair.nodes.common.options import variable
 from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
+from framepair.nodes.common.patient_console import PatientConsole
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.estimate import bounds
 from framepair.nodes.estimate.bounds import MB, Format, Limits, Source, ring_bytes
@@ -137,13 +138,14 @@ def main() -> int:
     except (CycloptsError, EndpointError, Refused) as error:
         print(f"framepair: {without_secrets(' '.join(str(error).split()))}", file=sys.stderr)
         return exit_codes.USAGE
+    to_stderr = options.json == json_output.STDOUT
+    _show(needs, PatientConsole(highlight=False, stderr=to_stderr))
     try:
         if options.json:
-            options.json.write_text(json.dumps(asdict(needs), indent=2) + "\n")
+            json_output.write(options.json, asdict(needs))
     except OSError as error:
         print(f"framepair: cannot write {options.json}: {error.strerror}", file=sys.stderr)
         return exit_codes.USAGE
-    _show(needs, Console(highlight=False))
     return exit_codes.USAGE if needs.refusals else 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
+from framepair.nodes.common.json_output import STDOUT
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
@@ -219,7 +220,7 @@ def _flags(**values: object) -> Iterator[str]:
         flag, text = f"--{name.replace('_', '-')}", str(value).removesuffix(".0")
         if value is True:
             yield flag
-        elif isinstance(value, Path):
+        elif isinstance(value, Path) and value != STDOUT:
             yield from (flag, str(value.absolute()))
         elif text.startswith("-"):
             yield f"{flag}={text}"

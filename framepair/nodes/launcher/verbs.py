@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 import textwrap
 import typing
 from collections.abc import Iterator, Sequence
@@ -12,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framepair import __version__
+from framepair.nodes.common import streams
 from framepair.nodes.common.options import Declared, declared
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import options
@@ -87,8 +86,7 @@ def put(text: str) -> None:
     try:
         print(text, flush=True)
     except BrokenPipeError:
-        # Python would flush once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.forget_stdout()
 
 
 def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -11,11 +11,11 @@ from typing import Annotated, NoReturn
 
 from cyclopts import Parameter, validators
 
-from framepair.nodes.common import exit_codes, runtime, streams
+from framepair.nodes.common import exit_codes, json_output, runtime, streams
 from framepair.nodes.common.options import Consuming, node_app
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
-from framepair.nodes.sink.report import Report, refuse_unwritable
+from framepair.nodes.sink.report import Report
 from framepair.nodes.sink.screen import Screen
 from framepair.nodes.sink.stampings import Stampings
 from framepair.protocol.client.clip import Clip, Pair
@@ -49,8 +49,8 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
     if options.json:
-        refuse_unwritable(options.json)
-    times, ledger, stampings, screen = PairTimes(), Ledger(), Stampings(), Screen()
+        json_output.refuse_unwritable(options.json)
+    times, ledger, stampings, screen = PairTimes(), Ledger(), Stampings(), _screen(options)
     with shared_offset.agreed([options.sub]), _subscribe(options) as subscription, screen:
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
@@ -89,6 +89,10 @@ def _show(report: Report, screen: Screen, json: Path | None) -> None:
         _write(report, json)
 
 
+def _screen(options: Options) -> Screen:
+    return Screen(to_stderr=options.json == json_output.STDOUT)
+
+
 def _subscribe(options: Options) -> Subscription:
     return subscribe(
         options.sub,
@@ -110,7 +114,7 @@ def _tell(heartbeat: Heartbeat, pair: Pair) -> None:
 
 def _write(report: Report, path: Path) -> None:
     try:
-        report.write(path)
+        json_output.write(path, report.as_json())
     except OSError as error:
         # The disk has filled since the start.
         _fail(f"cannot write the report to {path}: {error.strerror}")

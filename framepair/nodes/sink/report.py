@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.streams import visible
 from framepair.nodes.sink import ledger
 from framepair.nodes.sink.latency import Histogram, PairTimes
@@ -91,16 +87,6 @@ class Report:
             style = "green" if self.balanced else "bold red"
             console.print(ledger.sentence(self.accounts), style=style, soft_wrap=True)
 
-    def write(self, path: Path) -> None:
-        """Write the JSON so that ``path`` holds the former file or all of this one, never a part."""
-        path = path.resolve()
-        draft = _draft(path)
-        try:
-            draft.write_text(json.dumps(self.as_json(), indent=2) + "\n")
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-
     def _certainty(self) -> str | None:
         """Say how far latencies between machines can be believed; None if there is one machine only."""
         times, found = self.times, self.times.uncertainty.summary()
@@ -137,23 +123,6 @@ class Report:
         throughput = times.throughput()
         if times.pace.lossless and throughput:
             yield f"{throughput.x_realtime:.1f} x realtime, {throughput.frames_per_s:.0f} frames/s."
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Raise Refused if no report can be written to ``path``: better now than after an hour."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise Refused(f"cannot write the report to {path}: it is there and is no file")
-    draft = _draft(path)
-    try:
-        draft.touch(exist_ok=False)
-        draft.unlink()
-    except OSError as error:
-        raise Refused(f"cannot write the report to {path}: {error.strerror}") from None
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def _milliseconds(histogram: Histogram, *more: str) -> dict[str, float] | None:

@@ -191,8 +191,8 @@ log = logging.getLogger(__name__)
 class Screen:
     """The terminal, pipe or file that pairs are shown on, a line each."""
 
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, markup=False, emoji=False)
+    def __init__(self, *, to_stderr: bool = False) -> None:
+        self.console = Console(highlight=False, markup=False, emoji=False, stderr=to_stderr)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
         self._layout: Layout | None = None
