@@ -20,6 +20,7 @@ from framepair import Pair, Subscription, subscribe
 from framepair.protocol.client import slots
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.endpoints import EndpointError
+from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE
 from framepair.protocol.wire import published
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, combiner_at, parts
@@ -361,6 +362,21 @@ def test_paths_may_be_paths_or_text(combiner: Combiner, address: str, tmp_path: 
                 combiner.wait_for_subscriber()
                 combiner.send(*stream.whole(2 * window + isinstance(directory, str)))
                 assert next_pair(subscription)
+
+
+def test_long_work_is_told_to_the_launcher(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    monkeypatch.setenv(DESCRIPTOR_VARIABLE, str(writer))
+    with subscribe(address) as subscription, os.fdopen(reader) as told, os.fdopen(writer):
+        with subscription.busy(300):
+            assert [told.readline() for _ in range(2)] == ["busy 300.000\n", "beat\n"]
+        assert told.readline() == "busy 0.000\n"
+        for bad in (0, -1, float("nan"), float("inf")):
+            with (
+                pytest.raises(ValueError, match="say for how many seconds"),
+                subscription.busy(bad),
+            ):
+                pass
 
 
 def test_closing_is_idempotent_and_ends_the_iteration(combiner: Combiner, address: str) -> None:

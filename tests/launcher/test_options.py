@@ -226,7 +226,7 @@ allow_redirects = true
         sink="python model.py",
         no_sink=True,
         restart=("never",),
-        health_timeout=20.0,
+        health_timeout=("20",),
         on_failure="stop",
         fault=("b:crash@5s",),
         config=file,
@@ -412,3 +412,16 @@ def test_a_file_that_cannot_be_used_does_not_give_its_passwords_away(
     said = without_secrets(str(caught.value))
     assert "hunter2" not in said
     assert url not in said
+
+
+def test_a_node_may_be_given_its_own_health_timeout() -> None:
+    asked = options.parse(["--health-timeout", "20", "--health-timeout", "sink=60"])
+    found = topology.plan(asked).health_timeouts_s
+    assert found == {"left": 20.0, "right": 20.0, "combiner": 20.0, "sink": 60.0}
+    assert set(topology.plan(options.parse([])).health_timeouts_s.values()) == {10.0}
+
+
+@pytest.mark.parametrize("word", ["0", "-1", "x", "sink=", "sink=nan", "lefft=60", "1e99"])
+def test_a_health_timeout_that_is_none_is_refused(word: str) -> None:
+    with pytest.raises(Refused, match="it is seconds, more than 0, or NODE=SECONDS"):
+        topology.plan(options.parse([f"--health-timeout={word}"]))

@@ -51,6 +51,7 @@ class History:
         ours: bool = True,
         working: bool = True,
         kept: bool = False,
+        health: dict[str, float] | None = None,
     ) -> None:
         self.left = node("left", "producer", restart, is_kept=kept)
         self.right = node("right", "producer", restart, is_kept=kept)
@@ -59,7 +60,8 @@ class History:
         self.nodes = (self.left, self.right, self.combiner, self.sink)
         self.now_s = 1000.0
         self.wanted: list[str] = []
-        self.supervisor = Supervisor(self.nodes, Rules(HEALTH_S, SETTLE_S, duration), self.now_s)
+        patience = {one.key: HEALTH_S for one in self.nodes} | (health or {})
+        self.supervisor = Supervisor(self.nodes, Rules(patience, SETTLE_S, duration), self.now_s)
         self.note(self.supervisor.begin())
         if working:
             self.work()
@@ -319,6 +321,41 @@ def test_always_starts_a_video_that_is_over_again() -> None:
     assert h.wanted[-1] == "restart left"
 
 
+def kills(h: History) -> list[str]:
+    return [line for line in h.take() if line.startswith("kill")]
+
+
+def test_a_node_may_be_given_longer_than_the_others() -> None:
+    h = History(health={"left": 3 * HEALTH_S})
+    h.take()
+    h.wait(HEALTH_S + 1, beating=False)
+    assert sorted(kills(h)) == ["kill combiner", "kill right", "kill sink"]
+    h.wait(2 * HEALTH_S, beating=False)
+    assert "kill left" in kills(h)
+
+
+def test_a_node_that_has_said_that_it_is_busy_is_left_alone_so_long() -> None:
+    h = History(health={"left": 1000, "right": 1000, "combiner": 1000})
+    h.take()
+    h.note(h.supervisor.handle(Heard(h.sink, "busy", 300.0), h.now_s))
+    h.wait(300 + HEALTH_S - 2 * TICK_S, beating=False)
+    assert kills(h) == []
+    h.wait(3 * TICK_S, beating=False)
+    assert kills(h) == ["kill sink"]
+
+
+def test_a_node_that_is_busy_no_more_has_to_be_heard_again() -> None:
+    h = History(health={"left": 1000, "right": 1000, "combiner": 1000})
+    h.take()
+    h.note(h.supervisor.handle(Heard(h.sink, "busy", 300.0), h.now_s))
+    h.wait(50, beating=False)
+    h.note(h.supervisor.handle(Heard(h.sink, "busy", 0.0), h.now_s))
+    h.wait(HEALTH_S - 2 * TICK_S, beating=False)
+    assert kills(h) == []
+    h.wait(3 * TICK_S, beating=False)
+    assert kills(h) == ["kill sink"]
+
+
 @pytest.mark.parametrize("name", ["left", "combiner", "sink"])
 def test_a_node_that_gives_no_sign_is_killed_and_is_back(name: str) -> None:
     h = History()
@@ -329,6 +366,7 @@ def test_a_node_that_gives_no_sign_is_killed_and_is_back(name: str) -> None:
         h.wait(HEALTH_S / 80, beating=False).work("beat", nodes=others)
     wanted = h.take()
     assert wanted[0].startswith(f"say {name} hangs: it gave no sign of work for 10.")
+    assert wanted[0].endswith(f"say --health-timeout {name}=SECONDS")
     assert wanted[1:] == [
         f"kill {name}",
         f"say {name} ended with signal 9 (Killed): it is started again in 0.5 s",

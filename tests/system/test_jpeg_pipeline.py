@@ -14,7 +14,10 @@ from tests.lib.processes import Running
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_a_pipeline_of_which_one_source_is_compressed(transport: str) -> None:
-    with Pipeline(["left", "right"], transport) as nodes, subscribe(nodes.pub, keep=100) as pairs:
+    with (
+        Pipeline(["left", "right"], transport) as nodes,
+        subscribe(nodes.pub, keep=100, copy=True) as pairs,
+    ):
         nodes.combiner()
         nodes.producer("left", "synthetic://320x240@25", "--payload", "jpeg")
         nodes.producer("right", "synthetic://320x240@25", "--payload", "raw")

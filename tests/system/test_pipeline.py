@@ -21,7 +21,10 @@ LEFT, RIGHT = "synthetic://320x240@25", "synthetic://200x150@30"
 
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 def test_every_frame_is_in_the_pair_of_its_capture_time(transport: str) -> None:
-    with Pipeline(["left", "right"], transport) as nodes, subscribe(nodes.pub) as pairs:
+    with (
+        Pipeline(["left", "right"], transport) as nodes,
+        subscribe(nodes.pub, copy=True) as pairs,
+    ):
         nodes.combiner()
         nodes.producer("left", LEFT)
         nodes.producer("right", RIGHT)

@@ -11,7 +11,7 @@ import pytest
 
 from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import heartbeat as heartbeats
-from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Heartbeat
+from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Heartbeat, Said, parse
 
 
 class Pipe:
@@ -113,3 +113,36 @@ def test_to_ask_whether_to_stop_sends_nothing_and_to_wait_does(pipe: Pipe) -> No
     assert pipe.words() == []
     assert not stop.wait(0.01)
     assert pipe.words() == ["beat"]
+
+
+def test_what_is_busy_says_for_how_long_and_only_the_last_word_counts(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeat = Heartbeat()
+    heartbeat.tell_busy(300)
+    assert pipe.words() == ["busy", "300.000", "beat"]
+    monkeypatch.setattr(heartbeats, "BEAT_S", 0.0)
+    fill(pipe.writer)
+    heartbeat.tell_busy(5)
+    heartbeat.tell_busy(0)
+    while pipe.words():
+        pass
+    heartbeat.beat()
+    assert pipe.words() == ["busy", "0.000", "beat"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("ready", Said("ready")),
+        ("beat", Said("beat")),
+        ("busy 1.5", Said("busy", 1.5)),
+        *[
+            (line, None)
+            for line in ("", "read", "ready 5", "busy", "busy x", "busy -1", "busy nan")
+        ],
+        ("busy 1e9", None),
+    ],
+)
+def test_a_line_says_one_word(line: str, said: Said | None) -> None:
+    assert parse(line) == said

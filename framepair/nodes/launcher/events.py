@@ -23,6 +23,8 @@ class Heard:
 
     node: Node
     word: Word
+    seconds: float = 0.0
+    """For how long it holds, if it is ``busy``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,24 +112,24 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     nodes = commands.table(options, plan, commands.until_ns(options), python=python)
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
-    supervisor = Supervisor(nodes, rules(options, offset_ns), time.monotonic())
+    supervisor = Supervisor(nodes, rules(options, plan, offset_ns), time.monotonic())
     processes = Processes(environment, signals, guard)
     loop = pipeline(supervisor, processes, signals, verbose=options.verbose, faults=plan.faults)
     return loop.run()
 
 
-def rules(options: Options, offset_ns: int) -> Rules:
+def rules(options: Options, plan: Plan, offset_ns: int) -> Rules:
     """Return how patient the supervisor is; ``offset_ns`` is UTC minus the monotonic clock."""
     from framepair.nodes.launcher.flow import Duration
     from framepair.nodes.launcher.supervisor import Rules
 
     if options.pace == "max":
-        return Rules(options.health_timeout, SETTLE_OFFLINE_S)
+        return Rules(plan.health_timeouts_s, SETTLE_OFFLINE_S)
     duration = None
     if options.duration is not None:
         offset_s = offset_ns / 1e9
         duration = Duration(options.duration, options.window, offset_s, options.start_timeout)
-    return Rules(options.health_timeout, SETTLE_S, duration)
+    return Rules(plan.health_timeouts_s, SETTLE_S, duration)
 
 
 def make_keys(directory: Path) -> int:

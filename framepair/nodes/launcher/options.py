@@ -55,9 +55,9 @@ KINDS = {
 }
 PAYLOAD = f"How pixels travel: {payloads.HELP}; NAME=shm is for one source only. [default: raw]"
 # What may be given as a table as well as a list.
-TABLES = ("sources", "hosts", "restart")
+TABLES = ("sources", "hosts", "restart", "health_timeout")
 # What may be given as one word as well as a list.
-WORDS = ("payload", "restart", "fault", *source_options.NAMES)
+WORDS = ("payload", "restart", "fault", "health_timeout", *source_options.NAMES)
 # What the table of a source may say of it, beside its uri.
 OF_SOURCE = (*source_options.NAMES, "payload")
 
@@ -115,8 +115,9 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
     """When a source's process ends for the sixth time within a minute: keep the others and try it again, each
     minute in the end; or stop everything. Without any source that works everything stops in any case."""
 
-    health_timeout: Annotated[float, RUNNING, Positive] = 10.0
-    """Seconds without a sign of work after which a node is killed, and started again."""
+    health_timeout: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
+    """Seconds without a sign of work after which a node is killed, and started again; NODE=60 for one of them
+    (a source's name, combiner or sink). A camera and a consumer of your own get more. [default: 10]"""
 
     fault: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """NODE:KIND@…: fail on purpose, to see what becomes of the rest: left:freeze@10s,5s, left:crash@5s,

@@ -62,7 +62,7 @@ class Pipeline:
     def _wait(self, until_s: float) -> Sequence[Event]:
         """Return what has happened: what nodes said comes before their end."""
         number = self._signals.wait(until_s)
-        heard: list[Event] = [Heard(node, word) for node, word in self._processes.words()]
+        heard: list[Event] = [Heard(node, *said) for node, said in self._processes.words()]
         if number is None:
             return heard
         if number != signal.SIGCHLD:
@@ -72,7 +72,7 @@ class Pipeline:
     def _ends(self) -> list[Event]:
         events: list[Event] = []
         for node, end in self._processes.reap():
-            events += [Heard(node, word) for word in end.words]
+            events += [Heard(node, *said) for said in end.words]
             unread = node.kind == "sink" and is_unread(STDOUT)
             events.append(Ended(node, end.status, end.last_lines, unread=unread))
         return events

@@ -11,7 +11,6 @@ import sys
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast, get_args
 
 from framepair.nodes.launcher import process_groups
 from framepair.nodes.launcher.commands import Node
@@ -19,11 +18,10 @@ from framepair.nodes.launcher.console import pass_on
 from framepair.nodes.launcher.guard import Guard
 from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.signal_queue import SignalQueue
-from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Word
+from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Said, parse
 
 # Other programs don't look after the launcher; this makes the kernel end them with it.
 ENDS_WITH_LAUNCHER = (sys.executable, "-P", "-m", "framepair.nodes.common.parent_death")
-WORDS = get_args(Word)
 LAST_LINES = 10
 CHUNK_BYTES = 65536
 MAX_LINE_BYTES = 2000
@@ -39,7 +37,7 @@ class End:
     """How a process ended: its status as subprocess gives it, and what it said last."""
 
     status: int
-    words: Sequence[Word]
+    words: Sequence[Said]
     last_lines: Sequence[str]
 
 
@@ -66,7 +64,7 @@ class Processes:
         """Return the pids of the nodes that run, as far as ``reap`` has told."""
         return {node: process.pid for node, process in self._processes.items()}
 
-    def words(self) -> list[tuple[Node, Word]]:
+    def words(self) -> list[tuple[Node, Said]]:
         """Return what nodes have said since the last call."""
         return [(n, word) for n, process in self._processes.items() for word in process.words()]
 
@@ -115,7 +113,7 @@ class Process:
     ) -> None:
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._rest = self._unheard = b""
-        self._words: list[Word] = []
+        self._words: list[Said] = []
         self._signals = signals
         command = _command(node, again=again)
         environment = {**environment, **dict(node.environment)}
@@ -130,7 +128,7 @@ class Process:
         """The process's id, and its group's."""
         return self._popen.pid
 
-    def words(self) -> list[Word]:
+    def words(self) -> list[Said]:
         """Return what its heartbeat has said since the last call."""
         words, self._words = self._words, []
         return words
@@ -192,8 +190,8 @@ class Process:
     def _read_heartbeat(self) -> None:
         *lines, self._unheard = (self._unheard + self._read(self._heartbeat.fileno())).split(b"\n")
         self._unheard = self._unheard[:MAX_LINE_BYTES]
-        words = (line.decode(errors="replace") for line in lines)
-        self._words += [cast("Word", word) for word in words if word in WORDS]
+        said = (parse(line.decode(errors="replace")) for line in lines)
+        self._words += [word for word in said if word is not None]
 
     def _read(self, descriptor: int) -> bytes:
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framepair.nodes.common import exit_codes
@@ -46,7 +46,8 @@ TICK_S = 0.25
 class Rules:
     """How patient a supervisor is."""
 
-    health_timeout_s: float
+    health_timeouts_s: Mapping[str, float]
+    """For how long each node may be silent, by its key."""
     settle_s: float
     """How long the rest may go on once the videos are over."""
     duration: Duration | None = None
@@ -76,6 +77,8 @@ class Life:
     started_s: float
     heard_s: float
     words: set[Word] = field(default_factory=set)
+    busy_until_s: float = -math.inf
+    """Until when it need not be heard, as it has said."""
 
 
 class Supervisor:
@@ -136,8 +139,8 @@ class Supervisor:
                 self._running.pop(node, None)
                 self._say(f"cannot start {node.name}: {reason}")
                 self._finish(exit_codes.FAILED)
-            case Heard(node, word):
-                self._hear(node, word)
+            case Heard(node, word, seconds):
+                self._hear(node, word, seconds)
             case Ended():
                 self._note_end(event)
             case Signalled(number):
@@ -150,10 +153,12 @@ class Supervisor:
         if node.kind == "producer" and self._flow.until_ns is not None:
             self._actions.append(EndAt(node, self._flow.until_ns))
 
-    def _hear(self, node: Node, word: Word) -> None:
+    def _hear(self, node: Node, word: Word, seconds: float) -> None:
         life = self._running.get(node)
         if life is not None:
             life.heard_s = self._time.now_s
+            if word == "busy":
+                life.busy_until_s = self._time.now_s + seconds
             life.words.add(word)
             self._flow.hear(node, word, self._time.now_s)
             self._outcome.hear(node, word)
@@ -261,7 +266,10 @@ class Supervisor:
         for node, life in list(self._running.items()):
             if now_s > self._silent_s(node, life) and self._stop is None:
                 silence_s = now_s - life.heard_s
-                self._say(f"{node.name} hangs: it gave no sign of work for {silence_s:.1f} s")
+                self._say(
+                    f"{node.name} hangs: it gave no sign of work for {silence_s:.1f} s: if its work takes that"
+                    f" long, say --health-timeout {node.key}=SECONDS"
+                )
                 self._actions.append(Kill([node]))
                 self._note_end(Ended(node, -signal.SIGKILL))
 
@@ -271,7 +279,8 @@ class Supervisor:
         if not (node.is_ours or ready):
             return math.inf
         starting_s = 0.0 if ready else START_S
-        return life.heard_s + self._rules.health_timeout_s + node.patience_s + starting_s
+        patience_s = self._rules.health_timeouts_s[node.key] + node.patience_s
+        return max(life.heard_s, life.busy_until_s) + patience_s + starting_s
 
     def _note_recovered(self) -> None:
         for node, life in self._running.items():

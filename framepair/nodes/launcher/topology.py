@@ -10,7 +10,7 @@ from pathlib import Path
 from framepair.nodes.common import fault_spec, payload_limits, source_options
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
-from framepair.nodes.common.runtime import Refused
+from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.launcher.names import COMBINER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
@@ -25,6 +25,8 @@ EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 
 # What --max-wait auto is where all sources are on the machines themselves: their frames take some ms.
 LOCAL_MAX_WAIT_S = 0.5
+# Of --health-timeout.
+HEALTH_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,8 @@ class Plan:
     run_dir: Path | None
     restarts: dict[str, Policy]
     faults: list[Fault]
+    health_timeouts_s: dict[str, float]
+    """For how long each node may be silent."""
     asked: dict[str, SourceOptions]
     """What is asked of each source's frames."""
     placement: Placement | None = None
@@ -126,6 +130,7 @@ def plan(options: Options) -> Plan:
     options.most_sources(len(uris))
     payloads = _payloads(options.payload, list(uris))
     restarts = _restarts(options, list(uris))
+    health = _health_timeouts_s(options, list(uris))
     asked = source_options.of_sources(options, list(uris))
     faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK))
     placement = place(
@@ -140,7 +145,7 @@ def plan(options: Options) -> Plan:
     if placement is not None and not options.no_sink:
         for payload in payloads.values():
             payload_limits.refuse_elsewhere(payload, SINK, placement.beside_combiner(SINK))
-    return Plan(uris, payloads, addresses, run_dir, restarts, faults, asked, placement)
+    return Plan(uris, payloads, addresses, run_dir, restarts, faults, health, asked, placement)
 
 
 def _meeting_points(
@@ -235,3 +240,21 @@ def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
             )
         policies |= {name: policy} if separator else dict.fromkeys(policies, policy)
     return policies
+
+
+def _health_timeouts_s(options: Options, sources: list[str]) -> dict[str, float]:
+    """Return for how long each node may be silent; raises Refused for no time, or a node that isn't there."""
+    seconds = dict.fromkeys((*sources, COMBINER, SINK), HEALTH_TIMEOUT_S)
+    for word in options.health_timeout:
+        name, separator, text = word.rpartition("=")
+        try:
+            asked = float(text)
+        except ValueError:
+            asked = 0.0
+        if not 0 < asked <= MAX_SECONDS or (separator and name not in seconds):
+            raise Refused(
+                f"--health-timeout {word}: it is seconds, more than 0, or NODE=SECONDS for a source of that"
+                " name, combiner or sink"
+            )
+        seconds |= {name: asked} if separator else dict.fromkeys(seconds, asked)
+    return seconds

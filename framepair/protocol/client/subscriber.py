@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 import os
 import weakref
@@ -23,7 +24,7 @@ from framepair.protocol.client.selection import select
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
-from framepair.protocol.transport.heartbeat import Heartbeat
+from framepair.protocol.transport.heartbeat import MAX_BUSY_S, Heartbeat
 from framepair.protocol.transport.keys import client as client_keys
 
 __all__ = ["EndpointError", "SubscriberStats", "Subscription", "subscribe"]
@@ -198,6 +199,23 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         if pair is None:
             raise StopAsyncIteration
         return pair
+
+    @contextlib.contextmanager
+    def busy(self, seconds: float) -> Iterator[None]:
+        """Do long work inside ``with``: the launcher does not take it for a hang for so many seconds.
+
+        A program that the launcher has started is killed if it asks for no pair for long
+        (``--health-timeout``). Without a launcher this does nothing. Raises ValueError for no time.
+        """
+        if not 0 < seconds <= MAX_BUSY_S:
+            raise ValueError(
+                f"busy for {seconds} s: say for how many seconds, {MAX_BUSY_S:.0f} at most"
+            )
+        self._heartbeat.tell_busy(seconds)
+        try:
+            yield
+        finally:
+            self._heartbeat.tell_busy(0)
 
     @property
     def ended(self) -> bool:

@@ -5,18 +5,39 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol, get_args
 
 # A descriptor that the launcher hands to each process it starts: one word a line is written to it. The launcher
 # answers a producer with one line, until NANOSECONDS: the capture time at which to end.
 DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"
 BEAT_S = 0.5
 MAX_RECEIVED_BYTES = 100
+# A week.
+MAX_BUSY_S = 7 * 86400.0
 
 # ready: the work has begun. flowing: frames come, in a combiner from every source or after --start-timeout.
 # paired: a pair with frames was announced, or received. done: the work is over, whatever the exit status will
-# be, so there is nothing to start again. beat: the work goes on.
-Word = Literal["ready", "flowing", "paired", "done", "beat"]
+# be, so there is nothing to start again. busy SECONDS: no beat has to come for so long. beat: the work goes on.
+Word = Literal["ready", "flowing", "paired", "done", "busy", "beat"]
+
+
+class Said(NamedTuple):
+    """What a node has said, and for how many seconds that holds, 0 if it doesn't matter."""
+
+    word: Word
+    seconds: float = 0.0
+
+
+def parse(line: str) -> Said | None:
+    """Return what a line says, None if that is nothing."""
+    text, _, number = line.partition(" ")
+    word = next((word for word in get_args(Word) if word == text), None)
+    if word != "busy":
+        return Said(word) if word and not number else None
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(number)) <= MAX_BUSY_S:
+            return Said(word, seconds)
+    return None
 
 
 class StatusWriter(Protocol):
@@ -42,7 +63,7 @@ class Heartbeat:
         self._status = status
         self._frames = 0
         self._told: set[Word] = set()
-        self._unsent: list[Word] = []
+        self._unsent: list[str] = []
         self._received = b""
         self._next_s = 0.0
 
@@ -65,6 +86,13 @@ class Heartbeat:
             self._told.add(word)
             self._unsent.append(word)
             self._send()
+
+    def tell_busy(self, seconds: float) -> None:
+        """Send that no beat will come for up to ``seconds``; 0 takes that back."""
+        # Only the last of them counts.
+        self._unsent = [line for line in self._unsent if not line.startswith("busy")]
+        self._unsent.append(f"busy {seconds:.3f}")
+        self._send()
 
     def read_until_ns(self) -> int | None:
         """Return the capture time at which the launcher wants this source to end; None if it hasn't said so."""
