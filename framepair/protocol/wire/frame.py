@@ -74,7 +74,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     ``stamp_uncertainty_ns`` (None: not known), and by ``uncertainty_ns`` besides. The time of a ``camera`` is
     UTC by its own clock: no offset is added to it.
     ``colour`` is for ``i420``, where None is BT.601 in limited range, and for ``mono8``, where None is plain
-    grey. ``skipped`` frames of this run were left out so far, before they had a ``seq``, as fewer are wanted.
+    grey. ``skipped`` frames were left out by this producer so far, before they had a ``seq``: fewer are wanted.
     The last three fields are the combiner's: the index of the window that the frame is in, the length of a
     window, and when the combiner had received the frame.
     """
