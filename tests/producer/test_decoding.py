@@ -68,13 +68,13 @@ class SlowVideo(FakeVideo):
 @pytest.mark.parametrize("fps", [0.0, -1.0, 90000.0, float("nan"), float("inf")])
 def test_an_absurd_rate_is_replaced(fps: float, caplog: pytest.LogCaptureFixture) -> None:
     video = fake_video(np.zeros((4, 4, 3), np.uint8), {cv2.CAP_PROP_FPS: fps})
-    assert opencv.first_format("left", video, CameraPictures(AS_IT_IS)).fps == 25.0
+    assert opencv.first_format("left", video, CameraPictures("left", AS_IT_IS)).fps == 25.0
     assert "using 25" in caplog.text
 
 
 def test_a_grey_camera_is_mono8() -> None:
     video = fake_video(np.zeros((4, 6), np.uint8), {cv2.CAP_PROP_FPS: 30.0})
-    assert opencv.first_format("left", video, CameraPictures(AS_IT_IS)) == Format(
+    assert opencv.first_format("left", video, CameraPictures("left", AS_IT_IS)) == Format(
         (4, 6, 1), "mono8", 30.0, live=True
     )
 

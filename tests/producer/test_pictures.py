@@ -8,9 +8,10 @@ import pytest
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.fitting import fitted
 from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.uri import Size, Wanted, fitted
+from framepair.nodes.producer.sources.uri import Size, Wanted
 from framepair.protocol.memory.planes import planes_of
 from framepair.protocol.wire.frame import Colour, Encoding, Matrix
 from tests.lib.in_bgr import as_bgr

@@ -171,7 +171,14 @@ def test_a_camera_gives_what_is_wanted(
     assert np.abs(patches(bgr) - expected).max() < 6
 
 
-def test_a_camera_with_odd_sides_loses_a_row_and_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_odd_sides_of_any_kind_of_source_are_cut_and_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(video, "open_camera", lambda *_: Camera(numbered(9, 383, 255)))
-    capture = opened("/dev/video9", wanted=Wanted(pixels="i420"))
-    assert capture.format.shape == (381, 382, 1)
+    monkeypatch.setattr(video, "MAX_BACKLOG_S", 0)
+    for uri in ("/dev/video9", "synthetic://383x255"):
+        image, form = first(opened(uri, wanted=Wanted(pixels="i420")))
+        assert image.shape == form.shape == (381, 382, 1)
+        (record,) = caplog.records
+        assert "left: 383x255 becomes 382x254" in record.getMessage()
+        caplog.clear()

@@ -44,5 +44,7 @@ def _from_planes(image: Pixels, colour: Colour) -> Pixels:
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(image[..., 0]), format="yuv420p")
     frame.colorspace = MATRICES[colour.matrix]
     frame.color_range = FULL if colour.full else LIMITED
-    found = VideoReformatter().reformat(frame, format="bgr24", interpolation=Interpolation.BICUBIC)
+    found = VideoReformatter().reformat(
+        frame, format="bgr24", interpolation=Interpolation.BICUBIC, threads=1
+    )
     return cast(Pixels, found.to_ndarray())

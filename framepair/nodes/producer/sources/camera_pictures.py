@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.fitting import Fitting
 from framepair.nodes.producer.sources.source import Format
-from framepair.nodes.producer.sources.uri import Wanted, fitted
+from framepair.nodes.producer.sources.uri import Wanted
 from framepair.protocol.wire.frame import Colour, Encoding
 
 Image = NDArray[np.uint8]
@@ -31,10 +32,11 @@ OF_PLANES: Final = Colour("bt601", full=False)
 
 
 class CameraPictures:
-    """Makes pictures of what OpenCV decoded, (height, width, 3 or 1)."""
+    """Makes pictures of what OpenCV decoded, (height, width, 3 or 1), of the source ``name``."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, name: str, wanted: Wanted) -> None:
         self._pixels, self._size = wanted.pixels, wanted.size
+        self._fitting = Fitting(name, wanted)
 
     def memory(self, out: Image) -> Image | None:
         """Return what to decode into for a picture in ``out``; None: into memory of OpenCV's own."""
@@ -43,7 +45,7 @@ class CameraPictures:
     def format(self, image: Image, known: Format) -> Format:
         """Return ``known`` with shape, encoding and colour of the picture that ``image`` becomes."""
         encoding = self._pixels or ENCODINGS[image.shape[2]]
-        width, height = self._sides(image)
+        width, height = self._fitting.sides(image.shape[1], image.shape[0])
         if encoding == "i420":
             return replace(
                 known, shape=(height * 3 // 2, width, 1), encoding=encoding, colour=OF_PLANES
@@ -61,15 +63,8 @@ class CameraPictures:
         np.copyto(out, picture)
         return out
 
-    def _sides(self, image: Image) -> tuple[int, int]:
-        height, width, _ = image.shape
-        width, height = fitted((width, height), self._size)
-        if self._pixels == "i420":
-            return max(2, width & ~1), max(2, height & ~1)
-        return width, height
-
     def _scaled(self, image: Image) -> Image:
-        width, height = self._sides(image)
+        width, height = self._fitting.sides(image.shape[1], image.shape[0])
         if self._size is None:
             return image[:height, :width]
         # Averages what falls together; where nothing does, it would only repeat pixels.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Protocol
@@ -14,8 +13,9 @@ from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.fitting import Fitting
 from framepair.nodes.producer.sources.source import Format, FrameLost
-from framepair.nodes.producer.sources.uri import AS_IT_IS, Wanted, fitted
+from framepair.nodes.producer.sources.uri import AS_IT_IS, Wanted
 from framepair.protocol.memory.planes import planes_of
 from framepair.protocol.wire.frame import Colour, Encoding, Matrix
 
@@ -34,17 +34,15 @@ MATRICES: Final[Mapping[int, Matrix]] = {
 OF_RGB: Final = Colour("bt601", full=True)
 I420_FORMATS: Final = frozenset({"yuv420p", "yuvj420p"})
 
-log = logging.getLogger(__name__)
-
 
 class Pictures:
     """Makes pictures of decoded frames, as ``wanted``. ``name`` is the source's, for what is said of it."""
 
     def __init__(self, name: str, wanted: Wanted = AS_IT_IS) -> None:
-        self._name, self._size = name, wanted.size
+        self._name, self._is_scaled = name, wanted.size is not None
+        self._fitting = Fitting(name, wanted)
         self._maker = MAKERS[wanted.pixels or "bgr8"]
         self._reformatter = VideoReformatter()
-        self._said = False
 
     def format(self, frame: VideoFrame, known: Format) -> Format:
         """Return ``known`` with shape, encoding and colour of the picture that ``frame`` becomes."""
@@ -71,7 +69,7 @@ class Pictures:
     def _write(self, frame: VideoFrame, out: Image) -> None:
         turns = _quarter_turns(frame)
         size = None
-        if self._size is not None:
+        if self._is_scaled:
             width, height = self._sides(frame)
             size = (height, width) if turns % 2 else (width, height)
         self._maker.write(frame, _Scaling(self._reformatter, size), turns, out)
@@ -79,17 +77,7 @@ class Pictures:
     def _sides(self, frame: VideoFrame) -> tuple[int, int]:
         """Return width and height of the picture."""
         upright = (frame.width, frame.height)
-        sides = fitted(upright[::-1] if _quarter_turns(frame) % 2 else upright, self._size)
-        even = self._maker.cut(*sides)
-        if even != sides and not self._said:
-            self._said = True
-            log.warning(
-                "source %s: %dx%d becomes %dx%d, as planes with half the colour have even sides",
-                self._name,
-                *sides,
-                *even,
-            )
-        return even
+        return self._fitting.sides(*(upright[::-1] if _quarter_turns(frame) % 2 else upright))
 
 
 class _Scaling:
@@ -137,9 +125,6 @@ class Maker(Protocol):
     def shape(self, width: int, height: int) -> Shape:
         """Return the shape of the array for a picture of that size."""
 
-    def cut(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size that such a picture can have."""
-
     def colour(self, frame: VideoFrame) -> Colour | None:
         """Return what the levels mean that the picture will have, None if they are plain RGB."""
 
@@ -155,9 +140,6 @@ class _Packed:
 
     def shape(self, width: int, height: int) -> Shape:
         return height, width, 3
-
-    def cut(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
 
     def colour(self, frame: VideoFrame) -> None:  # noqa: ARG002
         return None
@@ -175,9 +157,6 @@ class _Luma:
 
     def shape(self, width: int, height: int) -> Shape:
         return height, width, 1
-
-    def cut(self, width: int, height: int) -> tuple[int, int]:
-        return width, height
 
     def colour(self, frame: VideoFrame) -> Colour:
         return _colour(frame)
@@ -199,9 +178,6 @@ class _Planes:
 
     def shape(self, width: int, height: int) -> Shape:
         return height * 3 // 2, width, 1
-
-    def cut(self, width: int, height: int) -> tuple[int, int]:
-        return max(2, width & ~1), max(2, height & ~1)
 
     def colour(self, frame: VideoFrame) -> Colour:
         return _colour(frame)

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.fitting import Fitting
 from framepair.nodes.producer.sources.pattern import MIN_HEIGHT, MIN_WIDTH, source_crc, stamp
 from framepair.nodes.producer.sources.source import (
     Capture,
@@ -27,7 +28,6 @@ from framepair.nodes.producer.sources.uri import (
     Opening,
     SourceUri,
     Wanted,
-    fitted,
     split_scheme,
 )
 from framepair.protocol.memory.planes import planes_of
@@ -66,15 +66,13 @@ def parse(uri: str) -> SourceUri | None:
 def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     """Return the capture that draws it, as it is wanted; raises SourceError for a size that is too small."""
     with blaming(name):
-        wanted = _wanted(source.synthetic or Format((0, 0, 0)), opening.wanted)
+        wanted = _wanted(name, source.synthetic or Format((0, 0, 0)), opening.wanted)
     return Synthetic(name, wanted, loop=opening.loop)
 
 
-def _wanted(own: Format, wanted: Wanted) -> Format:
+def _wanted(name: str, own: Format, wanted: Wanted) -> Format:
     encoding = wanted.pixels or own.encoding
-    width, height = fitted((own.shape[1], own.shape[0]), wanted.size)
-    if encoding == "i420":
-        width, height = width & ~1, height & ~1
+    width, height = Fitting(name, wanted).sides(own.shape[1], own.shape[0])
     if width < MIN_WIDTH or height < MIN_HEIGHT:
         raise SourceError(
             f"a synthetic picture of {width}x{height} is too small for the code in it: choose a --size of"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from framepair.nodes.producer.sources.source import Format, SourceError
-from framepair.protocol.wire.frame import MAX_SIDE, Encoding, StampGrade
+from framepair.protocol.wire.frame import Encoding, StampGrade
 
 # Rates that a source may say it has; others are taken for mistakes.
 MIN_FPS, MAX_FPS = 0.01, 1000.0
@@ -70,18 +70,6 @@ class Opening:
     read_timeout_s: float
     allow_redirects: bool = False
     wanted: Wanted = AS_IT_IS
-
-
-def fitted(sides: tuple[int, int], size: Size | None) -> tuple[int, int]:
-    """Return width and height of a picture of ``sides`` that is to have ``size``."""
-    if size is None:
-        return sides
-    (width, height), (wide, high) = sides, size
-    if wide is None:
-        wide = round(width * (high or height) / height)
-    if high is None:
-        high = round(height * wide / width)
-    return min(max(1, wide), MAX_SIDE), min(max(1, high), MAX_SIDE)
 
 
 def split_scheme(uri: str) -> tuple[str, str]:

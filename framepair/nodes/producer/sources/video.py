@@ -37,7 +37,7 @@ class LiveVideo:
 
     def __init__(self, name: str, source: SourceUri, opening: Opening) -> None:
         self._source, self._read_timeout_s = source, opening.read_timeout_s
-        self._pictures = CameraPictures(opening.wanted)
+        self._pictures = CameraPictures(name, opening.wanted)
         stamp = opening.wanted.stamp
         self._caught_up = False
         self._times = None if stamp == "arrival" else DriverTimes()
