@@ -39,6 +39,14 @@ def test_frames_that_are_lost_make_a_stream_no_slower() -> None:
     assert measured(25, 25, 400, lost=4) == 25
 
 
+def test_jitter_of_the_camera_s_own_does_not_count() -> None:
+    chance = random.Random(3)
+    rate = FrameRate(25)
+    for number in range(1000):
+        rate.add_frame(round((number + chance.uniform(-0.45, 0.45)) * 40 * MS))
+        assert rate.fps == 25
+
+
 def test_by_arrival_jitter_does_not_count() -> None:
     assert measured(25, 10, 200, jitter_ms=80) == pytest.approx(10, rel=0.1)
 

@@ -18,8 +18,8 @@ TOLERANCE: Final = 0.1
 class FrameRate:
     """Frames a second: what the stream says, until its frames are seen to come at another rate.
 
-    By media time, the gap in the middle counts, so that lost frames do not; ``by_arrival``, the mean gap, since
-    frames come in lumps.
+    By media time, the gap in the middle counts, so that lost frames do not, if the mean gap is wrong too, so
+    that jitter does not; ``by_arrival``, the mean gap alone, since frames come in lumps.
     """
 
     def __init__(self, named: float, *, by_arrival: bool = False) -> None:
@@ -44,8 +44,8 @@ class FrameRate:
             return False
         self._new = 0
         measured = self._measured()
-        changed = abs(measured / self.fps - 1) > TOLERANCE
-        self.fps = measured if changed else self.fps
+        changed = all(abs(fps / self.fps - 1) > TOLERANCE for fps in measured)
+        self.fps = measured[0] if changed else self.fps
         return changed
 
     def _is_time(self) -> bool:
@@ -53,12 +53,13 @@ class FrameRate:
         enough = gaps >= MEASURED_GAPS or (gaps >= SLOW_GAPS and seen_ns >= SLOW_NS)
         return enough and self._new > min(gaps, MEASURED_GAPS) // 2
 
-    def _measured(self) -> float:
+    def _measured(self) -> list[float]:
+        """Return the rates that frames may have been coming at, the best first."""
         gaps = sorted(self._gaps())
         # The shorter one of the two in the middle: memory for many frames is better than for few.
         middle_ns = gaps[(len(gaps) - 1) // 2]
         mean_ns = sum(gaps) / len(gaps)
-        return SECOND_NS / (mean_ns if self._by_arrival else middle_ns)
+        return [SECOND_NS / each for each in ([] if self._by_arrival else [middle_ns]) + [mean_ns]]
 
     def _gaps(self) -> list[int]:
         return [late - early for early, late in itertools.pairwise(self._times)]

@@ -21,9 +21,13 @@ GRADES: Final[dict[str, Grade]] = {"camera": "camera", "media": "media", "arriva
 # So many frames find the floor. Later ones may move it, as slowly as a bad oscillator does.
 FLOOR_FRAMES: Final = 60
 MAX_DRIFT: Final = 1000e-6
-# The floor is looked for among frames of so long; streams that come in lumps need ten of these.
+# The floor is looked for among frames of so long; streams that come in lumps need ten of these to begin with.
 FLOOR_NS: Final = 10 * SECOND_NS
 FLOOR_GAPS: Final = 10
+# A client of HLS asks at intervals of its own, so that lumps come later and later, by half of one at most, till
+# it asks in time again: where lumps are that long, the floor only follows what is more than that.
+LUMP_NS: Final = SECOND_NS // 2
+LUMP_SHARE: Final = 2
 # Media time that goes on by this much more than the clock does has begun anew.
 MAX_JUMP_NS: Final = SECOND_NS
 
@@ -83,7 +87,7 @@ class MediaFloor:
     def place(self, pts_ns: int, arrived_ns: int) -> Time:
         """Return the time of a frame, in the order of showing."""
         if self._seen is None or self._has_begun_anew(self._seen, pts_ns, arrived_ns):
-            self._seen = _Seen(pts_ns, arrived_ns)
+            self._seen = _Seen(pts_ns, arrived_ns, self.period_ns)
         floor_ns = self._seen.add(pts_ns, arrived_ns)
         return Time(pts_ns + floor_ns, "media", self.period_ns + self._seen.jitter_ns)
 
@@ -96,8 +100,10 @@ class MediaFloor:
 class _Seen:
     """What was seen of a stream since its media time began."""
 
-    def __init__(self, pts_ns: int, arrived_ns: int) -> None:
+    def __init__(self, pts_ns: int, arrived_ns: int, period_ns: int) -> None:
         self._first = (pts_ns, arrived_ns)
+        self._period_ns = period_ns
+        self._slack_ns = 0
         self._offsets = LowestOffset()
         self._count = 0
         self._longest_gap_ns = 0
@@ -125,13 +131,21 @@ class _Seen:
         keep_ns = max(FLOOR_NS, FLOOR_GAPS * self._longest_gap_ns)
         self._offsets.add(arrived_ns, arrived_ns - pts_ns, keep_ns)
         if self._found:
-            most_ns = round(MAX_DRIFT * elapsed_ns)
-            away_ns = self._offsets.lowest_ns - self._floor_ns
-            self._floor_ns += max(-most_ns, min(most_ns, away_ns))
+            self._follow(round(MAX_DRIFT * elapsed_ns))
         else:
-            self._floor_ns, self._jitter_ns = self._offsets.lowest_ns, self._offsets.spread_ns
+            lowest_ns = self._offsets.lowest_ns
+            self._floor_ns = lowest_ns if self._count == 1 else min(self._floor_ns, lowest_ns)
+            self._jitter_ns = self._offsets.spread_ns
             self._found = self._shows_floor()
+            if self._found and self._longest_gap_ns >= max(LUMP_NS, 2 * self._period_ns):
+                self._slack_ns = self._longest_gap_ns // LUMP_SHARE
         return self._floor_ns
+
+    def _follow(self, most_ns: int) -> None:
+        """Follow the least offset by ``most_ns`` at most."""
+        away_ns = self._offsets.lowest_ns - self._floor_ns
+        if abs(away_ns) > self._slack_ns:
+            self._floor_ns += max(-most_ns, min(most_ns, away_ns))
 
     def _shows_floor(self) -> bool:
         """Return whether there are enough frames: not of one lump, nor what piled up before the first."""

@@ -21,7 +21,7 @@ from framepair.nodes.producer.sources import stream_container
 from framepair.nodes.producer.sources.frame_rate import FrameRate
 from framepair.nodes.producer.sources.live_times import GRADES, LiveTimes
 from framepair.nodes.producer.sources.pictures import Pictures
-from framepair.nodes.producer.sources.sender_reports import report_of
+from framepair.nodes.producer.sources.sender_reports import SenderReports
 from framepair.nodes.producer.sources.served import Served
 from framepair.nodes.producer.sources.source import (
     CaptureLost,
@@ -113,6 +113,7 @@ class NetworkStream:
         self._caught_up = False
         self._undecodable = 0
         self._position: Position | None = None
+        self._reports = SenderReports()
         served = Served(clock.now_ns())
         with blaming(name):
             self._container = container = stream_container.open_stream(source, opening, confinement)
@@ -232,7 +233,7 @@ class NetworkStream:
     def _note(self, packet: av.Packet[VideoStream]) -> None:
         """Note what a packet says of the camera's clock, and of whether this is a live stream."""
         pts_ns = self._ns(packet.pts)
-        if report := report_of(packet, pts_ns):
+        if report := self._reports.take(packet, pts_ns):
             self._times.add_report(report.pts_ns, report.camera_ns)
         if self._served is not None:
             self._served.add(pts_ns, clock.now_ns())

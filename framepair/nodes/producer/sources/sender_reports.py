@@ -26,13 +26,21 @@ class Report:
     camera_ns: int
 
 
-def report_of(packet: Packet[VideoStream], pts_ns: int | None) -> Report | None:
-    """Return the report that came right before ``packet``, of media time ``pts_ns``; None if none did."""
-    if pts_ns is None or not (packet.has_sidedata("rtcp_sr") and packet.has_sidedata("prft")):
-        return None
-    microseconds, _ = REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
-    _, ntp = SENDER_REPORT.unpack_from(bytes(packet.get_sidedata("rtcp_sr")))
-    seconds, fraction = divmod(ntp, 2**32)
-    camera_ns = (seconds - NTP_EPOCH_S) * SECOND_NS + fraction * SECOND_NS // 2**32
-    # FFmpeg goes on from the report to the packet by the nominal rate of media time: back by the same way.
-    return Report(pts_ns - (1000 * microseconds - camera_ns), camera_ns)
+class SenderReports:
+    """The reports of one stream, as they come with its packets."""
+
+    def __init__(self) -> None:
+        self._had_time = False
+
+    def take(self, packet: Packet[VideoStream], pts_ns: int | None) -> Report | None:
+        """Return the report that came right before ``packet``, of media time ``pts_ns``; None if none did."""
+        had_time, self._had_time = self._had_time, packet.has_sidedata("prft")
+        # What comes with the very first report is put beside the picture before, which the parser still held.
+        if pts_ns is None or not had_time or not packet.has_sidedata("rtcp_sr"):
+            return None
+        microseconds, _ = REFERENCE_TIME.unpack_from(bytes(packet.get_sidedata("prft")))
+        _, ntp = SENDER_REPORT.unpack_from(bytes(packet.get_sidedata("rtcp_sr")))
+        seconds, fraction = divmod(ntp, 2**32)
+        camera_ns = (seconds - NTP_EPOCH_S) * SECOND_NS + fraction * SECOND_NS // 2**32
+        # FFmpeg goes on from the report to the packet by the nominal rate of media time: back by the same way.
+        return Report(pts_ns - (1000 * microseconds - camera_ns), camera_ns)

@@ -48,14 +48,18 @@ def open_stream(
         timeout_s = opening.open_timeout_s
         slow = time.monotonic() - asked_s >= timeout_s
         raise _refusal(source, error, timeout_s if slow else None) from None
-    # A length in bytes has a file, and what some cameras make up for their endless motion JPEG.
-    is_file = container.duration or (has_times(container) and container.size > 0)
-    if source.location.startswith("http") and is_file:
+    if source.location.startswith("http") and _has_length(container):
         container.close()
         raise SourceError(
             f"{source} is a recording, not a live stream: download it and name the file"
         )
     return container
+
+
+def _has_length(container: InputContainer) -> bool:
+    """Return whether a stream says how long it is; in bytes, motion JPEG and playlists may, which are none."""
+    in_bytes = has_times(container) and container.format.name != "hls" and container.size > 0
+    return bool(container.duration) or in_bytes
 
 
 def _refusal(source: SourceUri, error: Exception, timeout_s: float | None) -> SourceError:
