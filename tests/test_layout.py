@@ -15,6 +15,8 @@ ALLOWED = {
     "launch": ["framepair.nodes.launcher"],
     "framepair": ["framepair.protocol.client"],
     "framepair.__main__": ["framepair.nodes.launcher"],
+    "framepair.testing": ["framepair.nodes.common.parent_death", "framepair.protocol"],
+    "framepair.pytest_plugin": ["framepair.testing"],
     "framepair.nodes.producer": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.combiner": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.sink": ["framepair.nodes.common", "framepair.protocol"],
