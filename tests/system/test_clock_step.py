@@ -25,7 +25,13 @@ def wall_clock_ns(environment: dict[str, str]) -> int:
         return int(running.stdout[0])
 
 
-@pytest.mark.parametrize("step_ns", [HOUR_NS, -HOUR_NS], ids=["forward", "back"])
+@pytest.mark.parametrize(
+    "step_ns",
+    [
+        pytest.param(HOUR_NS, id="forward"),
+        pytest.param(-HOUR_NS, id="back", marks=pytest.mark.slow),
+    ],
+)
 def test_a_step_of_the_wall_clock(directory: Path, step_ns: int) -> None:
     environment, step = wall_clock.put(directory), directory / "step"
     sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]

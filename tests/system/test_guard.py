@@ -84,7 +84,10 @@ def has_begun(running: Running) -> None:
 
 CASES: dict[str, tuple[Callable[[Running], None], tuple[str, ...]]] = {
     "plain": (works, ()),
-    "frozen producer": (has_a_frozen_producer, ("--fault", "left:freeze@0.5s,1000s")),
+    "frozen producer": (
+        has_a_frozen_producer,
+        ("--fault", "left:freeze@0.5s,1000s", "--start-timeout", "1", "--idle-timeout", "0.4"),
+    ),
     "stopped producer": (has_a_stopped_producer, ()),
     "stopped nodes": (has_stopped_nodes, ()),
     "sink with a child": (has_begun, ("--sink", SINK)),
@@ -100,8 +103,16 @@ def test_nothing_outlives_a_launcher_that_is_killed(directory: Path, shm: Path, 
         check_killed(running, directory, shm)
 
 
-@pytest.mark.parametrize("sink", [None, STUBBORN], ids=["sink", "stubborn sink"])
-@pytest.mark.parametrize("nodes", range(1, NODES + 1))
+@pytest.mark.parametrize(
+    ("nodes", "sink"),
+    [
+        *((nodes, None) for nodes in range(1, NODES + 1)),
+        # It is started first.
+        (1, STUBBORN),
+        *(pytest.param(n, STUBBORN, marks=pytest.mark.slow) for n in range(2, NODES + 1)),
+    ],
+    ids=lambda value: {None: "sink", STUBBORN: "stubborn sink"}.get(value),
+)
 def test_nothing_outlives_a_launcher_that_is_killed_while_it_starts(
     directory: Path, shm: Path, nodes: int, sink: str | None
 ) -> None:

@@ -28,7 +28,13 @@ sink = "desk"
 """
 
 
-@pytest.mark.parametrize("order", [("cam-pi", "nuc", "desk"), ("desk", "cam-pi", "nuc")])
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("desk", "cam-pi", "nuc"),
+        pytest.param(("cam-pi", "nuc", "desk"), marks=pytest.mark.slow),
+    ],
+)
 def test_launchers_of_several_hosts_make_one_pipeline(
     tmp_path: Path, order: tuple[str, ...]
 ) -> None:

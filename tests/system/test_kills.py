@@ -19,7 +19,8 @@ from tests.lib.processes import Running
 
 SOURCE = "synthetic://160x120@25"
 PERIOD_NS = 40_000_000
-KILLS = 10
+# Often enough that the second one meets what the first has left.
+KILLS = pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
 # From the moment that a new process works.
 BACK_NS = 3_000_000_000
 # From the moment that a sink goes on until its pairs are new again.
@@ -41,14 +42,15 @@ def runs(pair: Pair, source: str) -> set[int]:
     return {header.run for header in pair[source].frames}
 
 
-def test_a_producer() -> None:
+@KILLS
+def test_a_producer(kills: int) -> None:
     seen: list[Pair] = []
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
         nodes.combiner("--idle-timeout", "0.4")
         left, right = nodes.producer("left", SOURCE), nodes.producer("right", SOURCE)
         stream = checked(pairs)
         known = runs(whole(stream, seen), "left")
-        for _ in range(KILLS):
+        for _ in range(kills):
             left.stop(signal.SIGKILL)
             left = nodes.producer("left", SOURCE)
             ready_ns = clock.now_ns()
@@ -60,7 +62,7 @@ def test_a_producer() -> None:
             known |= runs(back, "left")
         assert [node.stop() for node in (left, right)] == [0, 0]
         right.wait_for("could not send 0")
-    assert len(known) == KILLS + 1
+    assert len(known) == kills + 1
     # Not one pair is missing meanwhile, nor one of the other source's frames.
     assert set(np.diff([pair.index for pair in seen])) == {1}
     assert all(pair["right"].missing is None and pair["right"].gaps == 0 for pair in seen)
@@ -68,14 +70,15 @@ def test_a_producer() -> None:
     assert set(np.diff(seqs)) == {1}
 
 
-def test_the_combiner() -> None:
+@KILLS
+def test_the_combiner(kills: int) -> None:
     seen: list[Pair] = []
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
         combiner = nodes.combiner()
         producers = [nodes.producer(name, SOURCE) for name in nodes.sources]
         stream = checked(pairs)
         known = {whole(stream, seen).header.run}
-        for _ in range(KILLS):
+        for _ in range(kills):
             combiner.stop(signal.SIGKILL)
             combiner = nodes.combiner()
             ready_ns = clock.now_ns()
@@ -85,6 +88,8 @@ def test_the_combiner() -> None:
             known.add(back.header.run)
             assert back.start_ns < ready_ns + BACK_NS
         assert [producer.stop() for producer in producers] == [0, 0]
+        for producer in producers:
+            producer.wait_for("could not send [1-9]")
     for run in known:
         first = next(pair for pair in seen if pair.header.run == run)
         # It looks back no further than to what may have queued for it.
@@ -97,12 +102,13 @@ def test_the_combiner() -> None:
         assert np.ptp(began_ns) < PERIOD_NS
 
 
-def test_the_sink() -> None:
+@KILLS
+def test_the_sink(kills: int) -> None:
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
         combiner = nodes.combiner()
         producers = [nodes.producer(name, SOURCE) for name in nodes.sources]
         seen = [next(checked(pairs))]
-        for _ in range(KILLS):
+        for _ in range(kills):
             sink = nodes.sink()
             sink.wait_for("left 5/5")
             sink.stop(signal.SIGKILL)

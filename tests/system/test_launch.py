@@ -211,7 +211,7 @@ def test_without_its_combiner_or_sink_the_pipeline_stops(directory: Path, name: 
 
 
 def test_a_duration_ends_even_what_hangs(directory: Path) -> None:
-    duration = ("--duration", "0.1", "--window", "0.1")
+    duration = ("--duration", "0.1", "--window", "0.1", "--start-timeout", "0.1")
     with start(directory, *duration, SETTLE_S=0) as running:
         assert running.wait() == 0
         assert nothing_is_left(running, directory)

@@ -39,7 +39,10 @@ def test_every_frame_is_in_the_pair_of_its_capture_time(transport: str) -> None:
         assert list(np.diff(seqs)) == [1] * (len(seqs) - 1)
 
 
-@pytest.mark.parametrize("order", ["psc", "scp", "cps", "spc"])
+@pytest.mark.parametrize(
+    "order",
+    ["psc", "scp", *(pytest.param(order, marks=pytest.mark.slow) for order in ("cps", "spc"))],
+)
 def test_nodes_start_in_any_order(order: str) -> None:
     with Pipeline(["left"]) as nodes:
         starters = {
@@ -80,43 +83,6 @@ def test_a_killed_producer_is_offline_until_it_is_back() -> None:
         nodes.producer("left", LEFT)
         back = next(pair for pair in stream if pair.complete)
         assert back["left"].frames[0].run != first_run
-
-
-def test_a_killed_combiner_is_replaced() -> None:
-    with Pipeline(["left"]) as nodes, subscribe(nodes.pub, keep=100) as pairs:
-        combiner = nodes.combiner()
-        producer = nodes.producer("left", LEFT)
-        stream = checked(pairs)
-        before = next(pair for pair in stream if pair.complete)
-        combiner.stop(signal.SIGKILL)
-        nodes.combiner()
-        after = next(
-            pair for pair in stream if pair.header.run != before.header.run and pair.complete
-        )
-        assert after["left"].frames[0].run == before["left"].frames[0].run
-        assert producer.stop() == 0
-        producer.wait_for("could not send [1-9]")
-
-
-def test_a_stopped_sink_disturbs_nobody_and_gets_the_newest_pairs() -> None:
-    with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=100) as pairs:
-        combiner = nodes.combiner()
-        producers = [nodes.producer("left", LEFT), nodes.producer("right", RIGHT)]
-        report = nodes.run_dir / "report.json"
-        sink = nodes.sink("--json", str(report))
-        sink.wait_for("left 5/5")
-        sink.process.send_signal(signal.SIGSTOP)
-        meanwhile = list(itertools.islice(checked(pairs), 30))
-        sink.process.send_signal(signal.SIGCONT)
-        sink.wait_for("left 5/5", count=len(sink.stdout) + 3)
-        assert [producer.stop() for producer in producers] == [0, 0]
-        assert combiner.stop() == 0
-        assert sink.stop() == 0
-        assert all(pair.complete for pair in meanwhile)
-        assert np.diff([pair.index for pair in meanwhile]).tolist() == [1] * 29
-        assert json.loads(report.read_text())["ledger_balanced"]
-        for producer in producers:
-            producer.wait_for("could not send 0")
 
 
 def test_a_slow_consumer_gets_whole_newest_pairs_and_the_count_of_the_lost() -> None:

@@ -47,7 +47,13 @@ def test_a_nodes_log_and_refusal_hold_no_control_characters() -> None:
         assert refused == "node: no such name: \\x1b[31m"
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed",
+    [
+        "<&- >&- 2>&-",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("<&-", ">&-", "2>&-")),
+    ],
+)
 def test_with_closed_streams_a_pipeline_runs_and_gives_no_file_their_numbers(
     directory: Path, closed: str
 ) -> None:
