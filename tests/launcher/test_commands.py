@@ -100,6 +100,12 @@ def test_two_sources_with_the_same_given_name_are_refused() -> None:
         name_sources(["cam=a.mp4", "cam=b.mp4"])
 
 
+@pytest.mark.parametrize("name", ["sink", "combiner"])
+def test_no_source_is_called_like_another_node(name: str) -> None:
+    with pytest.raises(Refused, match=f"^{name} is another node: give the source another name$"):
+        name_sources([f"{name}=synthetic://"])
+
+
 @pytest.mark.parametrize("most", [1, 257])
 def test_there_may_be_no_fewer_sources_than_there_are_and_no_more_than_a_pair_names(
     most: int,

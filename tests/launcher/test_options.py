@@ -425,3 +425,10 @@ def test_a_node_may_be_given_its_own_health_timeout() -> None:
 def test_a_health_timeout_that_is_none_is_refused(word: str) -> None:
     with pytest.raises(Refused, match="it is seconds, more than 0, or NODE=SECONDS"):
         topology.plan(options.parse([f"--health-timeout={word}"]))
+
+
+@pytest.mark.parametrize("flag", ["--strict", "--json=r.json", "--keep=3"])
+@pytest.mark.parametrize("sink", ["--no-sink", "--sink=sleep 1"])
+def test_flags_that_would_do_nothing_are_refused(sink: str, flag: str) -> None:
+    with pytest.raises(Refused, match="is for the consumer that prints, which --"):
+        topology.plan(parse(sink, flag))

@@ -35,13 +35,16 @@ def test_a_frame_is_whole_only_if_every_byte_is_right() -> None:
     assert not frames.is_whole(made[3], 3)
 
 
-def test_every_way_delivers_the_right_frames_to_another_process() -> None:
+@pytest.mark.parametrize(
+    "ways", [("pipe", "shm", compare.LIMIT), pytest.param(compare.OWN, marks=pytest.mark.slow)]
+)
+def test_every_way_delivers_the_right_frames_to_another_process(ways: tuple[str, ...]) -> None:
     said: list[str] = []
-    section = compare.compare(compare.OWN, 1, 0.01, said.append, TINY)
-    assert [row["way"] for row in section["rows"]] == list(compare.OWN)
-    assert [row["why_not"] for row in section["rows"]] == [None] * len(compare.OWN)
+    section = compare.compare(ways, 1, 0.01, said.append, TINY)
+    assert [row["way"] for row in section["rows"]] == list(ways)
+    assert [row["why_not"] for row in section["rows"]] == [None] * len(ways)
     assert all(len(row["us"]) == 1 and row["us"][0] > 0 for row in section["rows"])
-    assert len(said) == len(compare.OWN)
+    assert len(said) == len(ways)
 
 
 @pytest.mark.parametrize("way", compare.PEERS)
@@ -126,13 +129,16 @@ def test_noise_is_the_same_for_all() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-def test_every_design_delivers_pairs_of_all_frames() -> None:
+@pytest.mark.parametrize(
+    "designs", [("queues", "shm"), pytest.param(pair.DESIGNS, marks=pytest.mark.slow)]
+)
+def test_every_design_delivers_pairs_of_all_frames(designs: tuple[str, ...]) -> None:
     def run(name: str) -> Measured:
         return measure(pair.load(name).run, 2, 1, (72, 128, 3), warm_up=2)
 
     # All at once: each mostly waits for its processes to start, and for a second to pass.
     with ThreadPoolExecutor() as pool:
-        for name, measured in zip(pair.DESIGNS, pool.map(run, pair.DESIGNS), strict=True):
+        for name, measured in zip(designs, pool.map(run, designs), strict=True):
             (record,) = measured.records
             assert (name, record.frames, measured.frames_lost) == (name, 2 * FPS, 0)
             assert record.window * WINDOW_NS <= record.newest_ns < (record.window + 1) * WINDOW_NS

@@ -28,7 +28,7 @@ def captured(producer: Running) -> tuple[int, int]:
     return int(said[1]), int(said[2])
 
 
-@pytest.mark.parametrize("order", ["pc", "cp", pytest.param("ccpcppcpcc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("order", ["pc", pytest.param("ccpcppcpcc", marks=pytest.mark.slow)])
 def test_kills_of_producer_and_combiner(order: str) -> None:
     with Pipeline(["left", "right"]) as nodes:
         report = nodes.run_dir / "report.json"

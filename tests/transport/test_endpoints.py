@@ -162,6 +162,15 @@ def test_a_video_in_the_place_of_a_socket_is_kept(directory: Path) -> None:
     assert list(directory.iterdir()) == [video]
 
 
+def test_a_file_in_the_place_of_a_lock_is_kept(directory: Path) -> None:
+    lock = directory / "pairs.lock"
+    lock.write_text("not a lock")
+    address = f"ipc://{directory}/pairs"
+    with pytest.raises(EndpointError, match="not a lock"), endpoints.reserved(address):
+        pass
+    assert lock.read_text() == "not a lock"
+
+
 def test_what_a_killed_process_left_is_taken_over(directory: Path) -> None:
     make_socket(directory / "pairs")
     (directory / "pairs.lock").write_text("12345\n")

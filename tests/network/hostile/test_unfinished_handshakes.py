@@ -7,22 +7,25 @@ import struct
 import threading
 from contextlib import ExitStack
 
+import pytest
+
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
 from tests.network.hostile.peers import LONG, Door, Flow, Peer
 
-CONNECTIONS = 32
 # What all of them together may take: one largest frame, and what comes in between two looks.
 GROWTH_BYTES = 3 * MAX_FRAME_BYTES
 
 
-def test_many_large_first_frames(flow: Flow) -> None:
+# Each may take a largest frame: more than the bound, unless they are bounded together.
+@pytest.mark.parametrize("connections", [8, pytest.param(32, marks=pytest.mark.slow)])
+def test_many_large_first_frames(flow: Flow, connections: int) -> None:
     door = flow.door(flow.push_address)
     greeted: list[Peer] = []
 
     def attack(stack: ExitStack) -> None:
         threads = [
             threading.Thread(target=send, args=(door, stack, flow.mechanism, greeted))
-            for _ in range(CONNECTIONS)
+            for _ in range(connections)
         ]
         for thread in threads:
             thread.start()
