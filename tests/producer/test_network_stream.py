@@ -54,7 +54,7 @@ def watched(camera: RtspCamera, count: int) -> list[float]:
         capture.close()
 
 
-@pytest.mark.parametrize("fps", [25, 5])
+@pytest.mark.parametrize("fps", [25, pytest.param(5, marks=pytest.mark.slow)])
 def test_stamps_are_as_far_apart_as_the_frames(fps: float) -> None:
     with RtspCamera(fps, faults=Faults(reports="none")) as camera:
         later = watched(camera, 100 if fps > 20 else 75)[60:]
@@ -63,6 +63,7 @@ def test_stamps_are_as_far_apart_as_the_frames(fps: float) -> None:
     assert 0 <= min(later) <= MAX_DELAY_MS
 
 
+@pytest.mark.slow
 def test_jitter_does_not_show() -> None:
     with RtspCamera(25, faults=Faults(reports="none", jitter_s=0.1)) as camera:
         later = watched(camera, 200)[60:]
@@ -70,6 +71,7 @@ def test_jitter_does_not_show() -> None:
     assert 0 <= min(later) <= MAX_DELAY_MS
 
 
+@pytest.mark.slow
 def test_b_frames_come_in_the_order_of_showing() -> None:
     with RtspCamera(25, faults=Faults(reports="none", b_frames=2)) as camera:
         later = watched(camera, 120)[60:]
@@ -132,6 +134,7 @@ def test_the_user_decides_against_all_that_speaks_against_a_clock() -> None:
         opened("rtsp://host/x", wanted=Wanted(stamp="driver"))
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_not_what_the_stream_says_is_measured() -> None:
     with RtspCamera(10, claimed_fps=25, faults=Faults(reports="none")) as camera:
         capture = opened(camera.url)

@@ -121,6 +121,27 @@ def test_a_schedule_that_is_put_off_stays_in_step(clock: Clock) -> None:
         assert player.play(0)[1] == late_ns + number * PERIOD_NS
 
 
+def test_an_offset_is_added_to_what_a_recording_is_stamped(clock: Clock) -> None:
+    offset_ns = 1_250_000_000
+    for pace in (
+        named("max", window_s=1.0, recorded=True, offset_ns=offset_ns),
+        named("realtime", window_s=1.0, recorded=True, offset_ns=offset_ns),
+    ):
+        stamps = pace.stamps(Format((4, 4, 3), fps=25, total=100), None, clock.now_ns)
+        began_ns = stamps.earliest_ns() - offset_ns
+        assert began_ns % 1_000_000_000 == 0
+        stamp = stamps.stamp(Position(3 * PERIOD_NS, 5 * PERIOD_NS))
+        assert stamp.captured_ns == began_ns + offset_ns + 3 * PERIOD_NS
+        assert stamp.next_ns == began_ns + offset_ns + 5 * PERIOD_NS
+
+
+def test_a_video_that_begins_later_has_fewer_frames_until_a_time() -> None:
+    pace = named("max", window_s=1.0, recorded=True, offset_ns=1_000_000_000)
+    video = Format((4, 4, 3), fps=25, total=100)
+    assert pace.total(video, 3.0) == 50
+    assert pace.total(video, 0.5) == 0
+
+
 def test_media_time_is_where_in_the_video_a_frame_is() -> None:
     stamp = MediaStamps().stamp(Position(3_000_000, 7_000_000))
     assert (stamp.captured_ns, stamp.next_ns) == (3_000_000, 7_000_000)

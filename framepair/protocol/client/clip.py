@@ -92,8 +92,7 @@ class Clip(Sequence[Frame]):
 
         How far the stamp may be wrong and how far the comparison of clocks, added up; 0 without frames.
         """
-        known = [_uncertainty_ns(frame) for frame in self.frames]
-        return _greatest(known)
+        return _greatest([frame.whole_uncertainty_ns for frame in self.frames])
 
     @property
     def missing(self) -> Missing | None:
@@ -269,12 +268,6 @@ class Pair(Mapping[str, Clip]):
 
     def __repr__(self) -> str:
         return f"<Pair {self.index}: {', '.join(repr(clip) for clip in self.clips.values())}>"
-
-
-def _uncertainty_ns(frame: FrameHeader) -> int | None:
-    if frame.stamp_uncertainty_ns is None or frame.uncertainty_ns is None:
-        return None
-    return frame.stamp_uncertainty_ns + frame.uncertainty_ns
 
 
 def _greatest(known: list[int | None]) -> int | None:

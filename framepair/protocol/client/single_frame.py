@@ -71,8 +71,7 @@ class Frame:
     @property
     def uncertainty_ns(self) -> int | None:
         """By how much ``captured_ns`` may be wrong, for its stamp and for its clock; None: not known."""
-        of_stamp, of_clock = self.header.stamp_uncertainty_ns, self.header.uncertainty_ns
-        return None if of_stamp is None or of_clock is None else of_stamp + of_clock
+        return self.header.whole_uncertainty_ns
 
     def age_ms(self) -> float:
         """Return how long ago it was captured, by this machine's clock; 0 with pace ``max``."""

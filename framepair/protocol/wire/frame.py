@@ -135,6 +135,13 @@ class FrameHeader(Header, frozen=True, tag="frame"):
         return 0 if self.location else self.nbytes
 
     @property
+    def whole_uncertainty_ns(self) -> int | None:
+        """By how much ``captured_ns`` may be wrong, for its stamp and for its clock; None: not known."""
+        if self.stamp_uncertainty_ns is None or self.uncertainty_ns is None:
+            return None
+        return self.stamp_uncertainty_ns + self.uncertainty_ns
+
+    @property
     def period_ns(self) -> int:
         """Nominal time between two frames, in nanoseconds."""
         return round(1e9 / self.fps)

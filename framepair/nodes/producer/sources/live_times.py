@@ -28,6 +28,8 @@ FLOOR_GAPS: Final = 10
 # it asks in time again: where lumps are that long, the floor only follows what is more than that.
 LUMP_NS: Final = SECOND_NS // 2
 LUMP_SHARE: Final = 2
+# How far the first frame may be late, for all that is known of it.
+FIRST_JITTER_NS: Final = SECOND_NS
 # Media time that goes on by this much more than the clock does has begun anew.
 MAX_JUMP_NS: Final = SECOND_NS
 
@@ -119,8 +121,12 @@ class _Seen:
 
     @property
     def jitter_ns(self) -> int:
-        """How far offsets spread while the floor was found, and how far it is off now."""
-        return self._jitter_ns + abs(self._floor_ns - self._offsets.lowest_ns)
+        """How far offsets spread while the floor was found, and how far it is off now.
+
+        While it is looked for, they may spread more than was seen: of one frame, nothing is known.
+        """
+        unseen_ns = 0 if self._found else FIRST_JITTER_NS // self._count
+        return self._jitter_ns + abs(self._floor_ns - self._offsets.lowest_ns) + unseen_ns
 
     def add(self, pts_ns: int, arrived_ns: int) -> int:
         """Add a frame; return the floor."""
