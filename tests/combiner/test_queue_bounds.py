@@ -26,6 +26,7 @@ class Quiet:
     """A stop flag that is set, an inbox without messages, subscriptions that nothing is said of."""
 
     max_bytes: int | None = None
+    are_settled = True
 
     def is_set(self) -> bool:
         return True

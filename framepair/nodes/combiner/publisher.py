@@ -59,12 +59,15 @@ class Publisher:
         self._heartbeat = heartbeat
         self._rates: dict[str, tuple[float, int]] = {}
         self._hwm: int | None = None
+        self._is_new = False
         self._waiting = _Waiting(consumers)
 
     def attend(self) -> None:
         """Read what consumers subscribe to; to be called at each turn of the work loop."""
-        if self._subscriptions.read() and self._hwm is not None:
-            # Now, before anything queues up for the new subscriber.
+        self._is_new |= self._subscriptions.read()
+        if self._is_new and self._hwm is not None and self._subscriptions.are_settled:
+            # Mostly before anything queues up for the new subscriber.
+            self._is_new = False
             sockets.set_queue(self._xpub, self._hwm)
 
     def expect_frames(self, header: FrameHeader) -> None:
@@ -131,7 +134,8 @@ class Publisher:
             self._hwm = sockets.publisher_queue(
                 self._rates.values(), self._sources, self._window_s, self._max_bytes
             )
-            sockets.set_queue(self._xpub, self._hwm)
+            self._is_new = True
+            self.attend()
 
 
 class _Waiting:

@@ -61,6 +61,11 @@ class Subscriptions:
         """Whether pairs, and the end, are received by some subscriber: which frames is its own choice."""
         return all(self._count(topic) for topic in (published.PAIR, published.END))
 
+    @property
+    def are_settled(self) -> bool:
+        """Whether no subscriber has left of late."""
+        return self._guard.is_settled()
+
     def read(self) -> bool:
         """Take note of what consumers have asked for; return whether something was subscribed to."""
         self._guard.look()

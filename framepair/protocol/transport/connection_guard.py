@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -35,7 +36,10 @@ HEARTBEATS_BYTES_S = 256
 # Where struct tcp_info of linux/tcp.h has tcpi_bytes_received, since Linux 4.1.
 BYTES_RECEIVED = slice(128, 136)
 
-EVENTS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+ENDS = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+EVENTS = zmq.EVENT_ACCEPTED | ENDS
+# libzmq's two ends of a connection that has ended take leave of each other in microseconds, if they get to run.
+SETTLED_S = 0.5
 
 
 @dataclass(slots=True)
@@ -54,8 +58,8 @@ class ConnectionGuard:
     """Watches the connections of one listening socket, for the thread that the socket belongs to.
 
     A connection may send ``allowance_bytes`` before its first message is whole, and those that have sent none
-    may do so together; later as much more as its largest messages take. Connections over ipc aren't watched:
-    they are of this user.
+    may do so together; later as much more as its largest messages take. Of connections over ipc, which are of
+    this user, only the end is noticed.
     """
 
     def __init__(self, address: str, allowance_bytes: int = SMALL_ALLOWANCE_BYTES) -> None:
@@ -64,15 +68,14 @@ class ConnectionGuard:
         self._connections: dict[int, _Connection] = {}
         self._monitor: zmq.Socket[bytes] | None = None
         self._next_look_s = 0.0
+        self._guarded = address.startswith("tcp://")
+        self._ended_s = -math.inf
         self._peer_log = RateLimitedLog(log)
 
     @contextlib.contextmanager
     def watching(self, listener: zmq.Socket[bytes]) -> Iterator[None]:
         """Watch ``listener``; to be entered before it is bound, and left before it is closed."""
-        if not self._address.startswith("tcp://"):
-            yield
-            return
-        self._monitor = listener.get_monitor_socket(EVENTS)
+        self._monitor = listener.get_monitor_socket(EVENTS if self._guarded else ENDS)
         try:
             yield
         finally:
@@ -82,7 +85,7 @@ class ConnectionGuard:
 
     def count_message(self, parts: Sequence[zmq.Frame]) -> None:
         """Count a whole message, by the connection that it came over."""
-        if self._monitor is None:
+        if not self._guarded:
             return
         connection = self._connections.get(peer_descriptor(parts[-1]))
         if connection is not None:
@@ -93,7 +96,7 @@ class ConnectionGuard:
     def look(self) -> None:
         """Disconnect what has exceeded its allowance; to be called 20 times a second, and cheap otherwise."""
         now_s = time.monotonic()
-        if self._monitor is None or now_s < self._next_look_s:
+        if self._monitor is None or not self._guarded or now_s < self._next_look_s:
             return
         self._next_look_s = now_s + LOOK_S
         self._read_events(self._monitor, now_s)
@@ -106,6 +109,13 @@ class ConnectionGuard:
                 self._disconnect(number, f"it sent {nbytes} bytes that are no whole message")
         self._bound_silent(unfinished)
 
+    def is_settled(self) -> bool:
+        """Return whether no connection has ended of late, as libzmq said before its socket heard of it."""
+        now_s = time.monotonic()
+        if self._monitor is not None:
+            self._read_events(self._monitor, now_s)
+        return now_s > self._ended_s + SETTLED_S
+
     def _read_events(self, monitor: zmq.Socket[bytes], now_s: float) -> None:
         while monitor.poll(0):
             event = recv_monitor_message(monitor)
@@ -114,6 +124,7 @@ class ConnectionGuard:
                 self._connections[number] = _Connection(now_s, now_s)
             else:
                 self._connections.pop(number, None)
+                self._ended_s = now_s
 
     def _unfinished_bytes(self, number: int, connection: _Connection, now_s: float) -> int:
         """Return how many bytes came since the last whole message, but for heartbeats."""

@@ -239,6 +239,9 @@ def set_queue(publisher: Socket, hwm: int) -> None:
     may get nothing for good, as libzmq waits for an acknowledgement that its other end, which counts in steps
     of half the new mark, has no reason to send (pipe.cpp, set_hwms). With the same ``hwm`` it is harmless; it
     is needed for each new subscriber, whose queue is as long as the mark was when the socket was bound.
+
+    And call it only while no connection is ending: libzmq tells the other end of each, which may be gone
+    already, and crashes (pipe.cpp, send_hwms_to_peer).
     """
     publisher.sndhwm = hwm
 
