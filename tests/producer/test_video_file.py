@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from framepair.nodes.producer.sources.decoding import any_text
 from framepair.nodes.producer.sources.opening import parse
 from framepair.nodes.producer.sources.source import FrameLost, SourceError
 from framepair.nodes.producer.sources.uri import Wanted
@@ -341,6 +342,11 @@ def _write_sound(path: Path) -> None:
         sound.setsampwidth(2)
         sound.setframerate(8000)
         sound.writeframes(bytes(8000))
+
+
+def test_pyav_is_told_what_it_knows() -> None:
+    assert any_text("17.0.1") == any_text("18.1.0") == {"metadata_errors": "replace"}
+    assert any_text("19.0.2") == {}
 
 
 def test_ffmpeg_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:

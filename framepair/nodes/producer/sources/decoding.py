@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import av
 from av.container import InputContainer
@@ -17,6 +17,15 @@ from framepair.nodes.producer.sources.uri import SourceUri
 
 # A file that isn't readable so often in a row is over.
 MAX_UNREADABLE: Final = 100
+
+
+def any_text(version: str) -> dict[str, Any]:
+    """Return what PyAV has to be told at opening, as titles and the like may be in any encoding."""
+    # From 19 on it takes them so, and refuses to be told.
+    return {"metadata_errors": "replace"} if int(version.split(".")[0]) < 19 else {}
+
+
+ANY_TEXT: Final = any_text(av.__version__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final
 import av
 from av.container import InputContainer
 
+from framepair.nodes.producer.sources.decoding import ANY_TEXT
 from framepair.nodes.producer.sources.source import SourceError
 from framepair.nodes.producer.sources.uri import SourceUri
 
@@ -40,7 +41,7 @@ def open_container(
         return _open_pipe(source, path, fps, patience_s)
     try:
         # Without file: in front, FFmpeg takes a name with a colon for a URL.
-        return av.open(f"file:{path}", options=_rate(fps), metadata_errors="replace")
+        return _opened(f"file:{path}", fps)
     except (av.FFmpegError, ValueError):
         raise refusal(source, _why_not(path)) from None
 
@@ -57,11 +58,16 @@ def _open_pipe(
         _await_writer(path, descriptor, patience_s)
         os.set_blocking(descriptor, True)
         # FFmpeg takes a copy of the descriptor.
-        return av.open(f"pipe:{descriptor}", options=_rate(fps), metadata_errors="replace")
+        return _opened(f"pipe:{descriptor}", fps)
     except (av.FFmpegError, ValueError):
         raise refusal(source, "what comes out of it is of another kind, or cut short") from None
     finally:
         os.close(descriptor)
+
+
+def _opened(url: str, fps: float | None) -> InputContainer:
+    container: InputContainer = av.open(url, options=_rate(fps), **ANY_TEXT)
+    return container
 
 
 def _await_writer(path: Path, descriptor: int, patience_s: float) -> None:

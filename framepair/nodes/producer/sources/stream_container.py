@@ -10,7 +10,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from framepair.nodes.producer.sources.decoding import chosen
+from framepair.nodes.producer.sources.decoding import ANY_TEXT, chosen
 from framepair.nodes.producer.sources.source import AccessRefused, SourceError
 from framepair.nodes.producer.sources.uri import MIN_FPS, Opening, SourceUri
 
@@ -31,6 +31,12 @@ NO_TIMESTAMPS: Final = 0x0080
 MAX_USUAL_FPS: Final = 120.0
 
 
+def _size(container: InputContainer) -> int:
+    """Return its length in bytes; 0 or less if it isn't known, which PyAV 19 calls None."""
+    known: int | None = container.size
+    return known or 0
+
+
 def open_stream(
     source: SourceUri, opening: Opening, confinement: Mapping[str, str]
 ) -> InputContainer:
@@ -38,11 +44,11 @@ def open_stream(
     options = RTSP_OPTIONS if source.location.startswith("rtsp") else {}
     asked_s = time.monotonic()
     try:
-        container = av.open(
+        container: InputContainer = av.open(
             source.location,
             options={**options, **confinement},
             timeout=(opening.open_timeout_s, opening.read_timeout_s),
-            metadata_errors="replace",
+            **ANY_TEXT,
         )
     except (av.FFmpegError, ValueError) as error:
         timeout_s = opening.open_timeout_s
@@ -58,7 +64,7 @@ def open_stream(
 
 def _has_length(container: InputContainer) -> bool:
     """Return whether a stream says how long it is; in bytes, motion JPEG and playlists may, which are none."""
-    in_bytes = has_times(container) and container.format.name != "hls" and container.size > 0
+    in_bytes = has_times(container) and container.format.name != "hls" and _size(container) > 0
     return bool(container.duration) or in_bytes
 
 
