@@ -30,7 +30,15 @@ CODE = re.compile(r"```.*?```", re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 NODES = ("producer", "combiner", "sink")
 # Tried by hand, as each needs a network, an engine, a cluster or a long time.
-BY_HAND = ("docker", "kubectl", "python3", ".venv/bin/pip")
+BY_HAND = (
+    "docker",
+    "install",
+    "kubectl",
+    "python3",
+    "systemctl",
+    ".venv/bin/pip",
+    "/opt/framepair/bin/pip",
+)
 
 
 def text(page: Path) -> str:

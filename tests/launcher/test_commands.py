@@ -178,6 +178,7 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "max_sources": (9, ["--max-sources", "9"]),
     "history": (8.0, ["--history", "8"]),
     "keep": (4, ["--keep", "4"]),
+    "report_every": ("1h", ["--report-every", "1h"]),
     "strict": (True, ["--strict"]),
     "json": (Path("report.json"), ["--json", f"{Path.cwd()}/report.json"]),
     "shm_dir": (Path("rings"), ["--shm-dir", f"{Path.cwd()}/rings"]),

@@ -124,6 +124,8 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path
         text = texts[kind] if kind in texts else typing.get_args(option.type)[-1]
         if kind is typing.Literal:
             text = options.choices(option.type)[-1]
+        if option.name == "report_every":
+            text = "1h"
         with monkeypatch.context() as patch:
             patch.setenv(option.variable, text)
             assert getattr(parse(), option.name) not in (option.default, None), option.name
@@ -183,6 +185,8 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         print = true
         plan = true
         verbose = true
+        log_format = "json"
+        report_every = "1h"
         listen = "tcp://127.0.0.1:5555"
         keygen = "made"
         keys = "keys"
@@ -233,6 +237,8 @@ allow_redirects = true
         print=True,
         plan=True,
         verbose=True,
+        log_format="json",
+        report_every="1h",
         listen="tcp://127.0.0.1:5555",
         keygen=Path("made"),
         keys=Path("keys"),
@@ -432,3 +438,16 @@ def test_a_health_timeout_that_is_none_is_refused(word: str) -> None:
 def test_flags_that_would_do_nothing_are_refused(sink: str, flag: str) -> None:
     with pytest.raises(Refused, match="is for the consumer that prints, which --"):
         topology.plan(parse(sink, flag))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("15m", 900), ("1h", 3600), ("1d", 86400)]
+)
+def test_how_often_it_is_said_how_it_went(text: str, seconds: float) -> None:
+    assert parse("--report-every", text).report_every_s == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "0h", "1.5h", "-1h", "1w", "99999999d", "²h"])
+def test_an_interval_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(CycloptsError, match="such as 90s, 15m, 1h or 1d"):
+        parse(f"--report-every={text}")

@@ -15,6 +15,8 @@ from framepair.nodes.launcher.events import (
     Ended,
     Heard,
     Kill,
+    Report,
+    ReportAsked,
     Say,
     Signalled,
     Start,
@@ -27,10 +29,10 @@ from framepair.nodes.launcher.supervisor import (
     PRODUCERS_S,
     STAGE_S,
     START_S,
-    TICK_S,
     Rules,
     Supervisor,
 )
+from framepair.nodes.launcher.watched_time import TICK_S
 from framepair.protocol.transport.heartbeat import Word
 
 SETTLE_S, HEALTH_S = 5.0, 10.0
@@ -52,6 +54,7 @@ class History:
         working: bool = True,
         kept: bool = False,
         health: dict[str, float] | None = None,
+        report_every_s: float | None = None,
     ) -> None:
         self.left = node("left", "producer", restart, is_kept=kept)
         self.right = node("right", "producer", restart, is_kept=kept)
@@ -61,7 +64,8 @@ class History:
         self.now_s = 1000.0
         self.wanted: list[str] = []
         patience = {one.key: HEALTH_S for one in self.nodes} | (health or {})
-        self.supervisor = Supervisor(self.nodes, Rules(patience, SETTLE_S, duration), self.now_s)
+        rules = Rules(patience, SETTLE_S, duration, report_every_s)
+        self.supervisor = Supervisor(self.nodes, rules, self.now_s)
         self.note(self.supervisor.begin())
         if working:
             self.work()
@@ -85,6 +89,8 @@ class History:
                     self.wanted += [f"kill {node.name}" for node in nodes]
                 case EndAt(node, until_ns):
                     self.wanted.append(f"end {node.name} at {until_ns / 1e9:g}")
+                case Report(node):
+                    self.wanted.append(f"report {node.name}")
                 case Say(sentence):
                     self.wanted.append(f"say {sentence}")
 
@@ -108,6 +114,15 @@ class History:
     def signal(self, number: int = signal.SIGINT) -> History:
         self.note(self.supervisor.handle(Signalled(number), self.now_s))
         return self
+
+    def ask(self) -> History:
+        self.note(self.supervisor.handle(ReportAsked(), self.now_s))
+        return self
+
+    @property
+    def condition(self) -> tuple[bool, bool, str]:
+        now = self.supervisor.condition
+        return now.is_ready, now.is_stopping, now.sentence
 
     def wait(self, seconds: float, *, beating: bool = True) -> History:
         """Let time pass, in turns as the launcher has them; all nodes beat meanwhile, or none."""
@@ -532,3 +547,47 @@ def test_a_duration_ends_with_a_window(
     until = Duration(seconds, window_s, 0.0, 5.0).until_ns(utc_s)
     assert until == until_ns
     assert until % round(window_s * 1e9) == 0
+
+
+def test_it_is_ready_once_frames_of_all_sources_flow_and_stays_so() -> None:
+    h = History(working=False)
+    assert h.condition == (False, False, "left, right: no frame yet")
+    h.work("ready", "flowing", nodes=[h.left, h.combiner, h.sink])
+    assert h.condition == (False, False, "left: frames flow; right: no frame yet")
+    h.work("flowing", nodes=[h.right])
+    assert h.condition == (True, False, "left, right: frames flow")
+    h.end(h.left, 1)
+    assert h.condition == (
+        True,
+        False,
+        "right: frames flow; left: to be started again; restarts: left 1",
+    )
+    h.wait(0.6).work("idle", nodes=[h.right])
+    assert h.condition[2] == "left: no frame yet; right: no frame for some time; restarts: left 1"
+    h.work("beat", "flowing").end(h.left).end(h.combiner, 1)
+    assert h.condition[2] == (
+        "right: frames flow; combiner: to be started again; left: over; restarts: left 1, combiner 1"
+    )
+    h.signal()
+    assert h.condition == (True, True, "stopping")
+
+
+def test_a_combiner_that_has_no_frame_yet_is_not_ready() -> None:
+    h = History(working=False)
+    h.work("ready", "flowing", nodes=[h.left, h.right])
+    assert h.condition[0] is False
+    h.work("flowing", nodes=[h.combiner])
+    assert h.condition[0] is True
+
+
+def test_our_sink_says_how_it_went_when_asked_and_else_the_launcher_does() -> None:
+    h = History(working=False, report_every_s=60)
+    h.take()
+    # A sink that is not ready would be ended by the signal.
+    assert h.ask().take() == ["say after 0 s: left, right: no frame yet"]
+    assert h.work().ask().take() == ["report sink"]
+    assert h.wait(200).take() == []
+    h = History(ours=False, report_every_s=60)
+    h.take()
+    h.wait(125)
+    assert h.take() == [f"say after {s} s: left, right: frames flow" for s in (60, 120)]

@@ -36,6 +36,16 @@ def test_keys_are_never_overwritten(made: Path) -> None:
     assert (made / "server.key_secret").read_bytes() == before
 
 
+def test_clients_keys_may_be_files_beside_the_others(made: Path) -> None:
+    before = keys.server(made, [OPEN], insecure=False)
+    (made / "clients/client.key").rename(made / "clients_client.key")
+    (made / "clients").rmdir()
+    assert keys.server(made, [OPEN], insecure=False) == before
+    (made / "clients_client.key").unlink()
+    with pytest.raises(EndpointError, match="clients is not there"):
+        keys.server(made, [OPEN], insecure=False)
+
+
 def test_a_client_needs_two_files_only(made: Path) -> None:
     for path in (made / "server.key_secret", made / "client.key", made / "clients/client.key"):
         path.unlink()

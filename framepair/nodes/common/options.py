@@ -51,6 +51,27 @@ def _at_least_one(_type: object, value: int | None) -> None:
         raise ValueError("It must be 1 or more.")
 
 
+# Seconds in each unit of an interval.
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_interval_s(text: str) -> float:
+    """Return the seconds that ``text`` means: 90s, 15m, 1h or 1d; raises ValueError if it is no interval."""
+    number, unit = text[:-1], text[-1:]
+    if (
+        unit not in UNITS
+        or not number.isdecimal()
+        or not 0 < int(number) * UNITS[unit] <= MAX_SECONDS
+    ):
+        raise ValueError("It is an interval such as 90s, 15m, 1h or 1d.")
+    return float(int(number) * UNITS[unit])
+
+
+def _interval(_type: object, value: str | None) -> None:
+    if value is not None:
+        parse_interval_s(value)
+
+
 Positive = Parameter(validator=_above_zero)
 NotNegative = Parameter(validator=_not_negative)
 AtLeastOne = Parameter(validator=_at_least_one)
@@ -176,7 +197,20 @@ class Combining(Windows, Network):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consuming(SharedMemory, Network):
+class Reporting:
+    """How often it is said how it went."""
+
+    report_every: Annotated[str | None, OUTPUT, Parameter(validator=_interval)] = None
+    """Say in one line how it went since the last one, every 90s, 15m, 1h or 1d; SIGUSR1 does so at once."""
+
+    @property
+    def report_every_s(self) -> float | None:
+        """``report_every`` in seconds."""
+        return parse_interval_s(self.report_every) if self.report_every else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consuming(Reporting, SharedMemory, Network):
     """What the sink and the launcher know."""
 
     keep: Annotated[int, OUTPUT, AtLeastOne] = 2

@@ -13,11 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import cyclopts
 
-from framepair.nodes.common import exit_codes, streams
+from framepair.nodes.common import exit_codes, log_format, streams
+from framepair.nodes.common.log_format import Level, LogFormat
 from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.nodes.common.status import status_file
 from framepair.protocol.clocks import clock
@@ -49,7 +50,7 @@ def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) ->
     """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure."""
     streams.prepare()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(VisibleFormatter(f"%(asctime)s {name} %(levelname)s %(message)s"))
+    handler.setFormatter(LineFormatter(name, log_format.current()))
     logging.basicConfig(handlers=[handler], level=_log_level() or "INFO")
     try:
         _run(app, name, arguments)
@@ -63,11 +64,13 @@ def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoRet
         if _log_level() is None:
             asked = os.environ[LOG_LEVEL_VARIABLE]
             raise Refused(f"{LOG_LEVEL_VARIABLE} is {asked!r}: it takes {', '.join(LOG_LEVELS)}")
+        _refuse_unknown_format()
         refuse_bad_offset()
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
-        print(f"{name}: {streams.visible(' '.join(str(error).split()))}", file=sys.stderr)
+        sentence = streams.visible(" ".join(str(error).split()))
+        print(log_format.current().sentence(name, "error", sentence), file=sys.stderr)
         sys.exit(exit_codes.USAGE)
     except Exception:
         log.exception("failed")
@@ -81,6 +84,13 @@ def _log_level() -> str | None:
     return level if level in logging.getLevelNamesMapping() else None
 
 
+def _refuse_unknown_format() -> None:
+    asked = os.environ.get(log_format.LOG_FORMAT_VARIABLE) or "auto"
+    if log_format.resolved(asked) is None:
+        takes = ", ".join(log_format.NAMES)
+        raise Refused(f"{log_format.LOG_FORMAT_VARIABLE} is {asked!r}: it takes {takes}")
+
+
 def refuse_bad_offset() -> None:
     """Raise Refused if the offset that was handed over is no number."""
     try:
@@ -89,16 +99,22 @@ def refuse_bad_offset() -> None:
         raise Refused(str(error)) from None
 
 
-class VisibleFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
     """Writes control characters out: a peer's text must neither steer a terminal nor begin a line."""
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - it is logging's name
-        """Return the line of a record."""
-        return streams.visible(super().formatMessage(record))
+    def __init__(self, process: str, line_format: LogFormat) -> None:
+        super().__init__()
+        self._process = process
+        self._line_format = line_format
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - it is logging's name
-        """Return a traceback, a line each."""
-        return "\n".join(streams.visible(line) for line in super().formatException(ei).split("\n"))
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record, and those of its traceback."""
+        lines = [streams.visible(record.getMessage())]
+        if record.exc_info:
+            traceback = self.formatException(record.exc_info)
+            lines += [streams.visible(line) for line in traceback.split("\n")]
+        level = cast("Level", record.levelname.lower())
+        return self._line_format.record(self._process, level, "\n".join(lines))
 
 
 def _allow_open_files() -> None:

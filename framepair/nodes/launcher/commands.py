@@ -14,6 +14,7 @@ from typing import Literal
 
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.json_output import STDOUT
+from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
@@ -211,7 +212,8 @@ def _unset() -> Iterator[tuple[str, str]]:
     """Yield the variables that have told the launcher: what a node should know is in its flags."""
     known = (*(field.name for field in fields(Options)), "source", "sync")
     for name in map(variable, known):
-        if os.environ.get(name):
+        # The format of log lines has no flag: nodes are told in that variable.
+        if os.environ.get(name) and name != LOG_FORMAT_VARIABLE:
             yield name, ""
 
 

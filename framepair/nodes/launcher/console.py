@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from framepair.nodes.common import log_format
+from framepair.nodes.common.log_format import Level
 from framepair.nodes.common.streams import visible
 
 
-def say(sentence: str) -> None:
+def say(sentence: str, level: Level = "info") -> None:
     """Tell the user, if stderr still has a reader."""
-    pass_on(f"framepair: {visible(sentence)}\n".encode())
+    pass_on(f"{log_format.current().sentence('framepair', level, visible(sentence))}\n".encode())
 
 
 def pass_on(text: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from framepair.nodes.common.log_format import Level
 from framepair.nodes.launcher.commands import Node
 from framepair.protocol.transport.heartbeat import Word
 
@@ -46,7 +47,12 @@ class Signalled:
     number: int
 
 
-Event = StartFailed | Heard | Ended | Signalled
+@dataclass(frozen=True, slots=True)
+class ReportAsked:
+    """The user wants to know how it went so far."""
+
+
+Event = StartFailed | Heard | Ended | Signalled | ReportAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +86,18 @@ class Kill:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """Ask our sink to say how it went so far."""
+
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Tell the user."""
 
     sentence: str
+    level: Level = "warning"
 
 
-Action = Start | EndAt | Terminate | Kill | Say
+Action = Start | EndAt | Terminate | Kill | Report | Say

@@ -15,6 +15,7 @@ from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.events import Ended, Event, Heard
 from framepair.nodes.launcher.pipeline import Pipeline
 from framepair.nodes.launcher.processes import Processes
+from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor
 
@@ -62,11 +63,12 @@ class FaultyPipeline(Pipeline):
         supervisor: Supervisor,
         processes: Processes,
         signals: SignalQueue,
+        manager: ServiceManager,
         faults: Iterable[Fault],
         *,
         verbose: bool,
     ) -> None:
-        super().__init__(supervisor, processes, signals, verbose=verbose)
+        super().__init__(supervisor, processes, signals, manager, verbose=verbose)
         self._schedule = FaultSchedule(faults)
         self._ready: set[Node] = set()
 
@@ -91,6 +93,7 @@ def pipeline(
     supervisor: Supervisor,
     processes: Processes,
     signals: SignalQueue,
+    manager: ServiceManager,
     *,
     verbose: bool,
     faults: Iterable[Fault],
@@ -98,5 +101,5 @@ def pipeline(
     """Return the launcher's loop, with those of ``faults`` that a producer doesn't commit itself."""
     sent = [fault for fault in faults if not fault.is_the_producers]
     if not sent:
-        return Pipeline(supervisor, processes, signals, verbose=verbose)
-    return FaultyPipeline(supervisor, processes, signals, sent, verbose=verbose)
+        return Pipeline(supervisor, processes, signals, manager, verbose=verbose)
+    return FaultyPipeline(supervisor, processes, signals, manager, sent, verbose=verbose)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from framepair.nodes.launcher.topology import Plan
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
 # How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
 SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
 
@@ -42,6 +42,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
     # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
     from cyclopts import CycloptsError
 
+    from framepair.nodes.common import log_format
     from framepair.nodes.common.runtime import Refused
     from framepair.nodes.launcher import topology, verbs
     from framepair.nodes.launcher.names import without_secrets
@@ -51,6 +52,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
         asked = verbs.read(words)
         if asked is None:
             return 0
+        os.environ[log_format.LOG_FORMAT_VARIABLE] = log_format.resolved(asked.log_format) or "text"
         if asked.keygen:
             return make_keys(asked.keygen)
         if asked.plan:
@@ -58,7 +60,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
         plan = topology.plan(asked)
         return show(asked, plan) if asked.print else run(asked, plan, signals)
     except (CycloptsError, EndpointError, Refused) as error:
-        say(without_secrets(" ".join(str(error).split())))
+        say(without_secrets(" ".join(str(error).split())), "error")
         return exit_codes.USAGE
 
 
@@ -98,6 +100,7 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     from framepair.nodes.launcher import commands, topology
     from framepair.nodes.launcher.faults import pipeline
     from framepair.nodes.launcher.processes import Processes
+    from framepair.nodes.launcher.service_manager import ServiceManager
     from framepair.nodes.launcher.supervisor import Supervisor
     from framepair.protocol.clocks import clock
 
@@ -112,9 +115,12 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     nodes = commands.table(options, plan, commands.until_ns(options), python=python)
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
+    manager = ServiceManager.from_environment()
     supervisor = Supervisor(nodes, rules(options, plan, offset_ns), time.monotonic())
     processes = Processes(environment, signals, guard)
-    loop = pipeline(supervisor, processes, signals, verbose=options.verbose, faults=plan.faults)
+    loop = pipeline(
+        supervisor, processes, signals, manager, verbose=options.verbose, faults=plan.faults
+    )
     return loop.run()
 
 
@@ -123,13 +129,14 @@ def rules(options: Options, plan: Plan, offset_ns: int) -> Rules:
     from framepair.nodes.launcher.flow import Duration
     from framepair.nodes.launcher.supervisor import Rules
 
+    report_every_s = options.report_every_s
     if options.pace == "max":
-        return Rules(plan.health_timeouts_s, SETTLE_OFFLINE_S)
+        return Rules(plan.health_timeouts_s, SETTLE_OFFLINE_S, report_every_s=report_every_s)
     duration = None
     if options.duration is not None:
         offset_s = offset_ns / 1e9
         duration = Duration(options.duration, options.window, offset_s, options.start_timeout)
-    return Rules(plan.health_timeouts_s, SETTLE_S, duration)
+    return Rules(plan.health_timeouts_s, SETTLE_S, duration, report_every_s)
 
 
 def make_keys(directory: Path) -> int:

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
 from framepair.nodes.common import source_options
+from framepair.nodes.common.log_format import Name as LogFormatName
 from framepair.nodes.common.options import (
     NETWORK,
     ONLY_ON,
@@ -93,6 +94,10 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
 
     verbose: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Log what each node does, not only what goes wrong."""
+
+    log_format: Annotated[LogFormatName, OUTPUT] = "auto"
+    """How log lines look. text: for people. journal: with their syslog priority in front. json: an object
+    a line, of time, level, process and message. auto: journal where systemd's journal reads them, else text."""
 
     config: Annotated[Path | None, RUNNING] = None
     """TOML file with options by name (duration = 10) and a table [sources]. Flags and variables win over it.

@@ -17,6 +17,8 @@ from framepair.nodes.launcher.events import (
     Event,
     Heard,
     Kill,
+    Report,
+    ReportAsked,
     Say,
     Signalled,
     Start,
@@ -24,6 +26,7 @@ from framepair.nodes.launcher.events import (
     Terminate,
 )
 from framepair.nodes.launcher.processes import Processes
+from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor
 
@@ -38,9 +41,11 @@ class Pipeline:
         supervisor: Supervisor,
         processes: Processes,
         signals: SignalQueue,
+        manager: ServiceManager,
         *,
         verbose: bool,
     ) -> None:
+        self._manager = manager
         self._supervisor = supervisor
         self._processes = processes
         self._signals = signals
@@ -54,6 +59,7 @@ class Pipeline:
                 for event in self._wait(self._supervisor.wake_s):
                     self._act(self._supervisor.handle(event, time.monotonic()))
                 self._act(self._supervisor.handle(None, time.monotonic()))
+                self._manager.tell(self._supervisor.condition, time.monotonic())
                 streams.flush()
         finally:
             self._processes.kill()
@@ -65,6 +71,8 @@ class Pipeline:
         heard: list[Event] = [Heard(node, *said) for node, said in self._processes.words()]
         if number is None:
             return heard
+        if number == signal.SIGUSR1:
+            return [*heard, ReportAsked()]
         if number != signal.SIGCHLD:
             return [*heard, Signalled(number)]
         return [*heard, *self._ends()]
@@ -96,8 +104,10 @@ class Pipeline:
                     self._processes.terminate(node)
                 case Kill(nodes):
                     self._processes.kill(nodes)
-                case Say(sentence):
-                    say(sentence)
+                case Report(node):
+                    self._processes.signal(node, signal.SIGUSR1)
+                case Say(sentence, level):
+                    say(sentence, level)
 
 
 def is_unread(descriptor: int) -> bool:

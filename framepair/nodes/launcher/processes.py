@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from framepair.nodes.common import log_format
 from framepair.nodes.launcher import process_groups
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.console import pass_on
@@ -87,8 +88,12 @@ class Processes:
 
     def terminate(self, node: Node) -> None:
         """Ask ``node`` to stop."""
+        self.signal(node, signal.SIGTERM)
+
+    def signal(self, node: Node, number: signal.Signals) -> None:
+        """Send ``node`` a signal, if it runs."""
         if node in self._processes:
-            self._processes[node].terminate()
+            self._processes[node].signal(number)
 
     def kill(self, nodes: Collection[Node] | None = None) -> None:
         """Kill ``nodes``, or all, with whatever they started; ``reap`` doesn't tell of them."""
@@ -111,6 +116,7 @@ class Process:
     def __init__(
         self, node: Node, environment: Mapping[str, str], signals: SignalQueue, *, again: bool
     ) -> None:
+        self._name = node.name
         self._last: deque[str] = deque(maxlen=LAST_LINES)
         self._rest = self._unheard = b""
         self._words: list[Said] = []
@@ -157,11 +163,11 @@ class Process:
         with contextlib.suppress(OSError):
             self._heartbeat.send(line.encode())
 
-    def terminate(self) -> None:
-        """Ask it to stop."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
         # Not Popen's own way, which would reap one that has just ended: its group is still to be ended.
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGTERM)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it and all that it started."""
@@ -183,9 +189,10 @@ class Process:
         self._pass_on(text[:end])
 
     def _pass_on(self, text: bytes) -> None:
-        pass_on(text)
-        lines = text.splitlines()[-LAST_LINES:]
-        self._last.extend(line[:MAX_LINE_BYTES].decode(errors="replace") for line in lines)
+        line_format = log_format.current()
+        pass_on(line_format.foreign(self._name, text))
+        lines = (line.decode(errors="replace") for line in text.splitlines()[-LAST_LINES:])
+        self._last.extend(line_format.message(line)[:MAX_LINE_BYTES] for line in lines)
 
     def _read_heartbeat(self) -> None:
         *lines, self._unheard = (self._unheard + self._read(self._heartbeat.fileno())).split(b"\n")

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from framepair.nodes.common import exit_codes
+from framepair.nodes.common.log_format import Level
 from framepair.nodes.common.runtime import ECHO_S
 from framepair.nodes.launcher.commands import Kind, Node
+from framepair.nodes.launcher.condition import Condition, State, describe
 from framepair.nodes.launcher.events import (
     Action,
     EndAt,
@@ -20,6 +22,8 @@ from framepair.nodes.launcher.events import (
     Event,
     Heard,
     Kill,
+    Report,
+    ReportAsked,
     Say,
     Signalled,
     Start,
@@ -28,6 +32,7 @@ from framepair.nodes.launcher.events import (
 )
 from framepair.nodes.launcher.flow import Duration, Flow, Outcome
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
+from framepair.nodes.launcher.watched_time import TICK_S, WatchedTime
 from framepair.protocol.transport.heartbeat import Word
 
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
@@ -38,8 +43,6 @@ PRODUCERS_S, STAGE_S = 3.0, 1.0
 OFTEN = f"for the {MAX_A_MINUTE + 1}th time in a minute"
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0
-# The launcher turns at least so often; a turn that comes later counts as this long (see WatchedTime).
-TICK_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +54,8 @@ class Rules:
     settle_s: float
     """How long the rest may go on once the videos are over."""
     duration: Duration | None = None
-
-
-class WatchedTime:
-    """The time in which the launcher itself ran: no deadline passes while everything is frozen.
-
-    Of a gap between two turns, because of SIGSTOP, docker pause or a suspended machine, only TICK_S counts:
-    nodes that were frozen as well get the rest of their time when all go on (systemd #38517).
-    """
-
-    def __init__(self, real_s: float) -> None:
-        self.now_s = real_s
-        self.real_s = real_s
-
-    def advance(self, real_s: float) -> None:
-        """Note that the launcher has come to a turn at ``real_s`` of the monotonic clock."""
-        self.now_s += min(max(0.0, real_s - self.real_s), TICK_S)
-        self.real_s = real_s
+    report_every_s: float | None = None
+    """How often to say how the pipeline is, where no sink of ours says more."""
 
 
 @dataclass(slots=True)
@@ -79,6 +67,15 @@ class Life:
     words: set[Word] = field(default_factory=set)
     busy_until_s: float = -math.inf
     """Until when it need not be heard, as it has said."""
+    is_idle: bool = False
+    """Whether its frames have ceased."""
+
+    @property
+    def state(self) -> State:
+        """What comes of its frames."""
+        if "flowing" not in self.words:
+            return "waits"
+        return "rests" if self.is_idle else "flows"
 
 
 class Supervisor:
@@ -98,6 +95,9 @@ class Supervisor:
         self._due: dict[Node, float] = {}
         self._end_s = math.inf
         self._failed = 0
+        self._was_ready = False
+        self._began_s = now_s
+        self._report_s = now_s + (rules.report_every_s or math.inf)
         self._stop: StopOrder | None = None
         self._flow = Flow(nodes, rules.duration)
         self._outcome = Outcome(nodes)
@@ -113,6 +113,21 @@ class Supervisor:
         )
         next_s = self._stop.deadline_s if self._stop else min((self._end_s, *dues))
         return self._time.real_s + min(TICK_S, max(0.0, next_s - now_s))
+
+    @property
+    def condition(self) -> Condition:
+        """How the pipeline is now."""
+        if self._stop or self.exit_code is not None:
+            return Condition(self._was_ready, is_stopping=True, sentence="stopping")
+        counts = {node.key: restarts.count for node, restarts in self._restarts.items()}
+        states = {node: self._state(node) for node in self._nodes}
+        return Condition(self._was_ready, is_stopping=False, sentence=describe(states, counts))
+
+    def _state(self, node: Node) -> State:
+        life = self._running.get(node)
+        if life is None:
+            return "restarts" if node in self._due else "over"
+        return life.state
 
     def begin(self) -> list[Action]:
         """Start all nodes at once: they wait for each other."""
@@ -137,12 +152,14 @@ class Supervisor:
         match event:
             case StartFailed(node, reason):
                 self._running.pop(node, None)
-                self._say(f"cannot start {node.name}: {reason}")
+                self._say(f"cannot start {node.name}: {reason}", "error")
                 self._finish(exit_codes.FAILED)
             case Heard(node, word, seconds):
                 self._hear(node, word, seconds)
             case Ended():
                 self._note_end(event)
+            case ReportAsked():
+                self._report()
             case Signalled(number):
                 self._note_signal(number)
 
@@ -160,8 +177,34 @@ class Supervisor:
             if word == "busy":
                 life.busy_until_s = self._time.now_s + seconds
             life.words.add(word)
+            life.is_idle = word == "idle"
+            self._note_ready()
             self._flow.hear(node, word, self._time.now_s)
             self._outcome.hear(node, word)
+
+    def _note_ready(self) -> None:
+        """Take note of whether frames of all sources flow, in the combiner too."""
+        sources = [node for node in self._nodes if node.kind != "sink"]
+        waiting = any(self._state(node) in ("waits", "restarts") for node in sources)
+        self._was_ready = self._was_ready or not waiting
+
+    def _report(self) -> None:
+        """Have our sink say how it went, or say how it is where there is none."""
+        for node, life in self._running.items():
+            if node.kind == "sink" and node.is_ours and "ready" in life.words:
+                self._actions.append(Report(node))
+                return
+        self._say(
+            f"after {round(self._time.real_s - self._began_s)} s: {self.condition.sentence}", "info"
+        )
+
+    def _check_report(self) -> None:
+        """Say how it is when it is time to, unless a sink of ours says that by itself."""
+        every_s = self._rules.report_every_s
+        if every_s and self._time.real_s >= self._report_s:
+            self._report_s += every_s
+            if not any(node.kind == "sink" and node.is_ours for node in self._nodes):
+                self._report()
 
     def _note_signal(self, number: int) -> None:
         if self._stop is None:
@@ -249,6 +292,7 @@ class Supervisor:
         if self._stop is None:
             self._kill_silent()
             self._note_recovered()
+            self._check_report()
             self._start_due()
             self._check_duration()
             if self._stop is None and (self._time.now_s >= self._end_s or not self._left()):
@@ -286,7 +330,7 @@ class Supervisor:
         for node, life in self._running.items():
             works = "flowing" in life.words
             if works and self._restarts[node].recover(self._time.now_s, life.started_s):
-                self._say(f"{node.name} works again")
+                self._say(f"{node.name} works again", "info")
 
     def _start_due(self) -> None:
         for node in [node for node, due_s in self._due.items() if due_s <= self._time.now_s]:
@@ -342,7 +386,7 @@ class Supervisor:
             del self._running[node]
 
     def _fail(self, node: Node, status: int, consequence: str = "") -> None:
-        self._say(f"{node.name} ended with {described(status)}{consequence}")
+        self._say(f"{node.name} ended with {described(status)}{consequence}", "error")
         self._failed = self._failed or exit_codes.FAILED
 
     def _finish(self, code: int) -> None:
@@ -350,16 +394,16 @@ class Supervisor:
         counts = {node.name: restarts.count for node, restarts in self._restarts.items()}
         restarted = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         if restarted:
-            self._say(f"restarts: {restarted}")
+            self._say(f"restarts: {restarted}", "info")
         told_to_end = self._flow.until_ns is not None
         complaint = self._outcome.complaint(failures=bool(restarted), told_to_end=told_to_end)
         if code == 0 and complaint:
-            self._say(complaint)
+            self._say(complaint, "error")
             code = exit_codes.FAILED
         self.exit_code = code
 
-    def _say(self, sentence: str) -> None:
-        self._actions.append(Say(sentence))
+    def _say(self, sentence: str, level: Level = "warning") -> None:
+        self._actions.append(Say(sentence, level))
 
 
 class StopOrder:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 from cyclopts import Parameter, validators
 
-from framepair.nodes.common import exit_codes, json_output, runtime, streams
+from framepair.nodes.common import exit_codes, json_output, log_format, runtime, streams
 from framepair.nodes.common.options import Consuming, node_app
+from framepair.nodes.sink.interim import Interim
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
 from framepair.nodes.sink.report import Report
@@ -52,11 +54,13 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         json_output.refuse_unwritable(options.json)
     times, ledger, stampings, screen = PairTimes(), Ledger(), Stampings(), _screen(options)
     with shared_offset.agreed([options.sub]), _subscribe(options) as subscription, screen:
+        turns = Turns(options, heartbeat, subscription, ledger, screen)
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
-        for pair in arriving(subscription, stop, heartbeat):
+        for pair in arriving(subscription, stop, turns.turn):
             waits_ms = take(pair)
             ledger.add_pair(pair)
+            turns.interim.add_pair(pair)
             stampings.add_pair(pair)
             screen.show(pair, times.add_pair(pair), waits_ms)
             _tell(heartbeat, pair)
@@ -80,6 +84,36 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         wait_for_reader(stop, heartbeat)
         stop.set_done(exit_codes.FAILED if fault else 0)
     _fail(fault)
+
+
+class Turns:
+    """What the work does with or without a pair: give a sign of life, and say now and then how it went."""
+
+    def __init__(
+        self,
+        options: Options,
+        heartbeat: Heartbeat,
+        subscription: Subscription,
+        ledger: Ledger,
+        screen: Screen,
+    ) -> None:
+        self.interim = Interim(options.report_every_s, time.monotonic())
+        self._heartbeat = heartbeat
+        self._subscription = subscription
+        self._ledger = ledger
+        self._screen = screen
+        signal.signal(signal.SIGUSR1, lambda *_: self.interim.ask())
+
+    def turn(self) -> None:
+        """Give a sign of life, and print the line that is due."""
+        # Asking for a pair is a sign of life to the launcher; the status file hears of it here.
+        self._heartbeat.beat()
+        now_s = time.monotonic()
+        if self.interim.is_due(now_s):
+            stats = self._subscription.stats()
+            line = self.interim.take_line(now_s, self._ledger.accounts(stats), stats.lost_pairs)
+            with self._screen.printing():
+                self._screen.console.print(line, soft_wrap=True)
 
 
 def _show(report: Report, screen: Screen, json: Path | None) -> None:
@@ -123,22 +157,24 @@ def _write(report: Report, path: Path) -> None:
 def _fail(fault: str | None) -> None:
     """Exit with 1 if there is a ``fault``, after saying so."""
     if fault is not None:
-        print(f"sink: {fault}", file=sys.stderr)
+        print(log_format.current().sentence("sink", "error", fault), file=sys.stderr)
         sys.exit(exit_codes.FAILED)
 
 
 def arriving(
-    subscription: Subscription, stop: runtime.Stop, heartbeat: Heartbeat
+    subscription: Subscription, stop: runtime.Stop, each_turn: Callable[[], None]
 ) -> Iterator[Pair]:
-    """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already."""
+    """Yield pairs until the stream is over or, once ``stop`` is set, those that are on their way already.
+
+    Call ``each_turn`` at each turn of the work, with or without a pair.
+    """
     stopping = False
     while not subscription.ended:
         stop.extend_deadline()
         if stop.is_set() and not stopping:
             stopping = True
             subscription.stop()
-        # Asking for a pair is a sign of life to the launcher; the status file hears of it here.
-        heartbeat.beat()
+        each_turn()
         pair = subscription.get(POLL_S)
         if pair is not None:
             yield pair

@@ -217,17 +217,23 @@ def _stamp_table(stampings: Mapping[str, Stamping]) -> Table:
 def _failures(accounts: Mapping[str, Account]) -> Iterator[str]:
     """Say of each source how often it failed, and for how long it was away."""
     for source, account in accounts.items():
-        times = {
-            "producer started again": account.restarts,
-            "source opened again": account.reopened,
-            "stamps went over to another clock": account.restamped,
-            "malformed messages": account.rejected,
-        }
-        told = [f"{what}: {count}" for what, count in times.items() if count]
+        told = told_failures(account)
         if account.outage_ns:
             told.append(f"away for {account.outage_ns / 1e9:.1f} s at most")
         if told:
             yield f"{source}: {', '.join(told)}."
+
+
+def told_failures(account: Account, before: Account | None = None) -> list[str]:
+    """Return how often a source failed, and in which way, since ``before`` or since the start."""
+    times = {
+        "producer started again": account.restarts - (before.restarts if before else 0),
+        "source opened again": account.reopened - (before.reopened if before else 0),
+        "stamps went over to another clock": account.restamped
+        - (before.restamped if before else 0),
+        "malformed messages": account.rejected - (before.rejected if before else 0),
+    }
+    return [f"{what}: {count}" for what, count in times.items() if count]
 
 
 def _reasons(account: Account) -> str:

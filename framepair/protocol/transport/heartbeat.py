@@ -18,7 +18,10 @@ MAX_BUSY_S = 7 * 86400.0
 # ready: the work has begun. flowing: frames come, in a combiner from every source or after --start-timeout.
 # paired: a pair with frames was announced, or received. done: the work is over, whatever the exit status will
 # be, so there is nothing to start again. busy SECONDS: no beat has to come for so long. beat: the work goes on.
-Word = Literal["ready", "flowing", "paired", "done", "busy", "beat"]
+# idle: it does, but without a frame for IDLE_S.
+Word = Literal["ready", "flowing", "paired", "done", "busy", "beat", "idle"]
+# Longer than the frames of a slow source are apart, and than a camera takes to be opened again at once.
+IDLE_S = 10.0
 
 
 class Said(NamedTuple):
@@ -61,7 +64,8 @@ class Heartbeat:
             if self._descriptor is not None:
                 os.set_blocking(self._descriptor, False)
         self._status = status
-        self._frames = 0
+        self._frames = self._sent_frames = 0
+        self._frame_s = 0.0
         self._told: set[Word] = set()
         self._unsent: list[str] = []
         self._received = b""
@@ -107,7 +111,7 @@ class Heartbeat:
         """Send what is unsent, and a beat in any case; what doesn't go now goes with the next beat."""
         if self._descriptor is None:
             return
-        lines = "".join(f"{word}\n" for word in (*self._unsent, "beat"))
+        lines = "".join(f"{word}\n" for word in (*self._unsent, self._pulse(time.monotonic())))
         try:
             # Far below PIPE_BUF: written whole or not at all.
             os.write(self._descriptor, lines.encode())
@@ -117,3 +121,9 @@ class Heartbeat:
         except OSError:
             self._descriptor = None
         self._unsent.clear()
+
+    def _pulse(self, now_s: float) -> Word:
+        """Return the word for work that goes on, with frames or without."""
+        if self._frames != self._sent_frames:
+            self._sent_frames, self._frame_s = self._frames, now_s
+        return "idle" if self._frames and now_s > self._frame_s + IDLE_S else "beat"

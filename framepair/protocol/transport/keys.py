@@ -81,12 +81,8 @@ def server(asked: Path | None, addresses: list[str], *, insecure: bool) -> Serve
     if path is None:
         _warn_of_local(addresses)
         return None
-    clients = path / LISTED
-    if not clients.is_dir():
-        raise EndpointError(f"{clients} is not there: put the public key of each client into it")
     _refuse_writable(path)
-    _refuse_writable(clients)
-    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), _listed(clients))
+    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), _listed(_client_files(path)))
 
 
 def refuse_open(asked: Path | None, address: str, *, insecure: bool) -> None:
@@ -138,13 +134,26 @@ def _pair(path: Path) -> tuple[bytes, bytes]:
     return public, secret
 
 
-def _listed(directory: Path) -> dict[bytes, frozenset[str] | None]:
-    """Return the public keys in ``directory``, and the sources that each may send; None: all of them.
+def _client_files(directory: Path) -> list[Path]:
+    """Return the files of the clients' public keys; raises EndpointError if there is no place for them."""
+    clients = directory / LISTED
+    # systemd's credentials have no folders: LoadCredential=clients:DIR makes a file clients_NAME of each.
+    flat = sorted(directory.glob(f"{LISTED}_*{PUBLIC}"))
+    if not clients.is_dir():
+        if flat:
+            return flat
+        raise EndpointError(f"{clients} is not there: put the public key of each client into it")
+    _refuse_writable(clients)
+    return sorted(clients.glob(f"*{PUBLIC}"))
+
+
+def _listed(paths: list[Path]) -> dict[bytes, frozenset[str] | None]:
+    """Return the public keys in ``paths``, and the sources that each may send; None: all of them.
 
     A file that is damaged keeps out its own client only.
     """
     listed: dict[bytes, frozenset[str] | None] = {}
-    for path in sorted(directory.glob(f"*{PUBLIC}")):
+    for path in paths:
         try:
             listed[_load(path)[0]] = _sources(path)
         except EndpointError as error:
