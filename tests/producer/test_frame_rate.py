@@ -39,6 +39,15 @@ def test_frames_that_are_lost_make_a_stream_no_slower() -> None:
     assert measured(25, 25, 400, lost=4) == 25
 
 
+def test_a_burst_is_no_other_rate() -> None:
+    rate = FrameRate(25)
+    at_ns = 0
+    for number in range(300):
+        at_ns += 2 * MS if 100 <= number < 155 else 40 * MS
+        rate.add_frame(at_ns)
+        assert rate.fps == 25
+
+
 def test_jitter_of_the_camera_s_own_does_not_count() -> None:
     chance = random.Random(3)
     rate = FrameRate(25)

@@ -138,7 +138,7 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_stream_without_times_is_stamped_on_arrival() -> None:
     with MjpegServer() as server:
         capture = opened(server.url)
-        for _ in range(60):
+        for _ in range(120):
             assert capture.grab()
             position = capture.position
             assert position is not None

@@ -27,6 +27,7 @@ class FrameRate:
         self._by_arrival = by_arrival
         self._times: deque[int] = deque(maxlen=MEASURED_GAPS + 1)
         self._new = 0
+        self._former = 0.0
 
     @property
     def least_gap_ns(self) -> int | None:
@@ -44,14 +45,18 @@ class FrameRate:
             return False
         self._new = 0
         measured = self._measured()
-        changed = all(abs(fps / self.fps - 1) > TOLERANCE for fps in measured)
-        self.fps = measured[0] if changed else self.fps
-        return changed
+        former, self._former = self._former, measured[0]
+        changed = not any(_agree(fps, self.fps) for fps in measured)
+        # Seen twice: a camera that was held up itself may send a burst.
+        if not (changed and _agree(former, measured[0])):
+            return False
+        self.fps = measured[0]
+        return True
 
     def _is_time(self) -> bool:
         gaps, seen_ns = len(self._times) - 1, self._times[-1] - self._times[0]
         enough = gaps >= MEASURED_GAPS or (gaps >= SLOW_GAPS and seen_ns >= SLOW_NS)
-        return enough and self._new > min(gaps, MEASURED_GAPS) // 2
+        return enough and self._new >= gaps
 
     def _measured(self) -> list[float]:
         """Return the rates that frames may have been coming at, the best first."""
@@ -63,3 +68,7 @@ class FrameRate:
 
     def _gaps(self) -> list[int]:
         return [late - early for early, late in itertools.pairwise(self._times)]
+
+
+def _agree(fps: float, other: float) -> bool:
+    return abs(fps / other - 1) <= TOLERANCE
