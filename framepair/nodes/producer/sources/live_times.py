@@ -29,7 +29,7 @@ FLOOR_GAPS: Final = 10
 LUMP_NS: Final = SECOND_NS // 2
 LUMP_SHARE: Final = 2
 # How far the first frame may be late, for all that is known of it.
-FIRST_JITTER_NS: Final = SECOND_NS
+FIRST_JITTER_NS: Final = 2 * SECOND_NS
 # Media time that goes on by this much more than the clock does has begun anew.
 MAX_JUMP_NS: Final = SECOND_NS
 
