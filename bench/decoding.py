@@ -63,9 +63,10 @@ def main() -> None:
         videos = [Path(directory) / f"{name}.mp4" for name in NAMES]
         for seed, path in enumerate(videos):
             video.write(path, video.H264, VIDEO_S * FPS, FPS, FULL_HD, seed)
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             for way, command in WAYS.items():
                 found[way].append(measure(Path(directory), videos, command))
+                print(f"round {number + 1} of {ROUNDS}, {way}: {found[way][-1]}", file=sys.stderr)
     for way, speeds in found.items():
         ratios = [speed.fps / other.fps for speed, other in zip(speeds, found[OPENCV], strict=True)]
         print(
