@@ -16,12 +16,12 @@ LIMITED, FULL = 1, 2
 
 
 def in_bgr(image: Pixels, header: FrameHeader) -> Pixels:
-    """Return ``image`` as (height, width, 3) in BGR, itself or a view if no level has to change."""
+    """Return ``image`` as (height, width, 3) in BGR: itself if it is, else in memory of its own."""
     match header.encoding:
         case "bgr8":
             return image
         case "rgb8":
-            return image[..., ::-1]
+            return np.ascontiguousarray(image[..., ::-1])
         case "mono8":
             full = header.colour is None or header.colour.full
             return np.repeat(image if full else _spread()[image], 3, axis=2)
