@@ -258,6 +258,24 @@ def test_a_change_of_shape_comes_out_as_images(directory: Path, source: Source) 
     assert after["left"].array.shape == (FPS, *OTHER)
 
 
+def test_a_run_that_goes_on_by_another_clock_keeps_its_ring(
+    directory: Path, source: Source
+) -> None:
+    consumer = Consumer(directory)
+    headers = [source.frame(100), source.frame(100)]
+    # As a producer does whose stamps go over to its camera's clock.
+    source.run = 7
+    headers += [source.frame(100) for _ in range(3)]
+    consumer.put(*headers)
+    consumer.assembly.add_pair(source.stream.pair(100), ready_ns=9)
+    pair = consumer.take()
+    check(pair)
+    assert pair["left"].array.shape == (FPS, *SHAPE)
+    assert {frame.location.ring for frame in headers if frame.location} == {
+        frame.location.ring for frame in headers[:1] if frame.location
+    }
+
+
 def test_frames_with_holes_between_them_are_one_array_that_was_copied(
     directory: Path, source: Source
 ) -> None:

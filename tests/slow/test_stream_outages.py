@@ -6,6 +6,7 @@ import threading
 import time
 
 from framepair import Pair, Subscription, subscribe
+from framepair.nodes.producer.sources import pattern
 from framepair.protocol.wire.reasons import PRODUCER_BACKPRESSURE
 from tests.lib.pipeline import Pipeline
 from tests.lib.processes import PATIENCE_S
@@ -28,6 +29,16 @@ def wait_for_pairs(pairs: Subscription, complete: bool, count: int = 2) -> Pair:
     return pair
 
 
+def wait_for_change(pairs: Subscription) -> Pair:
+    """Return the pair in which the camera's stamps go over to another clock."""
+    until_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        pair = pairs.get(0.1)
+        if pair is not None and pair["cam"].header.restamped:
+            return pair
+    raise AssertionError("the camera's clock was not used")
+
+
 def test_a_camera_that_stalls_or_is_started_again_is_back_within_three_seconds() -> None:
     with (
         RtspCamera(25, faults=Faults(report_every_s=0.5)) as camera,
@@ -42,6 +53,20 @@ def test_a_camera_that_stalls_or_is_started_again_is_back_within_three_seconds()
         assert pair["syn"].uncertainty_ns == 0
         assert pair.uncertainty_ns == pair["cam"].uncertainty_ns
         assert (pair.uncertainty_ns or 0) > 0
+
+        pair = wait_for_change(pairs)
+        assert not pair.complete
+        assert {frame.stamp for frame in pair["cam"].frames} == {"media", "camera"}
+        assert pair["cam"].missing is None
+        producer.wait_for("source cam is stamped by its camera's clock from now on")
+        pair = wait_for_pairs(pairs, complete=True)
+        assert pair["cam"].stamp == "camera"
+        for frame, image in zip(pair["cam"].frames, pair["cam"].images, strict=True):
+            mark = pattern.read(image)
+            assert mark is not None
+            assert abs(frame.captured_ns - mark.captured_ns) <= (frame.stamp_uncertainty_ns or 0)
+        totals = pairs.stats().totals["cam"]
+        assert (totals.runs, totals.restamped) == (2, 1)
 
         camera.stall()
         began_s = time.monotonic()
