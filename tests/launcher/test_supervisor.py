@@ -578,6 +578,9 @@ def test_a_combiner_that_has_no_frame_yet_is_not_ready() -> None:
     assert h.condition[0] is False
     h.work("flowing", nodes=[h.combiner])
     assert h.condition[0] is True
+    h = History(working=False)
+    h.end(h.combiner, 1).signal().work("flowing", nodes=[h.left, h.right])
+    assert h.condition[0] is False
 
 
 def test_our_sink_says_how_it_went_when_asked_and_else_the_launcher_does() -> None:

@@ -184,9 +184,12 @@ class Supervisor:
 
     def _note_ready(self) -> None:
         """Take note of whether frames of all sources flow, in the combiner too."""
-        sources = [node for node in self._nodes if node.kind != "sink"]
-        waiting = any(self._state(node) in ("waits", "restarts") for node in sources)
-        self._was_ready = self._was_ready or not waiting
+        states = {node: self._state(node) for node in self._nodes if node.kind != "sink"}
+        waiting = any(
+            state in ("waits", "restarts") or (state == "over" and node.kind == "combiner")
+            for node, state in states.items()
+        )
+        self._was_ready = self._was_ready or not (waiting or self._stop)
 
     def _report(self) -> None:
         """Have our sink say how it went, or say how it is where there is none."""
