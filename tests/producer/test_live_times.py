@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from framepair.nodes.producer.sources.live_times import Grade, LiveTimes, MediaFloor, Time
+from framepair.nodes.producer.sources.live_times import LiveTimes
+from framepair.nodes.producer.sources.media_floor import Grade, MediaFloor, Time
 from tests.lib.units import MS, S
 
 UTC_NS = 1_790_000_000 * S
@@ -193,6 +194,29 @@ def test_media_time_that_begins_anew_finds_its_floor_anew() -> None:
         shifted_ns = media_ns - 1000 * S if number >= 250 else media_ns
         found = floor.place(shifted_ns, arrived_ns)
         assert abs(found.captured_ns - true_ns - 30 * MS) <= MS
+
+
+@pytest.mark.parametrize("jump_s", [-1000, 1000])
+def test_a_camera_s_clock_proves_itself_anew_where_media_time_begins_anew(jump_s: int) -> None:
+    said: list[str] = []
+    times = LiveTimes(40 * MS, say=said.append)
+    found: list[tuple[int, Time]] = []
+    for number, (true_ns, media_ns, arrived_ns) in enumerate(Stream().frames(40)):
+        jumped_ns = media_ns + jump_s * S if number >= 500 else media_ns
+        if number % 25 == 0:
+            times.add_report(jumped_ns, true_ns)
+        found.append((true_ns, times.place(jumped_ns, arrived_ns)))
+    assert [grade for grade, _ in itertools.groupby(time.grade for _, time in found)] == [
+        "media", "camera", "media", "camera",
+    ]  # fmt: skip
+    assert all(abs(time.captured_ns - true_ns) <= time.uncertainty_ns for true_ns, time in found)
+    assert not said
+
+
+def test_a_camera_whose_stream_takes_long_and_irregularly_is_believed() -> None:
+    found, said = play(Stream(fps=5, lump_s=4), 60)
+    assert not said
+    assert found[-1][2].grade == "camera"
 
 
 streams = st.builds(

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from framepair.nodes.producer.sources import live_times, pattern
+from framepair.nodes.producer.sources import camera_clock, pattern
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
 from framepair.nodes.producer.sources.uri import Wanted
 from framepair.protocol.clocks import clock
@@ -105,7 +105,7 @@ def test_a_stall_is_an_outage_and_moves_no_stamp() -> None:
 def test_by_the_camera_s_clock_jitter_and_the_parser_s_delay_do_not_show(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(live_times, "SETTLING_NS", 1000 * MS)
+    monkeypatch.setattr(camera_clock, "SETTLING_NS", 1000 * MS)
     with RtspCamera(25, faults=Faults(jitter_s=0.2, report_every_s=0.2)) as camera:
         capture = opened(camera.url)
         seen = [seen_ms(capture) for _ in range(150)]

@@ -8,7 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 import av
@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from framepair.nodes.producer.sources import stream_container
+from framepair.nodes.producer.sources.arrivals import Arrivals, Arrived
 from framepair.nodes.producer.sources.frame_rate import FrameRate
 from framepair.nodes.producer.sources.live_times import GRADES, LiveTimes
 from framepair.nodes.producer.sources.pictures import Pictures
@@ -48,46 +49,6 @@ MEASURE_S: Final = 2.0
 MAX_UNDECODABLE: Final = 1000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Arrived:
-    """A decoded frame, its media time, and when its packet came; nanoseconds.
-
-    ``frame`` is None if FFmpeg held it back when the stream fell silent.
-    """
-
-    frame: VideoFrame | None
-    pts_ns: int | None
-    arrived_ns: int
-
-
-class _Arrivals:
-    """When each picture began to come, by its media time.
-
-    FFmpeg's parser hands a picture out when it sees the next one begin (``parsed``): that one came then.
-    """
-
-    def __init__(self, *, parsed: bool) -> None:
-        self._parsed = parsed
-        self._came: dict[int, int] = {}
-        self._handed_out_ns: int | None = None
-        self._newest_ns = 0
-
-    def add(self, pts: int | None, now_ns: int) -> None:
-        """Add a packet that was handed out just now."""
-        before_ns = self._handed_out_ns if self._parsed else None
-        self._came_ns = now_ns if before_ns is None else before_ns
-        self._handed_out_ns = now_ns
-        if pts is not None:
-            self._came[pts] = self._came_ns
-
-    def pop(self, pts: int | None) -> int:
-        """Return when the frame that is shown next came, and what is shown before it, too."""
-        own_ns = self._came_ns if pts is None else self._came.get(pts, self._came_ns)
-        self._came = {late: at_ns for late, at_ns in self._came.items() if late > (pts or 0)}
-        self._newest_ns = max(self._newest_ns, own_ns)
-        return self._newest_ns
 
 
 class NetworkStream:
@@ -208,7 +169,7 @@ class NetworkStream:
     def _read(self) -> Iterator[Arrived]:
         """Yield frames in the order of showing, as they come; raises CaptureLost when the stream is lost."""
         parsed = stream_container.holds_frames_back(self._container, self._stream)
-        arrivals = _Arrivals(parsed=parsed)
+        arrivals = Arrivals(parsed=parsed)
         heard_s = time.monotonic()
         with contextlib.suppress(av.FFmpegError):
             for packet in self._container.demux(self._stream):
