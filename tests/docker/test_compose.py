@@ -207,3 +207,25 @@ def test_more_sinks_and_a_stop_with_a_report(stack: Stack) -> None:
     for sink in sinks:
         log = run("docker", "logs", sink)
         assert "The ledger balances" in log, log
+
+
+def test_a_sink_with_a_tenth_of_a_core_stops_with_its_report(stack: Stack) -> None:
+    stack.until_pair(WHOLE)
+    [sink] = stack.containers("sink")
+    run("docker", "update", "--cpus", "0.1", sink)
+    stack.until_pair(r"left", after=len(stack.pairs()), count=2)
+    stack("stop", "sink")
+    # 142 is the deadline of its own, 137 the engine's.
+    assert stack.state(sink)["ExitCode"] == 0
+    log = run("docker", "logs", sink)
+    assert "The ledger balances" in log, log
+
+
+def test_the_combiner_of_a_network_has_a_limit_of_memory(compose: list[str], image: str) -> None:
+    stack = Stack(compose, "compose.yaml", image)
+    try:
+        stack("up", "--no-start", "--no-build")
+        [found] = json.loads(run("docker", "inspect", *stack.containers("combiner")))
+        assert found["HostConfig"]["Memory"] == 4 * 2**30
+    finally:
+        stack("down", "--volumes")

@@ -125,6 +125,7 @@ class Liar:
         for source, clip in pair.items():
             assert spans(clip.frames) == clip.header.spans
             assert len(clip.images) == len(clip.frames)
+            assert len({(header.run, header.seq) for header in clip.frames}) == len(clip.frames)
             for header, image in zip(clip.frames, clip.images, strict=True):
                 assert (header.source, header.window) == (source, pair.index)
                 assert np.array_equal(image, pixels(header))
@@ -147,10 +148,10 @@ class Liar:
 
     def _clip(self, clip: ClipHeader) -> ClipHeader:
         draws = self._draws
-        drawn = [
-            Span(draws.number(), draws.number(), 1 + draws.below(256))
-            for _ in range(draws.below(3))
-        ]
+        run, first = (clip.spans[0].run, clip.spans[0].first) if clip.spans else (7, 0)
+        own = Span(run, first + draws.below(4), 1 + draws.below(4))
+        any_span = Span(draws.number(), draws.number(), 1 + draws.below(256))
+        drawn = draws.choice([(), (own,), (any_span,)])
         lies = {
             "spans": (*clip.spans, *drawn),
             "gaps": draws.number(),

@@ -19,9 +19,11 @@ from framepair.protocol.wire.frame import Alive, Encoding, FrameHeader, Pace
 from framepair.protocol.wire.header import MAX_INT, Header, ProtocolError
 from framepair.protocol.wire.sync import Pong
 from tests.fuzz.draws import Draws
+from tests.lib.headers import KINDS
+from tests.lib.malformed import packed, unpacked
 
 NOW_NS = 10**18
-WINDOW_NS = 10**9
+WINDOW_NS, MS = 10**9, 10**6
 ENCODED: tuple[tuple[Shape, Encoding], ...] = (
     ((36, 64, 3), "bgr8"),
     ((36, 64, 1), "mono8"),
@@ -34,7 +36,33 @@ PACES: tuple[Pace, ...] = ("realtime", "max")
 
 def comes_back(header: Header, decode: Callable[[bytes], Struct]) -> None:
     """Check that what encode gives, decode takes."""
-    assert decode(header.encode()) == header
+    try:
+        assert decode(header.encode()) == header
+    except ProtocolError as error:
+        raise AssertionError(f"cannot be decoded: {header}") from error
+
+
+def edited(data: bytes) -> None:
+    """Decode good headers of which some fields say anything else."""
+    draws = Draws(data)
+    kind = draws.choice(list(KINDS.values()))
+    fields = unpacked(kind.header.encode())
+    while draws.left:
+        holder = fields
+        while isinstance(inner := holder[draws.choice(list(holder))], dict) and inner:
+            holder = inner
+        name = draws.choice(list(holder))
+        holder[name] = draws.choice(
+            [draws.number(), -draws.number(), holder[name], None, float("nan")]
+        )
+    header = packed(fields)
+    {frame.decode: from_producers, pair.decode: announcements}.get(kind.decode, _words)(header)
+
+
+def _words(data: bytes) -> None:
+    pings(data)
+    with contextlib.suppress(ProtocolError):
+        comes_back(sync.decode_pong(data), sync.decode_pong)
 
 
 def from_producers(data: bytes) -> None:
@@ -61,15 +89,18 @@ def pings(data: bytes) -> None:
 
 
 def pongs(data: bytes) -> None:
-    """Decode answers, compare clocks by them, and stamp a frame by what was found."""
-    comparison, steering = Comparison(), Steering()
-    size = max(1, len(data) // 2)
-    for i, part in enumerate((data[:size], data[size:], data)):
-        now_ns = NOW_NS + i * 10**8
+    """Compare clocks by answers that say anything, and stamp a frame by what was found."""
+    draws, comparison, steering = Draws(data), Comparison(), Steering()
+    now_ns = NOW_NS
+    while draws.left:
+        now_ns += draws.below(256) * MS
+        ping_ns, received_ns = (
+            draws.near(now_ns, -MS),
+            draws.number() if draws.chance(2) else now_ns,
+        )
+        pong = Pong(ping_ns, received_ns, draws.near(received_ns + 64, 1), combiner=draws.below(3))
         with contextlib.suppress(ProtocolError):
-            pong = sync.decode_pong(part)
-            comes_back(pong, sync.decode_pong)
-            comparison.add(pong, now_ns)
+            comparison.add(sync.decode_pong(pong.encode()), now_ns)
         found = comparison.offset(now_ns)
         if found is not None:
             comes_back(_stamped(now_ns, steering.follow(found, now_ns)), frame.decode)

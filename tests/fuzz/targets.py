@@ -38,7 +38,8 @@ TARGETS = {
     "producers": Target(decoders.from_producers, _encoded(frame.decode)),
     "announcements": Target(decoders.announcements, _encoded(pair.decode), 2048),
     "pings": Target(decoders.pings, _encoded(sync.decode_ping)),
-    "pongs": Target(decoders.pongs, _encoded(sync.decode_pong)),
+    "pongs": Target(decoders.pongs, max_bytes=96),
+    "edited headers": Target(decoders.edited, max_bytes=64),
     "incoming": Target(decoders.incoming, _encoded(frame.decode, bytes(3))),
     "outgoing": Target(decoders.outgoing, (*_encoded(frame.decode, b"\0\1"), *_ANNOUNCED), 2048),
     "pictures": Target(
