@@ -42,12 +42,8 @@ TARGETS = {
     "edited headers": Target(decoders.edited, max_bytes=64),
     "incoming": Target(decoders.incoming, _encoded(frame.decode, bytes(3))),
     "outgoing": Target(decoders.outgoing, (*_encoded(frame.decode, b"\0\1"), *_ANNOUNCED), 2048),
-    "pictures": Target(
-        decoders.pictures,
-        _PICTURES,
-        2048,
-    ),
-    "windows": Target(windows.run, max_bytes=192),
-    "lost messages": Target(consumers.honest, max_bytes=96),
-    "lies": Target(consumers.lying, max_bytes=192),
+    "pictures": Target(decoders.pictures, _PICTURES, 2048),
+    "windows": Target(windows.run, max_bytes=128),
+    "lost messages": Target(consumers.honest, max_bytes=64),
+    "lies": Target(consumers.lying, max_bytes=96),
 }

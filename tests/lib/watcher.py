@@ -12,18 +12,20 @@ from framepair.nodes.sink.ledger import Account, Ledger
 from framepair.protocol.client.subscriber import Subscription
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.pipeline import check
+from tests.lib.processes import Running
 
 
 class Watcher:
-    """Checks pairs as they come; ``patience_s`` is how long one is waited for.
+    """Checks the pairs of a ``pipeline`` as they come; ``patience_s`` is how long one is waited for.
 
     ``seen`` counts ``pairs``, those that are ``complete``, and those that were ``overwritten`` before their
     pixels could be checked, as happens in shared memory.
     """
 
-    def __init__(self, pairs: Subscription, patience_s: float) -> None:
+    def __init__(self, pairs: Subscription, pipeline: Running, patience_s: float) -> None:
         self.seen: Counter[str] = Counter()
         self._pairs = pairs
+        self._pipeline = pipeline
         self._patience_s = patience_s
         self._ledger = Ledger()
         self._names: set[tuple[str, int, int]] = set()
@@ -40,7 +42,7 @@ class Watcher:
         kind = "complete" if complete else "pairs"
         until, deadline_s = self.seen[kind] + count, time.monotonic() + self._patience_s
         while self.seen[kind] < until:
-            assert time.monotonic() < deadline_s, f"no such pair came after {self.seen}"
+            assert time.monotonic() < deadline_s, self._said(f"no such pair came after {self.seen}")
             self._check(self._pairs.get(1))
 
     def finish(self) -> dict[str, Account]:
@@ -49,6 +51,9 @@ class Watcher:
         while not self._pairs.ended:
             self._check(self._pairs.get(1))
         return self._ledger.accounts(self._pairs.stats())
+
+    def _said(self, what: str) -> str:
+        return "\n".join((what, *self._pipeline.lines))
 
     def _check(self, pair: Pair | None) -> None:
         if pair is None:
