@@ -56,7 +56,12 @@ def edited(data: bytes) -> None:
             [draws.number(), -draws.number(), holder[name], None, float("nan")]
         )
     header = packed(fields)
-    {frame.decode: from_producers, pair.decode: announcements}.get(kind.decode, _words)(header)
+    if kind.decode is frame.decode:
+        from_producers(header)
+    elif kind.decode is pair.decode:
+        announcements(header)
+    else:
+        _words(header)
 
 
 def _words(data: bytes) -> None:
