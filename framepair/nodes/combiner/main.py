@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 # How often the clock is looked at while nothing arrives and no window is due.
 TICK_S = 0.2
 # Frames that stay where they are, in shared memory, are taken together after so long: to wake a thread costs
-# more than to take a frame, and no consumer can use them before the window's end.
+# more than to take a frame, and consumers use them after the window's end, unless one says otherwise.
 TOGETHER_S = 0.1
 # But not of more sources than that: theirs come together anyway, and a subscriber's queue has to hold them all.
 MAX_TOGETHER = 8
@@ -174,6 +174,8 @@ class Combiner:
         """Return for how long what has come may wait for more to come."""
         end_ns = self._windows.end_ns
         if end_ns is None or self._moving or not 0 < len(self._at_rest) <= MAX_TOGETHER:
+            return 0.0
+        if self._ways.subscriptions.want_newest:
             return 0.0
         # At the end of a window every millisecond counts.
         return max(0.0, min(TOGETHER_S, (end_ns - clock.now_ns()) / 1e9 - 2 * TOGETHER_S))

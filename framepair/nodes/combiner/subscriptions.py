@@ -25,7 +25,7 @@ MAX_TOPICS = 1024
 # At a time: a flood of subscriptions must not keep the combiner from its frames.
 MAX_READ = 100
 SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}\.?")
-OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END)
+OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END, published.NEWEST)
 
 
 def is_topic(topic: bytes) -> bool:
@@ -66,6 +66,11 @@ class Subscriptions:
         """Whether no subscriber has left of late."""
         return self._guard.is_settled()
 
+    @property
+    def want_newest(self) -> bool:
+        """Whether some subscriber wants frames at once."""
+        return self._counts[published.NEWEST] > 0
+
     def read(self) -> bool:
         """Take note of what consumers have asked for; return whether something was subscribed to."""
         self._guard.look()
@@ -101,7 +106,7 @@ class Subscriptions:
             self._peer_log.warn(
                 "subscription",
                 f"disconnected a subscriber that asked for {message[0].bytes[1:81]!r}: frame., frame.NAME.,"
-                f" pair. and end. are what there is, and {MAX_TOPICS} topics are the most",
+                f" pair., end. and newest. are what there is, and {MAX_TOPICS} topics are the most",
             )
 
     def _count(self, topic: bytes) -> int:

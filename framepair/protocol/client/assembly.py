@@ -14,6 +14,7 @@ from framepair.protocol.client.encoded import EncodedFrame
 from framepair.protocol.client.frame_store import FrameStore, Reservation, Window
 from framepair.protocol.client.loans import HeldPair, Lent, Loans
 from framepair.protocol.client.losses import LossCounter, SubscriberStats
+from framepair.protocol.client.newest import Newest
 from framepair.protocol.client.pixels import Lease, Overwritten
 from framepair.protocol.client.selection import EVERYTHING, Selection
 from framepair.protocol.memory.ring import Slot
@@ -46,6 +47,8 @@ class Assembly:
         self._max_bytes = max_bytes
         self._loans = loans or Lent()
         self._selection = selection
+        self.newest = Newest()
+        """The frames that have just come, whether their pair has or not."""
         self._began = False
         self._stores: dict[str, FrameStore] = {}
         self._known: set[str] = set()
@@ -69,14 +72,17 @@ class Assembly:
 
     def add_frame(self, header: FrameHeader, reservation: Reservation, ready_ns: int) -> None:
         """Add a frame whose pixels are in their place since ``ready_ns``."""
-        self._store(header.source).add_frame(header, reservation, ready_ns)
+        frame = self._store(header.source).add_frame(header, reservation, ready_ns)
+        self.newest.add(frame, reservation.window)
 
     def add_placed_frame(
         self, header: FrameHeader, place: Slot | EncodedFrame, ready_ns: int
     ) -> None:
         """Add a frame that is in shared memory, or stays compressed; raises as ``reserve`` does."""
         index = self._window_of(header)
-        self._store(header.source).add_placed_frame(header, index, place, ready_ns)
+        self.newest.add(
+            *self._store(header.source).add_placed_frame(header, index, place, ready_ns)
+        )
 
     def add_unseen_frame(self, header: FrameHeader) -> None:
         """Note a frame in shared memory that can't be seen here: its pair is lost; raises as ``reserve``."""
@@ -95,6 +101,7 @@ class Assembly:
         self._losses.count_pair(header)
         self._pace, self._end = pace.named(header.pace), None
         self._loans.collect()
+        self.newest.collect()
         windows, lease = self._take_windows(header), Lease()
         kept = {source: self._selection.of_clip(clip) for source, clip in header.clips.items()}
         clips = {
@@ -134,6 +141,7 @@ class Assembly:
         self._stores.clear()
         self._waiting.clear()
         self._loans.forget()
+        self.newest.clear()
 
     @property
     def end(self) -> StreamEnd | None:
@@ -196,6 +204,7 @@ class Assembly:
             totals=self._losses.totals,
             end=self._end,
             left_out_frames=dict(+self._left_out),
+            skipped_frames=dict(self.newest.skipped),
         )
 
     def _chosen(self, header: PairHeader) -> PairHeader:

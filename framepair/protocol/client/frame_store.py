@@ -50,7 +50,7 @@ class Window:
     taken_bytes: int = 0
     refused: str | None = None
     """Why there will be no pair of this window, one of ``wire.reasons``."""
-    _writing: int = 0
+    _holders: int = 0
     _released: bool = False
 
     def count_frame(self, header: FrameHeader, nbytes: int) -> None:
@@ -58,20 +58,25 @@ class Window:
         self.came.add((header.run, header.seq))
         self.taken_bytes += nbytes
 
-    def begin_write(self) -> None:
-        """Keep the memory, even if it is released, until ``end_write``: a decoder writes to a slot of it."""
-        self._writing += 1
+    @property
+    def released(self) -> bool:
+        """Whether its frames may be overwritten."""
+        return self._released
 
-    def end_write(self) -> None:
-        """Let the memory go if it was released meanwhile."""
-        self._writing -= 1
+    def hold(self) -> None:
+        """Keep the memory, even if it is released, until ``let_go``: a decoder or a reader has it."""
+        self._holders += 1
+
+    def let_go(self) -> None:
+        """Give the memory back if it was released meanwhile, and nothing else holds it."""
+        self._holders -= 1
         if self._released:
             self.release()
 
     def release(self) -> None:
-        """Let the frames be overwritten, as soon as none is still being written."""
+        """Let the frames be overwritten, as soon as nothing holds them."""
         self._released = True
-        if not self._writing:
+        if not self._holders:
             while self.blocks:
                 self.blocks.pop().release()
 
@@ -121,7 +126,7 @@ class Reservation:
     def drop_frame(self, header: FrameHeader) -> None:
         """Note that what was written is not the frame: its clip comes without it."""
         self.window.damaged.add((header.run, header.seq))
-        self.window.end_write()
+        self.window.let_go()
 
 
 class FrameStore:
@@ -150,27 +155,34 @@ class FrameStore:
         window = self._window(header, index, nbytes)
         ring, slot = self._slots.take(header, window.blocks)
         window.count_frame(header, nbytes)
-        window.begin_write()
+        window.hold()
         return Reservation(window, ring, slot, ring.reserve(slot))
 
-    def add_frame(self, header: FrameHeader, reservation: Reservation, ready_ns: int) -> None:
-        """Add a frame whose pixels are in its slot since ``ready_ns``."""
+    def add_frame(
+        self, header: FrameHeader, reservation: Reservation, ready_ns: int
+    ) -> StoredFrame:
+        """Add a frame whose pixels are in its slot since ``ready_ns``; return it."""
         slot = reservation.ring.commit(reservation.index, header.seq)
         window = reservation.window
-        window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
-        window.end_write()
+        frame = window.frames[header.run, header.seq] = StoredFrame(header, slot, ready_ns)
+        window.let_go()
         self._shape = header.shape
+        return frame
 
     def add_placed_frame(
         self, header: FrameHeader, index: int, place: Slot | EncodedFrame, ready_ns: int
-    ) -> None:
-        """Add a frame of window ``index`` that is in a producer's slot, or compressed; raises likewise."""
+    ) -> tuple[StoredFrame, Window]:
+        """Add a frame of window ``index`` that is in a producer's slot, or compressed; raises likewise.
+
+        Return it, and its window.
+        """
         # Pixels in shared memory take nothing here, but frames that are never announced must not pile up.
         nbytes = MAX_HEADER_BYTES + header.message_bytes
         window = self._window(header, index, nbytes)
         window.count_frame(header, nbytes)
-        window.frames[header.run, header.seq] = StoredFrame(header, place, ready_ns)
+        frame = window.frames[header.run, header.seq] = StoredFrame(header, place, ready_ns)
         self._shape = header.shape
+        return frame, window
 
     def add_unseen_frame(self, header: FrameHeader, index: int) -> None:
         """Note a frame of window ``index`` that this process can't see; raises as ``reserve`` does."""

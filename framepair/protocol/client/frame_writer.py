@@ -39,7 +39,7 @@ class FrameMemory(Protocol):
 
 
 class FrameWriter:
-    """Puts the frames that ``selection`` keeps into ``memory``, which ``lock`` is for.
+    """Puts the frames that ``selection`` keeps into ``memory``, which ``lock`` is for; calls ``added`` with it.
 
     Frames in shared memory are found in ``shm_dir``. ``reject`` is told of frames that turn out to be damaged.
     """
@@ -51,6 +51,7 @@ class FrameWriter:
         selection: Selection,
         shm_dir: Path,
         reject: Callable[[ProtocolError], None],
+        added: Callable[[], None] = lambda: None,
     ) -> None:
         self._memory = memory
         self._lock = lock
@@ -58,6 +59,7 @@ class FrameWriter:
         self._attached = Attached(shm_dir)
         self._decoders = Decoders()
         self._reject = reject
+        self._added = added
 
     def write(
         self,
@@ -78,6 +80,7 @@ class FrameWriter:
         elif isinstance(pixels, memoryview) and not selection.decode:
             with self._lock:
                 self._memory.add_placed_frame(kept, EncodedFrame(kept, bytes(pixels)), now())
+                self._added()
         else:
             slow = PAYLOADS[header.payload].slow
             self._fill(kept, _filling(header, kept, pixels), now, slow=slow)
@@ -101,6 +104,7 @@ class FrameWriter:
             return
         with self._lock:
             self._memory.add_placed_frame(kept, slot, now())
+            self._added()
 
     def _fill(self, header: FrameHeader, fill: Fill, now: Callable[[], int], *, slow: bool) -> None:
         with self._lock:
@@ -125,6 +129,7 @@ class FrameWriter:
             return
         with self._lock:
             self._memory.add_frame(header, place, now())
+            self._added()
 
 
 def _filling(header: FrameHeader, kept: FrameHeader, pixels: Pixels | memoryview) -> Fill:

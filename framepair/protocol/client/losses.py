@@ -21,7 +21,8 @@ class SubscriberStats:
     delivered. ``lost_frames`` counts frames by source and by reason (``wire.reasons``), ``damaged_frames``
     those that came and were not what they should be, of pairs that were delivered without them, ``rejected``
     malformed messages, ``left_out_frames`` those of delivered pairs that ``every`` leaves out.
-    ``unmatched_frames`` were delivered and in no match, while there were matches.
+    ``skipped_frames`` came, and were passed over by ``latest`` or ``frames``. ``unmatched_frames`` were
+    delivered and in no match, while there were matches.
     ``totals`` are the newest that were announced, over all combiners one after another.
     At any moment and for each source
 
@@ -41,6 +42,7 @@ class SubscriberStats:
     end: StreamEnd | None
     unmatched_frames: Mapping[str, int] = field(default_factory=dict)
     left_out_frames: Mapping[str, int] = field(default_factory=dict)
+    skipped_frames: Mapping[str, int] = field(default_factory=dict)
 
 
 class LossCounter:

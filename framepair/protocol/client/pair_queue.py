@@ -8,13 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.frame_store import WindowTooLarge
 from framepair.protocol.client.frame_writer import FrameWriter
+from framepair.protocol.client.live_frames import LiveFrames
 from framepair.protocol.client.loans import Loans
 from framepair.protocol.client.losses import SubscriberStats
+from framepair.protocol.client.newest import Reader
 from framepair.protocol.client.selection import EVERYTHING, Selection, UnknownSource
 from framepair.protocol.memory.shared_ring import RingUnseen
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
@@ -26,6 +29,7 @@ POLL_S = 0.2
 # Nothing tells that the last array over a pair is gone: a finalizer can't wait for a lock.
 HELD_BACK_POLL_S = 0.02
 
+Found = TypeVar("Found")
 # UTC by the combiner's clock in nanoseconds, and by how much that may be wrong (None: not known).
 Now = Callable[[], tuple[int, int | None]]
 
@@ -47,10 +51,19 @@ class PairQueue:
         loans: Loans | None = None,
         selection: Selection = EVERYTHING,
     ) -> None:
-        self._changed = threading.Condition()
-        self._assembly = Assembly(keep, max_bytes, loans, selection)
+        self._selection = selection
+        lock = threading.RLock()
+        self._changed, self._frame_came = threading.Condition(lock), threading.Condition(lock)
+        self._assembly = (
+            Assembly(keep, max_bytes, loans, selection) if selection.pairs else LiveFrames()
+        )
         self._writer = FrameWriter(
-            self._assembly, self._changed, selection, shm_dir, reject=self.reject
+            self._assembly,
+            self._changed,
+            selection,
+            shm_dir,
+            reject=self.reject,
+            added=self._frame_came.notify_all,
         )
         self._log = RateLimitedLog(log)
         self._listeners: list[Callable[[], None]] = []
@@ -125,6 +138,52 @@ class PairQueue:
             self._raise_error()
         return pair
 
+    def reader(self, *, copy: bool) -> Reader:
+        """Return a reader of the newest frames, to be used by ``read`` alone."""
+        return Reader(self._assembly.newest, copy=copy)
+
+    def read(
+        self,
+        look: Callable[[], Found | None],
+        timeout_s: float | None,
+        waiting: Callable[[], None],
+    ) -> Found | None:
+        """Return what ``look`` finds of the newest frames; None if nothing came in time or nothing will come.
+
+        It is called for each frame, ``waiting`` several times a second meanwhile. Raises as ``take``.
+        """
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._changed:
+            while (found := look()) is None and not self._done:
+                left_s = POLL_S if deadline_s is None else deadline_s - time.monotonic()
+                if left_s <= 0:
+                    break
+                waiting()
+                self._frame_came.wait(min(left_s, POLL_S))
+        if found is None:
+            self._raise_error()
+        return found
+
+    def check_source(self, source: str) -> None:
+        """Raise ValueError if frames of ``source`` are not asked for."""
+        chosen = self._selection.sources
+        if chosen is not None and source not in chosen:
+            raise ValueError(
+                f"{source!r} is not received: sources has {', '.join(chosen) or 'none'}"
+            )
+
+    def warn_of_unknown(self, source: str) -> None:
+        """Warn if frames have come, and none of ``source``."""
+        with self._changed:
+            others = self._assembly.newest.sources
+        if others and source not in others:
+            log.warning("no frame of %s has come so far: there are %s", source, ", ".join(others))
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more comes in."""
+        return self._done
+
     @contextlib.contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
         """Call ``listener``, in any thread, whenever a pair may have come or none will come."""
@@ -161,6 +220,7 @@ class PairQueue:
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
+            self._frame_came.notify_all()
         for listener in tuple(self._listeners):
             listener()
 

@@ -55,6 +55,8 @@ class Receiver:
         self._keys = keys
         self._pairs = pairs
         self._topics = topics
+        self._wants_newest = published.NEWEST in topics
+        self._told_newest = self._wants_newest
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -70,6 +72,10 @@ class Receiver:
         self._connected.wait()
         if self._error is not None:
             raise self._error
+
+    def want_newest(self) -> None:
+        """Make frames come at once, from the next message on."""
+        self._wants_newest = True
 
     def stop(self) -> None:
         """Make the thread end once it has received what is on its way."""
@@ -105,6 +111,7 @@ class Receiver:
             try:
                 while not self._over():
                     contact.look()
+                    self._tell_newest(sub)
                     self._pairs.wait_for_room(lambda: self._closing)
                     self._receive(sub, clock)
             finally:
@@ -130,6 +137,11 @@ class Receiver:
             self._pairs.add(published.decode([part.buffer for part in parts]), clock.now)
         except ProtocolError as error:
             self._pairs.reject(error)
+
+    def _tell_newest(self, sub: zmq.Socket[bytes]) -> None:
+        if self._wants_newest and not self._told_newest:
+            self._told_newest = True
+            sub.subscribe(published.NEWEST)
 
     def _over(self) -> bool:
         end = self._pairs.stream_end

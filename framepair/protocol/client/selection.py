@@ -26,15 +26,19 @@ class Selection:
 
     ``sources`` None is all of them, none is pairs without frames. Of each source the frames whose seq is a
     multiple of ``every`` are kept, scaled to ``size``, (width, height), if that is not None. Without ``decode``
-    compressed frames are kept as they travel. Raises ValueError if one of these is out of its limits.
+    compressed frames are kept as they travel. Without ``pairs`` they are not announced, but sent at once.
+    Raises ValueError if one of these is out of its limits.
     """
 
     sources: tuple[str, ...] | None = None
     every: int = 1
     size: tuple[int, int] | None = None
     decode: bool = True
+    pairs: bool = True
 
     def __post_init__(self) -> None:
+        if not self.has_pixels and not self.pairs:
+            raise ValueError("sources=[] and pairs=False: nothing is left to receive")
         if self.every < 1:
             raise ValueError(f"every is {self.every}: it is 1 for all frames, 5 for each fifth")
         if self.size is not None and not self.decode:
@@ -51,7 +55,7 @@ class Selection:
             frames = [published.FRAMES]
         else:
             frames = [published.frame_topic(source) for source in self.sources]
-        return [*frames, published.END, published.PAIR]
+        return [*frames, published.END, published.PAIR if self.pairs else published.NEWEST]
 
     def check(self, header: PairHeader) -> None:
         """Raise UnknownSource if a source was asked for that is not in a pair."""
@@ -119,6 +123,7 @@ def select(
     every: int = 1,
     size: tuple[int, int] | None = None,
     decode: bool = True,
+    pairs: bool = True,
 ) -> Selection:
     """Return what a program asked for; raises ValueError, or TypeError, and says what can be asked for."""
     if isinstance(sources, str):
@@ -126,7 +131,11 @@ def select(
     if isinstance(every, bool) or not isinstance(every, int):
         raise TypeError(f"every is {every!r}: it is a whole number, such as 5 for each fifth frame")
     names = None if sources is None else tuple(dict.fromkeys(_name(source) for source in sources))
-    return Selection(names, every, None if size is None else _size(size), decode)
+    sides = None if size is None else _size(size)
+    if not pairs and sides is None:
+        # Few of them may ever be looked at.
+        decode = False
+    return Selection(names, every, sides, decode, pairs)
 
 
 def _name(source: str) -> str:

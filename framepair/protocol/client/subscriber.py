@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import operator
 import os
+import threading
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from framepair.protocol.client.batches import batches
 from framepair.protocol.client.clip import Clip, Pair
@@ -21,6 +23,7 @@ from framepair.protocol.client.matches import Match, Wanted, matches
 from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
 from framepair.protocol.client.selection import select
+from framepair.protocol.client.single_frame import Frame
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
@@ -32,11 +35,17 @@ __all__ = ["EndpointError", "SubscriberStats", "Subscription", "subscribe"]
 # 27 s of 1080p25, 2.9 s of 2160p60.
 MAX_BYTES = 4 * 1024**3
 
+# After which a source of which nothing has come may be none.
+UNKNOWN_S = 3.0
+
+Found = TypeVar("Found")
+
 
 def subscribe(
     address: str | Path | None = None,
     *,
     sources: Iterable[str] | None = None,
+    pairs: bool = True,
     keep: int = 2,
     copy: bool = False,
     decode: bool = True,
@@ -66,6 +75,10 @@ def subscribe(
     they come. Without ``decode`` JPEGs stay as they travelled (``Frame.encoded``) and are decoded when their
     pixels are asked for.
 
+    ``latest`` and ``frames`` give frames before their pair. Without ``pairs`` there is nothing else: of each
+    source eight slots are in memory instead of whole windows, and JPEGs are decoded when their pixels are asked
+    for.
+
     Frames are copied as they come to memory that the subscription owns: that of ``keep`` + 3 windows, and of
     those that wait for a slow source. Its addresses are reserved once for each source, with room for twice the
     rate and for pairs that come 10 s late (2 to 3 times ``max_bytes`` at most); what isn't written of it takes
@@ -89,7 +102,7 @@ def subscribe(
     """
     keep = _whole("keep", keep, "pairs that wait")
     max_bytes = _whole("max_bytes", max_bytes, "bytes that a window of frames has to fit in")
-    selection = select(sources, every, size, decode)
+    selection = select(sources, every, size, decode, pairs)
     shm_dir, keys = _path(shm_dir), _path(keys)
     address = endpoints.as_address(address) if address else endpoints.claim_default_sub()
     sync = endpoints.as_address(sync) if sync else endpoints.default_sync(address)
@@ -98,9 +111,10 @@ def subscribe(
     client = client_keys(keys, address, insecure=insecure)
     loans = Kept(max_bytes) if copy else Lent()
     directory = shm_dir or shared_ring.default_directory()
-    pairs = PairQueue(keep, max_bytes, directory, loans, selection)
+    queue = PairQueue(keep, max_bytes, directory, loans, selection)
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
-    return Subscription(pairs, Receiver(address, pairs, selection.topics(), client, told))
+    receiver = Receiver(address, queue, selection.topics(), client, told)
+    return Subscription(queue, receiver, copy=copy)
 
 
 def _whole(name: str, value: int, what: str) -> int:
@@ -130,11 +144,13 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
     gets a RuntimeError from all but ``stop`` and ``close``, which do nothing there.
     """
 
-    def __init__(self, pairs: PairQueue, receiver: Receiver) -> None:
+    def __init__(self, pairs: PairQueue, receiver: Receiver, *, copy: bool = False) -> None:
         self._pairs = pairs
         self._receiver = receiver
         self._heartbeat = Heartbeat()
         self._cursor = Cursor()
+        self._copy = copy
+        self._readers = threading.local()
         self._unmatched: Counter[str] = Counter()
         self._home = os.getpid()
         # Also when this is no longer used, or at the interpreter's exit.
@@ -187,6 +203,29 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         if n < 1:
             raise ValueError(f"batches of {n} frames: ask for at least one")
         return self._cursor.claim("batches", batches(self._each(), n, source))
+
+    def latest(self, timeout_s: float | None = None) -> dict[str, Frame]:
+        """Return the newest frame of each source, as soon as one is newer than those that this thread got last.
+
+        It is empty if none came in ``timeout_s`` (None: without limit, 0: not at all) or none will come. Frames
+        come at once, whatever the window. Their pixels stay until this thread gets a newer one of their source.
+        May be called from any thread, beside whatever takes pairs. Raises RuntimeError if receiving has failed.
+        """
+        self._receiver.want_newest()
+        reader = getattr(self._readers, "mine", None)
+        if reader is None:
+            reader = self._readers.mine = self._pairs.reader(copy=self._copy)
+        return self._read(reader.latest, timeout_s) or {}
+
+    def frames(self, source: str) -> Generator[Frame, None, None]:
+        """Iterate over the frames of ``source`` as they come, in any thread; raises as ``latest``.
+
+        If the program is slow, the oldest of more than six that wait are skipped, which ``Frame.skipped`` says.
+        A frame's pixels stay until the next one is asked for. Raises ValueError if ``source`` is not received.
+        """
+        self._pairs.check_source(source)
+        self._receiver.want_newest()
+        return self._each_frame(source)
 
     async def __anext__(self) -> Pair:
         """Wait for the next whole pair while the event loop goes on; raises as ``get``."""
@@ -268,6 +307,19 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
         # The thread that receives looks a few times a second whether it should end.
         await asyncio.to_thread(self.close)
 
+    def _each_frame(self, source: str) -> Generator[Frame, None, None]:
+        reader = self._pairs.reader(copy=self._copy)
+        patience_s: float | None = UNKNOWN_S
+        while True:
+            frame = self._read(lambda: reader.following(source), patience_s)
+            if frame is not None:
+                yield frame
+            elif patience_s is None or self._pairs.finished:
+                return
+            else:
+                self._pairs.warn_of_unknown(source)
+            patience_s = None
+
     def _each(self) -> Iterator[Pair]:
         """Yield pairs; the caller has the cursor."""
         while (pair := self._take(None)) is not None:
@@ -276,6 +328,10 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
     def _take(self, timeout_s: float | None) -> Pair | None:
         self._begin()
         return self._ended_with(self._pairs.take(timeout_s, self._heartbeat.beat))
+
+    def _read(self, look: Callable[[], Found | None], timeout_s: float | None) -> Found | None:
+        self._begin()
+        return self._pairs.read(look, timeout_s, self._heartbeat.beat)
 
     def _begin(self) -> None:
         """Tell the launcher that a pair is asked for; raises RuntimeError in a fork."""

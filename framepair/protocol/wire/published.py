@@ -18,6 +18,8 @@ from framepair.protocol.wire.pair import PairHeader, StreamEnd
 FRAMES: Final = b"frame."
 PAIR: Final = b"pair."
 END: Final = b"end."
+# Nothing is published as this: while it is subscribed to, frames in shared memory are not sent together.
+NEWEST: Final = b"newest."
 # "frame.", a source's name of 64 characters, and "."
 MAX_TOPIC_BYTES: Final = 71
 
