@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from framepair.nodes.common.options import Combining, Consuming, Declared, Producing, declared
+from framepair.nodes.common.record_options import Recording
 from framepair.nodes.launcher import options
 
-SHARED = {"producer": Producing, "combiner": Combining, "sink": Consuming}
+SHARED = {"producer": Producing, "combiner": Combining, "sink": Consuming, "recorder": Recording}
 KINDS = {bool: "switch", float: "number", int: "whole number", tuple: "several texts"}
 HEAD = """\
 # Options

@@ -20,6 +20,8 @@ ALLOWED = {
     "framepair.nodes.producer": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.combiner": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.sink": ["framepair.nodes.common", "framepair.protocol"],
+    "framepair.nodes.recorder": ["framepair.nodes.common", "framepair.protocol"],
+    "framepair.nodes.recordings": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.launcher": ["framepair", "framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.estimate": [
         "framepair.nodes.launcher.names",
@@ -38,6 +40,7 @@ ALLOWED = {
         "framepair.protocol.transport",
         "framepair.protocol.wire",
     ],
+    "framepair.protocol.recording": ["framepair", "framepair.protocol.wire"],
     "framepair.protocol.memory": ["framepair.protocol.transport", "framepair.protocol.wire"],
     "framepair.protocol.clocks": ["framepair.protocol.transport", "framepair.protocol.wire"],
     "framepair.protocol.transport": ["framepair.protocol.wire"],

@@ -116,6 +116,15 @@ def test_an_option_may_be_a_variable(
     assert parse() == dataclasses.replace(Options(), **{name: value})
 
 
+# Options of which not every word is a value.
+RECORDED = {
+    "record_codec": "raw",
+    "record_segment": "90s",
+    "record_keep": "7d",
+    "record_max_bytes": "500MB",
+}
+
+
 def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     file.touch()
     texts = {float: "9", int: "9", bool: "1", Path: str(file), tuple: "word", str: "word"}
@@ -126,6 +135,7 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path
             text = options.choices(option.type)[-1]
         if option.name == "report_every":
             text = "1h"
+        text = RECORDED.get(option.name, text)
         with monkeypatch.context() as patch:
             patch.setenv(option.variable, text)
             assert getattr(parse(), option.name) not in (option.default, None), option.name
@@ -208,6 +218,11 @@ allow_redirects = true
         stream = 1
         stamp = "media"
         offset = "b=1.25s"
+record = "recordings"
+record_codec = "jpeg:95"
+record_segment = "1h"
+record_keep = "7d"
+record_max_bytes = "2TB"
         """
     )
     parsed = parse("--config", str(file))
@@ -260,6 +275,11 @@ allow_redirects = true
         stream=("1",),
         stamp=("media",),
         offset=("b=1.25s",),
+        record=Path("recordings"),
+        record_codec="jpeg:95",
+        record_segment="1h",
+        record_keep="7d",
+        record_max_bytes="2TB",
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []

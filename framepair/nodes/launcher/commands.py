@@ -16,9 +16,17 @@ from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.json_output import STDOUT
 from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
+from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
-from framepair.nodes.launcher.names import COMBINER, SINK, descriptors, holds_secret, is_synthetic
+from framepair.nodes.launcher.names import (
+    COMBINER,
+    RECORDER,
+    SINK,
+    descriptors,
+    holds_secret,
+    is_synthetic,
+)
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, max_wait_s, reachable
@@ -30,7 +38,7 @@ from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 CONSUMER_PATIENCE_S = 20.0
 SOURCE_VARIABLE = variable("source")
 
-Kind = Literal["producer", "combiner", "sink"]
+Kind = Literal["producer", "combiner", "sink", "recorder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,7 @@ class Node:
 
     @property
     def key(self) -> str:
-        """What the user calls it: the name of its source, combiner or sink."""
+        """What the user calls it: the name of its source, combiner, sink or recorder."""
         return self.name.rpartition(" ")[2]
 
 
@@ -80,8 +88,13 @@ def table(
     nodes = [
         _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
     ]
+    if options.record and options.pace == "max":
+        # It is one more that the first pair has to wait for.
+        options = replace(options, consumers=options.consumers + 1)
     if plan.here(COMBINER):
         nodes.append(_combiner(options, plan, python))
+    if options.record and plan.here(RECORDER):
+        nodes.append(_recorder(options, options.record, plan, python))
     if not options.no_sink and plan.here(SINK):
         nodes.append(
             _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
@@ -148,6 +161,16 @@ def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     )
     command = (*python, "-m", "framepair.nodes.sink", *flags)
     return Node("sink", "sink", command, tuple(_unset()), plan.restarts[SINK])
+
+
+def _recorder(options: Options, directory: Path, plan: Plan, python: tuple[str, ...]) -> Node:
+    flags = _flags(
+        directory=directory,
+        sub=reachable(plan.endpoints.pub),
+        **_given(options, Recording),
+    )
+    command = (*python, "-m", "framepair.nodes.recorder", *flags)
+    return Node(RECORDER, "recorder", command, tuple(_unset()), plan.restarts[RECORDER])
 
 
 def _consumer(command: str, options: Options, plan: Plan) -> Node:

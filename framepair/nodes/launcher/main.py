@@ -30,11 +30,21 @@ SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline that the command line asks for; return the exit code."""
     streams.prepare()
+    words = sys.argv[1:] if arguments is None else arguments
     try:
         with SignalQueue(SIGNALS) as signals:
-            return obey(sys.argv[1:] if arguments is None else arguments, signals)
+            return obey(words, signals)
     finally:
         streams.finish()
+
+
+def become(program: Sequence[str] | None) -> None:
+    """Become the process of ``program``, a module and its arguments, if there is one."""
+    from framepair.nodes.launcher.python_path import python_path
+
+    if program:
+        command = [sys.executable, "-P", "-m", *program]
+        os.execve(sys.executable, command, {**os.environ, **python_path()})  # noqa: S606
 
 
 def obey(words: Sequence[str], signals: SignalQueue) -> int:
@@ -49,6 +59,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
     from framepair.protocol.transport.endpoints import EndpointError
 
     try:
+        become(verbs.program(words))
         asked = verbs.read(words)
         if asked is None:
             return 0

@@ -21,6 +21,7 @@ from framepair.nodes.common.options import (
     OUTPUT,
     PAIRS,
     PIXELS,
+    RECORDING,
     RUNNING,
     SEVERAL,
     VIDEOS,
@@ -31,6 +32,7 @@ from framepair.nodes.common.options import (
     declared,
     from_environment,
 )
+from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import EachSource, SourceOptions
 from framepair.nodes.launcher.names import is_name
@@ -76,7 +78,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(EachSource, Producing, Combining, Consuming, Sources):
+class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
     """Everything that a user can say about a pipeline. Times are in seconds."""
 
     duration: Annotated[float | None, PAIRS, Positive] = None
@@ -91,6 +93,9 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
 
     no_sink: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Start no consumer: leave the pairs to your own."""
+
+    record: Annotated[Path | None, RECORDING] = None
+    """Directory to record all sources to, as MCAP files that framepair plays again."""
 
     verbose: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Log what each node does, not only what goes wrong."""
@@ -114,7 +119,7 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
 
     restart: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
-    (a source's name, combiner or sink). [default: on-failure; with --pace max: never]"""
+    (a source's name, combiner, sink or recorder). [default: on-failure; with --pace max: never]"""
 
     on_failure: Annotated[Literal["keep", "stop"], RUNNING] = "keep"
     """When a source's process ends for the sixth time within a minute: keep the others and try it again, each
@@ -137,7 +142,8 @@ class Options(EachSource, Producing, Combining, Consuming, Sources):
     one more for the combiner's clock."""
 
     hosts: Annotated[tuple[str, ...], NETWORK, SEVERAL] = ()
-    """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner and sink.
+    """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner, sink and
+    recorder.
     In the file a table [hosts]."""
 
     host: Annotated[str | None, NETWORK] = None

@@ -36,7 +36,7 @@ from framepair.nodes.launcher.watched_time import TICK_S, WatchedTime
 from framepair.protocol.transport.heartbeat import Word
 
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
-STOP_ORDER: tuple[Kind, ...] = ("producer", "combiner", "sink")
+STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("producer",), ("combiner",), ("recorder", "sink"))
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0
@@ -302,8 +302,8 @@ class Supervisor:
                 self._begin_stop()
         self._go_on_stopping()
 
-    def _alive(self, kind: Kind | None) -> list[Node]:
-        return [node for node in self._nodes if node.kind == kind and node in self._running]
+    def _alive(self, *kinds: Kind) -> list[Node]:
+        return [node for node in self._nodes if node.kind in kinds and node in self._running]
 
     def _left(self) -> bool:
         return bool(self._running or self._due)
@@ -364,15 +364,15 @@ class Supervisor:
 
     def _go_on_stopping(self) -> None:
         while self._stop is not None and self.exit_code is None:
-            nodes = self._alive(self._stop.kind)
+            nodes = self._alive(*self._stop.kinds)
             if nodes and self._time.now_s < self._stop.deadline_s:
                 return
             if nodes:
                 self._give_up(nodes)
-            kind = self._stop.next_kind()
-            if kind is None:
+            kinds = self._stop.next_kinds()
+            if not kinds:
                 self._finish(self._failed)
-            self._actions += [Terminate(node) for node in self._alive(kind)]
+            self._actions += [Terminate(node) for node in self._alive(*kinds)]
 
     def _give_up(self, nodes: Sequence[Node]) -> None:
         self._kill(nodes)
@@ -410,19 +410,19 @@ class Supervisor:
 
 
 class StopOrder:
-    """Which kind of nodes has to stop next, and until when."""
+    """Which kinds of nodes have to stop next, and until when."""
 
     def __init__(self, now_s: float) -> None:
         self.began_s = self.deadline_s = now_s
-        self.kind: Kind | None = None
-        self._kinds = list(STOP_ORDER)
+        self.kinds: tuple[Kind, ...] = ()
+        self._stages = list(STOP_ORDER)
 
-    def next_kind(self) -> Kind | None:
-        """Go on to the next kind and return it, None after the last."""
-        self.kind = self._kinds.pop(0) if self._kinds else None
-        # What one kind doesn't need of its time is left to the next.
-        self.deadline_s += PRODUCERS_S if self.kind == "producer" else STAGE_S
-        return self.kind
+    def next_kinds(self) -> tuple[Kind, ...]:
+        """Go on to the next kinds and return them, none after the last."""
+        self.kinds = self._stages.pop(0) if self._stages else ()
+        # What one stage doesn't need of its time is left to the next.
+        self.deadline_s += PRODUCERS_S if "producer" in self.kinds else STAGE_S
+        return self.kinds
 
 
 def described(status: int) -> str:

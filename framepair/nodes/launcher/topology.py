@@ -12,7 +12,7 @@ from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.source_options import SourceOptions
-from framepair.nodes.launcher.names import COMBINER, SINK, is_stream, name_sources
+from framepair.nodes.launcher.names import COMBINER, RECORDER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
 from framepair.protocol.memory import payloads as table
@@ -70,7 +70,7 @@ def place(
             "nodes on several hosts need listen = tcp://ADDRESS:PORT, the address that the others"
             f" reach {named[COMBINER]} at"
         )
-    of = {node: named.get(node, named[COMBINER]) for node in (*sources, COMBINER, SINK)}
+    of = {node: named.get(node, named[COMBINER]) for node in (*sources, COMBINER, SINK, RECORDER)}
     return Placement(_chosen(host, this_machine, of), of)
 
 
@@ -79,9 +79,10 @@ def _named(asked: Sequence[str], sources: Collection[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for word in asked:
         node, _, host = word.partition("=")
-        if node not in (*sources, COMBINER, SINK):
+        if node not in (*sources, COMBINER, SINK, RECORDER):
             raise Refused(
-                f"[hosts] names {node}, which is no node: they are {', '.join(sources)}, combiner, sink"
+                f"[hosts] names {node}, which is no node: they are {', '.join(sources)}, combiner, sink,"
+                " recorder"
             )
         if not host or node in named:
             raise Refused(f"[hosts] needs one host for {node}")
@@ -132,7 +133,7 @@ def plan(options: Options) -> Plan:
     restarts = _restarts(options, list(uris))
     health = _health_timeouts_s(options, list(uris))
     asked = source_options.of_sources(options, list(uris))
-    faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK))
+    faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK, RECORDER))
     placement = place(
         options.hosts,
         list(uris),
@@ -145,6 +146,10 @@ def plan(options: Options) -> Plan:
     if placement is not None and not options.no_sink:
         for payload in payloads.values():
             payload_limits.refuse_elsewhere(payload, SINK, placement.beside_combiner(SINK))
+    if placement is not None and options.record:
+        for payload in payloads.values():
+            beside = placement.beside_combiner(RECORDER)
+            payload_limits.refuse_elsewhere(payload, RECORDER, beside)
     return Plan(uris, payloads, addresses, run_dir, restarts, faults, health, asked, placement)
 
 
@@ -229,14 +234,14 @@ def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
     """Return each node's policy; raises Refused for a word that is none, or a node that isn't there."""
     # What was lost of an offline run is lost: a new producer would begin its video again.
     default: Policy = "never" if options.pace == "max" else "on-failure"
-    policies = dict.fromkeys((*sources, COMBINER, SINK), default)
+    policies = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), default)
     for word in options.restart:
         name, separator, asked = word.rpartition("=")
         policy = next((policy for policy in POLICIES if policy == asked), None)
         if policy is None or (separator and name not in policies):
             raise Refused(
                 f"--restart {word}: it is {', '.join(POLICIES)}, or NODE=one of them for a source of that"
-                " name, combiner or sink"
+                " name, combiner, sink or recorder"
             )
         policies |= {name: policy} if separator else dict.fromkeys(policies, policy)
     return policies
@@ -244,7 +249,7 @@ def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
 
 def _health_timeouts_s(options: Options, sources: list[str]) -> dict[str, float]:
     """Return for how long each node may be silent; raises Refused for no time, or a node that isn't there."""
-    seconds = dict.fromkeys((*sources, COMBINER, SINK), HEALTH_TIMEOUT_S)
+    seconds = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), HEALTH_TIMEOUT_S)
     for word in options.health_timeout:
         name, separator, text = word.rpartition("=")
         try:
@@ -254,7 +259,7 @@ def _health_timeouts_s(options: Options, sources: list[str]) -> dict[str, float]
         if not 0 < asked <= MAX_SECONDS or (separator and name not in seconds):
             raise Refused(
                 f"--health-timeout {word}: it is seconds, more than 0, or NODE=SECONDS for a source of that"
-                " name, combiner or sink"
+                " name, combiner, sink or recorder"
             )
         seconds |= {name: asked} if separator else dict.fromkeys(seconds, asked)
     return seconds

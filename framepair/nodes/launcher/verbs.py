@@ -25,6 +25,10 @@ class Verb:
     summary: str
     often: tuple[str, ...]
     flag: str | None = None
+    module: str | None = None
+    """The module that does it, a process of its own which takes what follows the verb."""
+    short: tuple[str, ...] = ()
+    """What may be said without the ``record-`` that the same flags of ``run`` begin with."""
 
 
 SOURCES = "[SOURCES] [OPTIONS]"
@@ -34,7 +38,7 @@ VERBS = {
         "pair the frames of several videos, and print a line per pair",
         (
             "config", "window", "duration", "pace", "loop", "wait", "size", "payload", "listen", "keys", "sink",
-            "no_sink", "keep", "json", "strict", "verbose",
+            "no_sink", "record", "json", "strict", "verbose",
         ),
     ),
     "plan": Verb(
@@ -52,8 +56,27 @@ VERBS = {
     "keygen": Verb(
         "DIR", "make a directory with keys for a pipeline on several machines", (), "--keygen"
     ),
+    "record": Verb(
+        "DIR --sub ADDRESS [OPTIONS]",
+        "record what a combiner publishes, beside other consumers",
+        (),
+        module="framepair.nodes.recorder",
+        short=("codec", "segment", "keep", "max-bytes"),
+    ),
+    "verify": Verb(
+        "FILE… [--repair]",
+        "prove that every frame of a recording is on disk or counted as lost",
+        (),
+        module="framepair.nodes.recordings",
+    ),
+    "info": Verb(
+        "FILE…",
+        "say what a recording holds, and what is missing",
+        (),
+        module="framepair.nodes.recordings",
+    ),
 }  # fmt: skip
-RESERVED = ("record", "monitor", "verify", "info", "export", "reload", "doctor", "relay")
+RESERVED = ("monitor", "export", "reload", "doctor", "relay")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report
@@ -79,6 +102,22 @@ def read(arguments: Sequence[str]) -> Options | None:
     else:
         return options.parse(_flags(name or "run", words))
     return None
+
+
+def program(arguments: Sequence[str]) -> list[str] | None:
+    """Return module and arguments of the process that does what is asked; None if the launcher does it."""
+    name, words = _split(arguments)
+    verb = VERBS.get(name or "")
+    if verb is None or verb.module is None or any(word in (*HELP, VERSION) for word in words):
+        return None
+    long = {f"--{flag}": f"--record-{flag}" for flag in verb.short}
+    split = [word.partition("=") for word in words]
+    command = [] if name == "record" else [name or ""]
+    return [
+        verb.module,
+        *command,
+        *("".join((long.get(flag, flag), *rest)) for flag, *rest in split),
+    ]
 
 
 def put(text: str) -> None:
@@ -114,7 +153,7 @@ def _help() -> Iterator[str]:
     yield ""
     yield "Commands (framepair COMMAND --help says more):"
     for name, verb in VERBS.items():
-        yield from _row(f"{name} {verb.usage}".removesuffix(" [OPTIONS]"), verb.summary)
+        yield from _row(f"{name} {verb.usage.partition(' ')[0]}", verb.summary)
     yield ""
     yield from _often(VERBS["run"])
 
@@ -127,6 +166,9 @@ def _verb_help(name: str) -> Iterator[str]:
     if verb.often:
         yield ""
         yield from _often(verb)
+    if verb.module:
+        yield ""
+        yield f"All options: python -m {verb.module}{'' if verb.short else f' {name}'} --help"
 
 
 def _often(verb: Verb) -> Iterator[str]:

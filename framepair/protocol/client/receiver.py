@@ -6,17 +6,21 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import zmq
 
-from framepair.protocol.client.pair_queue import PairQueue
+from framepair.protocol.client.pair_queue import Now
 from framepair.protocol.clocks.sync_client import SubscriberClock, SyncClient
 from framepair.protocol.transport import endpoints, sockets
 from framepair.protocol.transport.connection_watch import Contact
 from framepair.protocol.transport.keys import ClientKeys
 from framepair.protocol.wire import published
 from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
+from framepair.protocol.wire.published import Frame
 
 # After stop(): nothing is on its way any more after such a silence, or after so long in any case.
 SILENCE_S = 0.5
@@ -35,6 +39,26 @@ class TimeSource:
     keys: ClientKeys | None
 
 
+class Queue(Protocol):
+    """Where messages go: ``PairQueue``, or another consumer's."""
+
+    def add(self, received: Frame | PairHeader | StreamEnd, now: Now) -> None:
+        """Add a message; raises ProtocolError if it makes no sense. ``now`` tells when it is here."""
+
+    def reject(self, error: ProtocolError) -> None:
+        """Count a malformed message."""
+
+    def wait_for_room(self, over: Callable[[], bool]) -> None:
+        """Return as soon as more may come in, or when ``over`` says so."""
+
+    def finish(self, error: Exception | None) -> None:
+        """End: nothing more comes in, because of ``error`` if there is one."""
+
+    @property
+    def stream_end(self) -> StreamEnd | None:
+        """The combiner's last word, unless it has announced pairs since."""
+
+
 class Receiver:
     """Receives until the stream is finished, or ``stop`` or ``close`` is called.
 
@@ -45,7 +69,7 @@ class Receiver:
     def __init__(
         self,
         address: str,
-        pairs: PairQueue,
+        pairs: Queue,
         topics: list[bytes],
         keys: ClientKeys | None = None,
         time_source: TimeSource | None = None,

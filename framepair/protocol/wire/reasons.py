@@ -17,6 +17,9 @@ SUBSCRIBER_SLOW = "subscriber_slow"
 NO_SUBSCRIBER = "no_subscriber"
 TOO_LARGE = "too_large"
 UNSEEN = "unseen"
+RECORDER_SLOW = "recorder_slow"
+RECORDER_DISK = "recorder_disk"
+RECORDER_AWAY = "recorder_away"
 
 MEANINGS = {
     PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
@@ -34,4 +37,7 @@ MEANINGS = {
     NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",
     TOO_LARGE: "its window has more bytes than this consumer keeps of a source",
     UNSEEN: "in shared memory that this consumer cannot see",
+    RECORDER_SLOW: "the recorder's disk or processors were too slow for it",
+    RECORDER_DISK: "the recorder's disk was full or gone",
+    RECORDER_AWAY: "no recorder ran, or it was killed before it had written it",
 }

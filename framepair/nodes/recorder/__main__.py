@@ -1,0 +1,3 @@
+from framepair.nodes.recorder.main import main
+
+main()

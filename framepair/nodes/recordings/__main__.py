@@ -1,0 +1,3 @@
+from framepair.nodes.recordings.main import main
+
+main()

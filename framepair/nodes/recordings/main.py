@@ -1,0 +1,88 @@
+"""What can be done with recordings: prove that nothing is missing, say what is in them, repair them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+from framepair.nodes.common import exit_codes, runtime
+from framepair.nodes.recordings import telling
+from framepair.nodes.recordings.judge import Findings, judge
+from framepair.protocol.recording import repair as repairing
+from framepair.protocol.recording.reading import NotARecording
+from framepair.protocol.recording.repair import BeingWritten
+
+app = App(name="framepair", help=__doc__, version_flags=[])
+
+
+@app.command
+def verify(
+    *files: Path,
+    repair: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Prove that every frame is on disk or counted as lost; exit with 1 and the first hole otherwise.
+
+    Parameters
+    ----------
+    files
+        The files of one recording, in any order.
+    repair
+        Give files that were cut off their index first: they end after their last whole chunk.
+    """
+    if repair:
+        _repair_all(files)
+    found = _judged(files)
+    print("\n".join(telling.verification(found)))
+    if telling.complaint(found):
+        sys.exit(exit_codes.FAILED)
+
+
+@app.command
+def info(*files: Path) -> None:
+    """Say what a recording holds: sources, sizes, rates, length, pairs, and what is missing.
+
+    Parameters
+    ----------
+    files
+        The files of one recording, in any order.
+    """
+    print("\n".join(telling.contents(_judged(files))))
+
+
+def _judged(files: Sequence[Path]) -> Findings:
+    if not files:
+        raise runtime.Refused("name the files of a recording: framepair verify FILE…")
+    try:
+        return judge(files)
+    except NotARecording as error:
+        raise runtime.Refused(str(error)) from None
+    except OSError as error:
+        raise runtime.Refused(
+            f"cannot read {error.filename}: {error.strerror}: name a recording"
+        ) from None
+
+
+def _repair_all(files: Sequence[Path]) -> None:
+    for path in files:
+        try:
+            repaired = repairing.repair(path)
+        except (NotARecording, BeingWritten) as error:
+            raise runtime.Refused(str(error)) from None
+        except OSError as error:
+            raise runtime.Refused(
+                f"cannot repair {path}: {error.strerror}: make room, or copy it elsewhere"
+            ) from None
+        if repaired:
+            print(
+                f"{path}: repaired: {repaired.messages} messages in {repaired.chunks} chunks stay,"
+                f" {repaired.cut_bytes} bytes behind them are cut off"
+            )
+
+
+def main() -> NoReturn:
+    """Run one of the commands as a process."""
+    runtime.run(app, "framepair")

@@ -1,0 +1,164 @@
+"""Reads MCAP files chunk by chunk from the beginning: also those that were cut off, which have no index."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, Message, MessageIndex, Schema
+from mcap.stream_reader import breakup_chunk
+
+MAGIC: Final = b"\x89MCAP0\r\n"
+HEAD_BYTES: Final = 9
+FOOTER_BYTES: Final = HEAD_BYTES + 20
+# What libraries raise of bytes that are not what their head says.
+MALFORMED = (McapError, struct.error, ValueError, MemoryError, RuntimeError, IndexError, EOFError)
+
+
+class NotARecording(ValueError):  # noqa: N818 - it says what there is
+    """A file that is no recording, or none that can be read: the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A whole record of a file: what it is, where it begins and ends."""
+
+    opcode: int
+    offset: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A message, and the channel that it was logged on."""
+
+    channel: Channel
+    schema: str
+    message: Message
+
+    @property
+    def topic(self) -> str:
+        """The topic of its channel."""
+        return self.channel.topic
+
+
+@dataclass(slots=True)
+class Known:
+    """The channels and schemas that chunks have named so far."""
+
+    channels: dict[int, Channel] = field(default_factory=dict)
+    schemas: dict[int, Schema] = field(default_factory=dict)
+
+    def messages(self, chunk: Chunk) -> list[Logged]:
+        """Return the messages of ``chunk`` in their order; raises one of MALFORMED if it is damaged."""
+        found = []
+        for record in breakup_chunk(chunk, validate_crc=True):
+            if isinstance(record, Schema):
+                self.schemas[record.id] = record
+            elif isinstance(record, Channel):
+                self.channels[record.id] = record
+            elif isinstance(record, Message):
+                channel = self.channels.get(record.channel_id)
+                if channel is None:
+                    raise ValueError(
+                        f"a message on channel {record.channel_id}, which is not there"
+                    )
+                schema = self.schemas.get(channel.schema_id)
+                found.append(Logged(channel, schema.name if schema else "", record))
+        return found
+
+
+class RecordingFile:
+    """A recording, to be read from the beginning as far as its records are whole; close it, or use ``with``.
+
+    Raises NotARecording if it is none, OSError if it can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.damaged = 0
+        """How many chunks could not be read, of those that were looked at last."""
+        self._file: BinaryIO = path.open("rb")
+        self._size = os.fstat(self._file.fileno()).st_size
+        if self._file.read(len(MAGIC)) != MAGIC:
+            self._file.close()
+            what = "is empty" if not self._size else "is no MCAP file"
+            raise NotARecording(f"{path} {what}: name a recording")
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has, as of when it was opened."""
+        return self._size
+
+    def records(self) -> Iterator[Record]:
+        """Yield the whole records up to the end, or to the first that is cut short or is none."""
+        offset = len(MAGIC)
+        while offset + HEAD_BYTES <= self._size:
+            self._file.seek(offset)
+            opcode, length = struct.unpack("<BQ", self._file.read(HEAD_BYTES))
+            end = offset + HEAD_BYTES + length
+            if not opcode or end > self._size:
+                return
+            yield Record(opcode, offset, end)
+            offset = end
+            if opcode == Opcode.FOOTER:
+                return
+
+    def read(self, record: Record) -> BytesIO:
+        """Return what is in ``record``."""
+        self._file.seek(record.offset + HEAD_BYTES)
+        return BytesIO(self._file.read(record.end - record.offset - HEAD_BYTES))
+
+    def chunk(self, record: Record) -> Chunk:
+        """Return the chunk that ``record`` is; raises one of MALFORMED if it is none."""
+        chunk: Chunk = Chunk.read(ReadDataStream(self.read(record)))
+        return chunk
+
+    def index(self, record: Record) -> MessageIndex:
+        """Return the index of a chunk that ``record`` is; raises one of MALFORMED if it is none."""
+        index: MessageIndex = MessageIndex.read(ReadDataStream(self.read(record)))
+        return index
+
+    def messages(self) -> Iterator[Logged]:
+        """Yield the messages as they were written; damaged chunks are counted and left out."""
+        known, self.damaged = Known(), 0
+        for record in self.records():
+            if record.opcode == Opcode.CHUNK:
+                try:
+                    found = known.messages(self.chunk(record))
+                except MALFORMED:
+                    self.damaged += 1
+                    continue
+                yield from found
+            elif record.opcode == Opcode.DATA_END:
+                return
+
+    def is_whole(self) -> bool:
+        """Return whether its index is at its end, as that of a recording that was finished."""
+        self._file.seek(max(0, self._size - FOOTER_BYTES - len(MAGIC)))
+        end = self._file.read()
+        return end.endswith(MAGIC) and end[:1] == bytes([Opcode.FOOTER])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> RecordingFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
