@@ -443,7 +443,7 @@ def test_a_file_that_cannot_be_used_does_not_give_its_passwords_away(
 def test_a_node_may_be_given_its_own_health_timeout() -> None:
     asked = options.parse(["--health-timeout", "20", "--health-timeout", "sink=60"])
     found = topology.plan(asked).health_timeouts_s
-    assert found == {"left": 20.0, "right": 20.0, "combiner": 20.0, "sink": 60.0}
+    assert found == {"left": 20.0, "right": 20.0, "combiner": 20.0, "sink": 60.0, "recorder": 20.0}
     assert set(topology.plan(options.parse([])).health_timeouts_s.values()) == {10.0}
 
 

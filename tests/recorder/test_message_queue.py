@@ -131,10 +131,14 @@ def test_frames_in_shared_memory_are_copied_out_of_it(directory: Path) -> None:
     assert found == header, "in the file no frame is in shared memory"
     # What was overwritten before it was copied is lost, and so is what is in no ring.
     queue.add((shared, None), None)
+    assert packed.location
+    gone = replace(packed.location, ring=packed.location.ring.replace(".0.", ".1."))
+    queue.add((replace(shared, location=gone), None), None)
+    beyond = replace(packed.location, slot=10_000)
     with pytest.raises(ProtocolError):
-        queue.add((replace(shared, run=99), None), None)
+        queue.add((replace(shared, location=beyond), None), None)
     assert [item.lost for item in taken(queue) if isinstance(item, QueuedFrame)] == [
-        "recorder_slow", "corrupt",
+        "recorder_slow", "unseen", "corrupt",
     ]  # fmt: skip
     writer.close()
     coder.close()

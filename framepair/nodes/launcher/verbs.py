@@ -38,7 +38,7 @@ VERBS = {
         "pair the frames of several videos, and print a line per pair",
         (
             "config", "window", "duration", "pace", "loop", "wait", "size", "payload", "listen", "keys", "sink",
-            "no_sink", "record", "json", "strict", "verbose",
+            "no_sink", "record", "json", "verbose",
         ),
     ),
     "plan": Verb(

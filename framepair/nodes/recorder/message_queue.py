@@ -14,7 +14,7 @@ from typing import Final
 from framepair.nodes.recorder.coding import Coder
 from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.ring import Pixels
-from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.memory.shared_ring import Attached, RingUnseen
 from framepair.protocol.recording.images import Image
 from framepair.protocol.recording.ledger import Announcement
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
@@ -22,7 +22,7 @@ from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
-from framepair.protocol.wire.reasons import CORRUPT, RECORDER_SLOW
+from framepair.protocol.wire.reasons import CORRUPT, RECORDER_SLOW, UNSEEN
 
 POLL_S: Final = 0.2
 # 41 raw frames of 1080p, 13 s of two such sources as JPEG.
@@ -136,6 +136,9 @@ class MessageQueue:
             else:
                 frame.nbytes = found.nbytes
                 frame.picture = self._coder.image(header, found)
+        except RingUnseen as error:
+            frame.lost = UNSEEN
+            self._log.warn("unseen", f"frames of {header.source} are not recorded: {error}")
         except ProtocolError:
             frame.lost = CORRUPT
             raise
