@@ -32,6 +32,17 @@ ALLOWED = {
         "framepair.nodes.common",
         "framepair.protocol",
     ],
+    "framepair.nodes.doctor": [
+        "framepair.nodes.estimate",
+        "framepair.nodes.launcher.names",
+        "framepair.nodes.launcher.options",
+        "framepair.nodes.launcher.ports",
+        "framepair.nodes.launcher.run_dir",
+        "framepair.nodes.launcher.topology",
+        "framepair.nodes.launcher.verbs",
+        "framepair.nodes.common",
+        "framepair.protocol",
+    ],
     "framepair.nodes.common": ["framepair.protocol"],
     "framepair.nodes.healthcheck": ["framepair.nodes.common"],
     "framepair.protocol.client": [

@@ -194,6 +194,7 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         fault = ["b:crash@5s"]
         print = true
         plan = true
+        doctor = true
         verbose = true
         log_format = "json"
         report_every = "1h"
@@ -251,6 +252,7 @@ record_max_bytes = "2TB"
         config=file,
         print=True,
         plan=True,
+        doctor=True,
         verbose=True,
         log_format="json",
         report_every="1h",

@@ -17,6 +17,7 @@ def test_a_verb_is_the_flag_of_old() -> None:
     assert verbs.read(["a.mp4", "--loop"]) == Options(("a.mp4",), loop=True)
     assert verbs.read([]) == verbs.read(["run"]) == Options()
     assert verbs.read(["plan", "a"]) == verbs.read(["a", "--plan"]) == Options(("a",), plan=True)
+    assert verbs.read(["doctor", "a"]) == Options(("a",), doctor=True)
     assert verbs.read(["commands"]) == verbs.read(["--print"]) == Options(print=True)
     assert verbs.read(["keygen", "d"]) == verbs.read(["--keygen", "d"]) == Options(keygen=Path("d"))
 

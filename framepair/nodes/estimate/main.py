@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from cyclopts import CycloptsError
 from rich import box
@@ -17,30 +14,25 @@ from rich.console import Console
 from rich.table import Table
 
 from framepair.nodes.common import exit_codes, json_output
-from framepair.nodes.common.options import variable
-from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
 from framepair.nodes.common.patient_console import PatientConsole
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.estimate import bounds
+from framepair.nodes.estimate import bounds, probes
 from framepair.nodes.estimate.bounds import MB, Format, Limits, Source, ring_bytes
+from framepair.nodes.estimate.probes import Probe
 from framepair.nodes.launcher import topology as planning
 from framepair.nodes.launcher import verbs
 from framepair.nodes.launcher.names import (
-    descriptors,
     is_missing_file,
     is_synthetic,
     without_secrets,
 )
 from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.python_path import python_path
 from framepair.nodes.launcher.topology import Plan
 from framepair.protocol.memory import free_space, payload, shared_ring
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire.frame import picture_size
 
-# How many sources are looked at at a time: each takes a process, and a camera a few seconds.
-AT_ONCE = 8
 # What is left of 1 GbE for what it carries.
 GIGABIT_BYTES_PER_S = 0.94e9 / 8
 
@@ -206,21 +198,9 @@ def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[
 
 
 def find_sources(options: Options, plan: Plan) -> list[Source]:
-    """Return the sources of ``plan``; raises Refused if one can't be one, or is a file that is not there.
-
-    A producer looks at each, some at a time: that one knows its libraries, and may crash in them.
-    """
+    """Return the sources of ``plan``; raises Refused if one can't be one, or is a file that is not there."""
     _refuse_missing_files(options, plan)
-    names = list(plan.uris)
-    sources = []
-    for begin in range(0, len(names), AT_ONCE):
-        batch = names[begin : begin + AT_ONCE]
-        # From this thread: a producer ends with the thread that started it.
-        probes = [_start_probe(options, plan, name) for name in batch]
-        sources += [
-            _source(plan, name, process) for name, process in zip(batch, probes, strict=True)
-        ]
-    return sources
+    return [known_source(plan, probe) for probe in probes.look(options, plan, list(plan.uris))]
 
 
 def _refuse_missing_files(options: Options, plan: Plan) -> None:
@@ -231,32 +211,11 @@ def _refuse_missing_files(options: Options, plan: Plan) -> None:
             )
 
 
-def _start_probe(options: Options, plan: Plan, name: str) -> subprocess.Popen[str] | None:
-    """Start a producer that looks at a source; None for a pipe, of which it would take what it has seen."""
-    uri = plan.uris[name]
-    if descriptors(uri):
-        return None
-    words = {
-        "name": name,
-        "payload": plan.payloads[name],
-        "open-timeout": options.open_timeout,
-        "read-timeout": options.read_timeout,
-        **asdict(plan.asked[name]),
-    }
-    flags = [f"--{flag}={value}" for flag, value in words.items() if value is not None]
-    environment = {LAUNCHER_VARIABLE: str(os.getpid()), variable("source"): uri}
-    return subprocess.Popen(  # noqa: S603
-        [sys.executable, "-P", "-m", "framepair.nodes.producer", "--probe", *flags],
-        env={**os.environ, **python_path(), **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _source(plan: Plan, name: str, process: subprocess.Popen[str] | None) -> Source:
-    found = {} if process is None else _found(process)
+def known_source(plan: Plan, probe: Probe) -> Source:
+    """Return a source as far as ``probe`` knows it; raises Refused if it can't be one."""
+    if probe.refused:
+        raise Refused(probe.complaint or f"{probe.name} is no source")
+    name, found = probe.name, probe.found
     return Source(
         name=name,
         format=Format(tuple(found["shape"]), found["fps"], found["encoding"]) if found else None,
@@ -265,15 +224,6 @@ def _source(plan: Plan, name: str, process: subprocess.Popen[str] | None) -> Sou
         synthetic=is_synthetic(plan.uris[name]),
         address=plan.endpoints.pull[name],
     )
-
-
-def _found(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Return what a probe says of its source, nothing if it could not be opened."""
-    said, complaint = process.communicate()
-    if process.returncode == exit_codes.USAGE:
-        raise Refused(complaint.strip().removeprefix("producer: "))
-    found: dict[str, Any] = json.loads(said) if process.returncode == 0 else {}
-    return found
 
 
 def _show(needs: Needs, console: Console) -> None:

@@ -66,8 +66,8 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
         os.environ[log_format.LOG_FORMAT_VARIABLE] = log_format.resolved(asked.log_format) or "text"
         if asked.keygen:
             return make_keys(asked.keygen)
-        if asked.plan:
-            return show_needs(words)
+        if asked.plan or asked.doctor:
+            return look(words, "estimate" if asked.plan else "doctor")
         plan = topology.plan(asked)
         return show(asked, plan) if asked.print else run(asked, plan, signals)
     except (CycloptsError, EndpointError, Refused) as error:
@@ -161,14 +161,14 @@ def make_keys(directory: Path) -> int:
     return 0
 
 
-def show_needs(arguments: Sequence[str]) -> int:
-    """Print what the pipeline will take; start nothing."""
+def look(arguments: Sequence[str], node: str) -> int:
+    """Have ``node`` look at what the pipeline needs and print it; start nothing."""
     import subprocess
 
     from framepair.nodes.launcher.python_path import python_path
 
     # Another process: to look at videos takes what a launcher should not have to load.
-    command = (sys.executable, "-P", "-m", "framepair.nodes.estimate", *arguments)
+    command = (sys.executable, "-P", "-m", f"framepair.nodes.{node}", *arguments)
     return subprocess.run(command, env={**os.environ, **python_path()}, check=False).returncode  # noqa: S603
 
 

@@ -114,6 +114,9 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
     plan: Annotated[bool, RUNNING, ONLY_ON] = False
     """The same as framepair plan."""
 
+    doctor: Annotated[bool, RUNNING, ONLY_ON] = False
+    """The same as framepair doctor."""
+
     keygen: Annotated[Path | None, RUNNING] = None
     """The same as framepair keygen DIR."""
 

@@ -47,6 +47,12 @@ VERBS = {
         ("config", "window", "pixels", "size", "payload", "history", "max_bytes", "keep", "listen", "json"),
         "--plan",
     ),
+    "doctor": Verb(
+        SOURCES,
+        "say what this machine has and lacks for a run, and what to do; start nothing",
+        ("config", "payload", "wait", "listen", "keys", "run_dir", "host"),
+        "--doctor",
+    ),
     "commands": Verb(
         SOURCES,
         "print the commands of the nodes, one a line, and start nothing",
@@ -76,7 +82,7 @@ VERBS = {
         module="framepair.nodes.recordings",
     ),
 }  # fmt: skip
-RESERVED = ("monitor", "export", "reload", "doctor", "relay")
+RESERVED = ("monitor", "export", "reload", "relay")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report

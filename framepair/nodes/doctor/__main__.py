@@ -1,0 +1,5 @@
+import sys
+
+from framepair.nodes.doctor.main import main
+
+sys.exit(main())
