@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import mmap
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,22 @@ def test_frames_in_shared_memory_are_scaled_into_memory_of_this_process(tmp_path
     assert [int(image.mean()) for image in clip.array] == [0, 1, 2, 3, 4]
     for _ in range(40):
         assert clip.intact, "nothing of it is in the ring"
+
+
+def test_the_next_frame_finds_its_memory_there() -> None:
+    stream, queue = Stream(["left"], shape=(512, 1024, 3), fps=20), queue_of()
+    faults = []
+    for header in stream.window(0):
+        image = pixels(header)
+        before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+        place = queue._assembly.reserve(header)
+        place.image[:] = image
+        faults.append(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
+        queue._assembly.add_frame(header, place, 1)
+        place.prepare_next()
+    pages = 512 * 1024 * 3 // mmap.PAGESIZE
+    assert faults[0] >= pages
+    assert max(faults[1:]) < pages // 10
 
 
 def test_a_pair_may_come_without_pixels() -> None:

@@ -104,11 +104,20 @@ def test_its_file_is_private_and_all_of_it_is_there(directory: Path) -> None:
 
 def test_the_first_lap_has_no_page_faults(directory: Path) -> None:
     ring = SharedRing(directory, "left.1.0", 1000, SHAPE)
+    for thread in threading.enumerate():
+        if thread.name == "framepair-populate":
+            thread.join()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for index in range(1000):
         fill(ring, index, 1)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 300
     ring.close()
+
+
+def test_a_ring_that_is_closed_at_once_is_mapped_no_further(directory: Path) -> None:
+    ring = SharedRing(directory, "left.1.0", 1000, SHAPE)
+    ring.close()
+    assert not any(thread.name == "framepair-populate" for thread in threading.enumerate())
 
 
 def test_a_closed_ring_is_gone_but_stays_with_who_reads_it(directory: Path) -> None:

@@ -122,6 +122,12 @@ class Reservation:
     ring: Ring
     index: int
     image: Pixels
+    next_index: int | None = None
+
+    def prepare_next(self) -> None:
+        """Find memory for the slot that the next frame of the window most likely goes to."""
+        if self.next_index is not None:
+            self.ring.populate(self.next_index)
 
     def drop_frame(self, header: FrameHeader) -> None:
         """Note that what was written is not the frame: its clip comes without it."""
@@ -156,7 +162,8 @@ class FrameStore:
         ring, slot = self._slots.take(header, window.blocks)
         window.count_frame(header, nbytes)
         window.hold()
-        return Reservation(window, ring, slot, ring.reserve(slot))
+        following = None if window.blocks[-1].full else slot + 1
+        return Reservation(window, ring, slot, ring.reserve(slot), following)
 
     def add_frame(
         self, header: FrameHeader, reservation: Reservation, ready_ns: int

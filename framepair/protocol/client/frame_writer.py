@@ -130,6 +130,8 @@ class FrameWriter:
         with self._lock:
             self._memory.add_frame(header, place, now())
             self._added()
+        # While nothing waits: the last frame of a window is what its pair's lag is of.
+        place.prepare_next()
 
 
 def _filling(header: FrameHeader, kept: FrameHeader, pixels: Pixels | memoryview) -> Fill:

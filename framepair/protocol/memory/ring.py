@@ -18,15 +18,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Not in the mmap module; the same number on Linux, macOS and the BSDs.
+# Not in the mmap module. The first is the same on Linux, macOS and the BSDs; the second is Linux' since 5.14.
 MAP_FIXED = 0x10
+MADV_POPULATE_WRITE = 23
 
 
 class TwiceMapped:
     """A file's first ``head_bytes`` and, twice in a row, the ``body_bytes`` behind them.
 
-    Both are whole pages, and the file has no less; it may be closed afterwards. With ``populate`` no page
-    of the first mapping has to be found when it is first used. Raises OSError if it cannot be mapped.
+    Both are whole pages, and the file has no less; it may be closed afterwards. Raises OSError if it cannot be
+    mapped.
     """
 
     def __init__(
@@ -36,14 +37,17 @@ class TwiceMapped:
         body_bytes: int,
         *,
         writable: bool = True,
-        populate: bool = False,
     ) -> None:
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        extra = getattr(mmap, "MAP_POPULATE", 0) if populate else 0
-        self._address = _map_twice(descriptor, head_bytes, body_bytes, access, extra)
+        self._address = _map_twice(descriptor, head_bytes, body_bytes, access)
         unmap = weakref.finalize(self, _libc().munmap, self._address, head_bytes + 2 * body_bytes)
         # The end of the process frees it anyway, and arrays may be in use until then.
         unmap.atexit = False
+
+    def populate(self, offset: int, nbytes: int) -> None:
+        """Find memory for all pages of a part now, not when each is first used, if the kernel can do that."""
+        begin = offset // mmap.PAGESIZE * mmap.PAGESIZE
+        _libc().madvise(self._address + begin, offset + nbytes - begin, MADV_POPULATE_WRITE)
 
     def array(
         self,
@@ -93,14 +97,14 @@ def nameless_file(nbytes: int) -> Iterator[int]:
         yield file.fileno()
 
 
-def _map_twice(descriptor: int, head_bytes: int, body_bytes: int, access: int, extra: int) -> int:
+def _map_twice(descriptor: int, head_bytes: int, body_bytes: int, access: int) -> int:
     """Map a file and, right behind it, its body once more; return the address."""
     file_bytes = head_bytes + body_bytes
     # First a reservation as a whole, so that the two parts are sure to be neighbours.
     address = _mmap(None, file_bytes + body_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
     try:
         flags = mmap.MAP_SHARED | MAP_FIXED
-        _mmap(address, file_bytes, access, flags | extra, descriptor, 0)
+        _mmap(address, file_bytes, access, flags, descriptor, 0)
         _mmap(address + file_bytes, body_bytes, access, flags, descriptor, head_bytes)
     except OSError:
         _libc().munmap(address, file_bytes + body_bytes)
@@ -125,6 +129,7 @@ def _libc() -> ctypes.CDLL:
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
     return libc
 
 
@@ -157,10 +162,7 @@ class Ring:
             with nameless_file(head_bytes + body_bytes) as nameless:
                 memory = TwiceMapped(nameless, head_bytes, body_bytes)
         else:
-            # Each of its pages would cost a capture microseconds in the first lap: milliseconds a frame.
-            memory = TwiceMapped(
-                descriptor, head_bytes, body_bytes, writable=writable, populate=writable
-            )
+            memory = TwiceMapped(descriptor, head_bytes, body_bytes, writable=writable)
         self._generations, self._seqs = memory.array(
             0, (2, self.slots), "<i8", None, read_only=not writable
         )
@@ -169,6 +171,7 @@ class Ring:
         self._writable = self._array(0, self.slots, read_only=not writable)
         self._readable = self._array(0, 2 * self.slots, read_only=True)
         self._commits = 0
+        self._populated = bytearray(self.slots)
 
     def reserve(self, index: int) -> Pixels:
         """Mark slot ``index`` as being written and return its pixels, (height, width, channels)."""
@@ -184,6 +187,12 @@ class Ring:
         _fence()
         self._generations[index] = self._commits
         return Slot(self, index, self._commits)
+
+    def populate(self, index: int) -> None:
+        """Find memory for slot ``index``, once: new pages cost its first frame a millisecond or two."""
+        if not self._populated[index]:
+            self._populated[index] = True
+            self._memory.populate(self._body_offset + index * self.slot_bytes, self.slot_bytes)
 
     def generation(self, index: int) -> int:
         """Return what is new whenever slot ``index`` is written; 0: it is being written, or never was."""

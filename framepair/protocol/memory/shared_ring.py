@@ -8,7 +8,9 @@ import fcntl
 import os
 import re
 import stat
+import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,7 @@ TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # can leave it to the next one.
 MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
 LOCK_POLL_S = 0.01
+POPULATE_NICENESS = 5
 # Of finding the directory where it was just made.
 ATTEMPTS = 100
 REMEDIES = {
@@ -45,8 +48,9 @@ def default_directory() -> Path:
 class SharedRing:
     """A ring that this process writes and others read, until ``close``.
 
-    All of its memory is reserved and mapped here: later there is no page fault for the writer, and no SIGBUS
-    for anybody. Raises NoRoom if that can't be done, EndpointError if the directory can't be used.
+    All of its memory is reserved here, so that there is no SIGBUS for anybody later, and mapped by a thread
+    that stays ahead of the writer: that takes 0.3 s, and spares it a page fault per page. Raises NoRoom if
+    there is not so much memory, EndpointError if the directory can't be used.
     """
 
     def __init__(self, directory: Path, stem: str, slots: int, shape: Shape) -> None:
@@ -55,9 +59,12 @@ class SharedRing:
         self.name = f"{stem}.{slots}.ring"
         self._path = directory / self.name
         self._lock = -1
+        self._closed = threading.Event()
+        self._populating: threading.Thread | None = None
         try:
             self._lock = _create(self._path, nbytes)
             self.ring = Ring(slots, shape, self._lock)
+            self._begin_populating()
         except OSError as error:
             self.close()
             remedy = REMEDIES.get(error.errno or 0, "choose another --shm-dir")
@@ -65,12 +72,36 @@ class SharedRing:
                 f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}: {remedy}"
             ) from None
 
+    def _begin_populating(self) -> None:
+        # The first frame needs its slot now.
+        self.ring.populate(0)
+        # A reference that does not keep the ring, as nothing may close it.
+        asked = (weakref.ref(self.ring), self._closed)
+        self._populating = threading.Thread(
+            target=_populate, args=asked, name="framepair-populate", daemon=True
+        )
+        self._populating.start()
+
     def close(self) -> None:
         """Remove the ring; who has mapped it keeps what it holds."""
+        self._closed.set()
+        if self._populating is not None:
+            self._populating.join()
         if self._lock >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
+
+
+def _populate(asked: weakref.ref[Ring], closed: threading.Event) -> None:
+    """Find memory for each slot of a ring, until it is closed, at a priority lower than the writer's."""
+    with contextlib.suppress(OSError):
+        # On Linux a thread has a priority of its own.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), POPULATE_NICENESS)
+    index = 0
+    while (ring := asked()) is not None and index < ring.slots and not closed.is_set():
+        ring.populate(index)
+        index += 1
 
 
 class RingUnseen(ProtocolError):  # noqa: N818 - it says what there is
