@@ -49,7 +49,7 @@ VERBS = {
     ),
     "doctor": Verb(
         SOURCES,
-        "say what this machine has and lacks for a run, and what to do; start nothing",
+        "say what this machine lacks for a run, and what to do; start nothing",
         ("config", "payload", "wait", "listen", "keys", "run_dir", "host"),
         "--doctor",
     ),
