@@ -29,7 +29,6 @@ from framepair.nodes.common.options import (
     Consuming,
     Positive,
     Producing,
-    declared,
     from_environment,
 )
 from framepair.nodes.common.record_options import Recording
@@ -204,9 +203,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def check_types(fields: dict[str, Any], path: Path) -> None:
     """Refuse what a command line has to take, where all is text, but a typed file should not say."""
-    types_of = {option.name: plain_type(option.type) for option in declared(app())}
+    types_of = typing.get_type_hints(Options)
     for key, value in fields.items():
-        expected = types_of.get(key.replace("-", "_"))
+        expected = plain_type(types_of.get(key.replace("-", "_")))
         allowed, words = TOML_TYPES.get(expected, TEXT)
         if expected is not None and type(value) not in allowed:
             raise Refused(f"{key} in {path} must be {words}, not {_kind(value)}")
