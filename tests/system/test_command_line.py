@@ -22,22 +22,27 @@ WAYS = {
 }
 
 
+def said(way: str, words: str, directory: Path) -> tuple[int, list[str], list[str]]:
+    with Running([*WAYS[way], *words.split()], cwd=directory) as running:
+        return running.wait(), running.stdout, running.stderr
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_all_ways_to_start_it_take_the_same(way: str, directory: Path) -> None:
     if not os.access(WAYS[way][0], os.X_OK):
         pytest.skip("not installed")
-    said = {}
-    for words in ("--version", "--help", "commands a.mp4", "record a.mp4", "keygen keys"):
-        with Running([*WAYS[way], *words.split()], cwd=directory) as running:
-            said[words] = running.wait(), running.stdout, running.stderr
-    assert said["--version"] == (0, [f"framepair {__version__}"], [])
-    assert said["--help"][0] == 0
-    assert said["--help"][1][0] == "Usage: framepair [SOURCES] [OPTIONS]"
-    assert said["commands a.mp4"][0] == 0
-    assert "--name a" in said["commands a.mp4"][1][0]
+    assert said(way, "--version", directory) == (0, [f"framepair {__version__}"], [])
     sentence = "framepair: record is reserved for a coming command: a file of that name is ./record"
-    assert said["record a.mp4"] == (2, [], [sentence])
-    assert said["keygen keys"][0] == 0
+    assert said(way, "record a.mp4", directory) == (2, [], [sentence])
+
+
+def test_verbs_are_told_from_sources(directory: Path) -> None:
+    code, out, _ = said("launch.py", "--help", directory)
+    assert (code, out[0]) == (0, "Usage: framepair [SOURCES] [OPTIONS]")
+    code, out, _ = said("launch.py", "commands a.mp4", directory)
+    assert code == 0
+    assert "--name a" in out[0]
+    assert said("launch.py", "keygen keys", directory)[0] == 0
     assert (directory / "keys" / "server.key_secret").exists()
 
 

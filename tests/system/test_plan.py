@@ -170,11 +170,11 @@ def test_a_plan_that_does_not_fit_is_exit_code_2(directory: Path) -> None:
 def test_frames_too_large_for_a_message_are_refused_but_not_for_shared_memory(
     directory: Path,
 ) -> None:
-    plan, running = planned(directory, "a=synthetic://8000x8000@1")
+    plan, running = planned(directory, "a=synthetic://8000x5600@1")
     assert running.process.returncode == 2
     (sentence,) = plan["refusals"]
-    assert sentence.startswith("a: a frame of 8000x8000 has 192000000 bytes and a message may have")
-    plan, _ = planned(directory, "a=synthetic://8000x8000@1", "--payload", "shm")
+    assert sentence.startswith("a: a frame of 8000x5600 has 134400000 bytes and a message may have")
+    plan, _ = planned(directory, "a=synthetic://8000x5600@1", "--payload", "shm")
     assert not any("a message may have" in sentence for sentence in plan["refusals"])
 
 

@@ -19,6 +19,7 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.memory.ring import Pixels, Ring, Slot
 from framepair.protocol.memory.shared_ring import Attached, attach, remove_stale
 from framepair.protocol.wire.frame import FrameHeader, Location
+from tests.lib.examples import examples
 from tests.lib.processes import PATIENCE_S, Running, python
 from tests.lib.shm import own_directory
 from tests.lib.stream import Stream
@@ -26,7 +27,7 @@ from tests.lib.stream import Stream
 SHAPE = (128, 256, 3)
 # The second is a lap of a millisecond or so: some clips are put together in less, some are not.
 FRAME_SLOTS, CLIP_SLOTS = 8, 64
-FRAMES, CLIPS, CLIP_FRAMES = 10_000, 2_000, 3
+FRAMES, CLIPS, CLIP_FRAMES = examples(2000), examples(500), 3
 # Every eight bytes of a frame are its number: no two frames have any of them in common.
 WRITER = f"""
 import itertools, sys
