@@ -107,18 +107,7 @@ def _producer(
 ) -> Node:
     uri = _absolute(plan.uris[name])
     secret = holds_secret(uri)
-    payload = plan.payloads[name]
-    flags = _flags(
-        name=name,
-        source=None if secret else uri,
-        push=reachable(plan.endpoints.pull[name]),
-        sync=_clock(plan, plan.endpoints.pull[name]),
-        returns=plan.restarts[name] == "always",
-        payload=None if payload == payloads.DEFAULT else payload,
-        until=None if until_ns is None else _seconds(until_ns),
-        **_given(plan.asked[name], SourceOptions),
-        **_given(options, Producing),
-    )
+    flags = _producing(options, plan, name, None if secret else uri, until_ns)
     # Every user of a machine sees the command lines of all processes, but not their environment.
     told = ((SOURCE_VARIABLE, uri),) if secret else ()
     return Node(
@@ -134,6 +123,24 @@ def _producer(
         descriptors=descriptors(plan.uris[name]),
         # Offline, every pair needs all sources.
         is_kept=options.on_failure == "keep" and options.pace != "max",
+    )
+
+
+def _producing(
+    options: Options, plan: Plan, name: str, uri: str | None, until_ns: int | None
+) -> Iterator[str]:
+    """Return the flags of a source's producer; without a ``uri``, which it is told in another way."""
+    payload = plan.payloads[name]
+    return _flags(
+        name=name,
+        source=uri,
+        push=reachable(plan.endpoints.pull[name]),
+        sync=_clock(plan, plan.endpoints.pull[name]),
+        returns=plan.restarts[name] == "always",
+        payload=None if payload == payloads.DEFAULT else payload,
+        until=None if until_ns is None else _seconds(until_ns),
+        **_given(plan.asked[name], SourceOptions),
+        **_given(options, Producing),
     )
 
 

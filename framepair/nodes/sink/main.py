@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,7 +16,7 @@ from framepair.nodes.common import exit_codes, json_output, log_format, runtime,
 from framepair.nodes.common.options import Consuming, node_app
 from framepair.nodes.sink.interim import Interim
 from framepair.nodes.sink.latency import PairTimes
-from framepair.nodes.sink.ledger import Ledger, no_pair, shortfall
+from framepair.nodes.sink.ledger import Account, Ledger, no_pair, shortfall
 from framepair.nodes.sink.report import Report
 from framepair.nodes.sink.screen import Screen
 from framepair.nodes.sink.stampings import Stampings
@@ -58,32 +58,29 @@ def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
         for pair in arriving(subscription, stop, turns.turn):
-            waits_ms = take(pair)
             ledger.add_pair(pair)
             turns.interim.add_pair(pair)
             stampings.add_pair(pair)
-            screen.show(pair, times.add_pair(pair), waits_ms)
+            screen.show(pair, times.add_pair(pair), take(pair))
             _tell(heartbeat, pair)
             stop.wait(options.work_ms / 1e3)
         heartbeat.tell("done")
         duration_s, stats = time.monotonic() - started_s, subscription.stats()
         # The report comes before threads are waited for: on a busy machine those may take long.
         accounts = ledger.accounts(stats)
-        report = Report(
-            options.sub,
-            duration_s,
-            times,
-            accounts,
-            stats.lost_pairs,
-            stats.rejected,
-            stampings.sources,
-        )
+        told = (stats.lost_pairs, stats.rejected, stampings.sources)
+        report = Report(options.sub, duration_s, times, accounts, *told)
         _show(report, screen, options.json)
-        fault = None if times.pairs or stop.is_set() else no_pair(accounts)
-        fault = fault or (shortfall(accounts) if options.strict else None)
+        fault = _fault(accounts, empty=not (times.pairs or stop.is_set()), strict=options.strict)
         wait_for_reader(stop, heartbeat)
         stop.set_done(exit_codes.FAILED if fault else 0)
     _fail(fault)
+
+
+def _fault(accounts: Mapping[str, Account], *, empty: bool, strict: bool) -> str | None:
+    """Return why a run has failed, None if it has not; ``empty``: no pair came, and no signal."""
+    fault = no_pair(accounts) if empty else None
+    return fault or (shortfall(accounts) if strict else None)
 
 
 class Turns:
