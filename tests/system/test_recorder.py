@@ -27,7 +27,9 @@ PAIRED = r"left +\d/\d +right +\d/\d"
 
 def framepair(*words: str | Path) -> subprocess.CompletedProcess[str]:
     command = launcher(*words)
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=3 * PATIENCE_S, check=False
+    )
 
 
 def check(found: Findings) -> dict[str, int]:
@@ -141,6 +143,10 @@ def test_the_launcher_starts_a_killed_recorder_again(directory: Path) -> None:
     with Running(command) as running:
         running.wait_for(PAIRED)
         pid = int(running.wait_for(r"started recorder as process (\d+)")[1])
+        count = 1
+        while not judge(segments(directory / "rec")).verdict.pairs:
+            count += 1
+            running.wait_for(PAIRED, count=count)
         os.kill(pid, signal.SIGKILL)
         running.wait_for("recorder ended with signal 9 .*: it is started again in 0.5 s")
         running.wait_for("recorder INFO READY", count=2)
@@ -169,3 +175,23 @@ def test_what_cannot_be_recorded_to_is_refused(directory: Path) -> None:
         assert done.returncode == 2
         assert "another recorder writes to" in done.stderr
         assert first.stop() == 0
+
+
+def test_a_recording_is_played_again_with_the_same_pairs(directory: Path) -> None:
+    """The JPEG files of a lossless run and of its replay are the same, byte for byte."""
+    flags = ("--run-dir", directory / "run", "--window", "0.2", "--no-sink", "--payload", "jpeg")
+    rates = {"left": 25, "right": 30}
+    sources = [f"{name}=synthetic://160x120@{fps}?frames=55" for name, fps in rates.items()]
+
+    def played(*asked: str | Path) -> None:
+        done = framepair(*asked, *flags, "--pace", "max")
+        assert done.returncode == 0, done.stderr
+
+    played(*sources, "--record", directory / "a")
+    [first] = segments(directory / "a")
+    played(first, "--record", directory / "b")
+    [second] = segments(directory / "b")
+    assert headers([second]) == headers([first])
+    before, after = (judge([path]) for path in (first, second))
+    assert check(before) == check(after) == {}
+    assert before.verdict.pairs == after.verdict.pairs > 5

@@ -143,6 +143,9 @@ class Offline:
 
     def furthest_ns(self, watermark_ns: int, now_ns: int) -> int:
         """Return the last stamp that makes sense of a source that is at ``watermark_ns``."""
+        if not watermark_ns:
+            # A recording has its times of UTC.
+            return MAX_INT - self._rules.window_ns
         return min(watermark_ns + MAX_MEDIA_JUMP_NS, MAX_INT - self._rules.window_ns)
 
     def promise_ns(self, header: FrameHeader, now_ns: int) -> int:

@@ -31,6 +31,7 @@ from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, max_wait_s, reachable
 from framepair.protocol.memory import payloads
+from framepair.protocol.recording import names as recording_names
 from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
 from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 
@@ -88,8 +89,8 @@ def table(
     nodes = [
         _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
     ]
-    if options.record and options.pace == "max":
-        # It is one more that the first pair has to wait for.
+    if options.record and options.pace == "max" and not options.no_sink:
+        # It is one more that the first pair has to wait for; without a sink it may be the only one.
         options = replace(options, consumers=options.consumers + 1)
     if plan.here(COMBINER):
         nodes.append(_combiner(options, plan, python))
@@ -266,5 +267,8 @@ def _seconds(time_ns: int) -> str:
 
 def _absolute(uri: str) -> str:
     """Return a file's absolute path, so that its command means the same in any directory."""
+    if recording_names.is_recording(uri):
+        name, track = recording_names.split(uri)
+        return f"{Path(name).absolute()}#{track}" if track else str(Path(name).absolute())
     path = Path(uri)
     return str(path.absolute()) if not uri.isdecimal() and path.exists() else uri

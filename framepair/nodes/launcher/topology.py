@@ -12,6 +12,7 @@ from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.source_options import SourceOptions
+from framepair.nodes.launcher import recordings
 from framepair.nodes.launcher.names import COMBINER, RECORDER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
@@ -127,7 +128,7 @@ class Plan:
 def plan(options: Options) -> Plan:
     """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
     _refuse_contradictions(options)
-    uris = name_sources(options.sources)
+    uris = name_sources(recordings.expanded(options.sources))
     options.most_sources(len(uris))
     payloads = _payloads(options.payload, list(uris))
     restarts = _restarts(options, list(uris))

@@ -17,11 +17,18 @@ from framepair.nodes.producer.faults import FaultyParts
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Outbox
 from framepair.nodes.producer.parts import Parts, refuse_impossible
-from framepair.nodes.producer.sources.source import Capture, Format, FrameLost, Image, SourceError
+from framepair.nodes.producer.sources.source import (
+    Capture,
+    Compressed,
+    Format,
+    FrameLost,
+    Image,
+    SourceError,
+)
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import shared_offset
 from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.memory.payload import Writer
+from framepair.protocol.memory.payload import Packed, Writer
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import EndReason, picture_size
 
@@ -50,9 +57,10 @@ def _capture(options: Options) -> None:
             runtime.ready(f"{options.name} {_describe(source.format)}", heartbeat)
             outbox.wait_for_combiner()
             stamps = parts.stamps(source.format, outbox.offset_ns())
-            stream = Stream(source, memory, stamps, outbox, heartbeat)
+            files = source if parts.passes_files and isinstance(source, Compressed) else None
+            stream = Stream(source, memory, stamps, outbox, heartbeat, files)
             with parts.signs_of_life(outbox, stamps), _refusing():
-                reason = stream.run(options.until_ns(), stop)
+                reason = stream.run(parts.until_ns(source.format), stop)
             outbox.end("stopped" if options.returns else reason)
     runtime.log.info("captured %d frames, could not send %d", outbox.captured, outbox.lost)
 
@@ -67,8 +75,10 @@ class Stream:
         stamps: Stamps,
         outbox: Outbox,
         heartbeat: Heartbeat,
+        files: Compressed | None = None,
     ) -> None:
         self._source = source
+        self._files = files
         self._payload = payload
         self._stamps = stamps
         self._outbox = outbox
@@ -98,8 +108,10 @@ class Stream:
 
     def _send(self, stamp: Stamp, stop: runtime.Stop) -> bool:
         """Decode the grabbed frame and send it when it is due; return whether it was one, and not too late."""
+        file = self._files.file() if self._files else None
         try:
-            self._retrieve(stamp)
+            if file is None:
+                self._retrieve(stamp)
         except FrameLost as error:
             self._outbox.skip(error)
             return False
@@ -107,7 +119,10 @@ class Stream:
         if stop.is_set():
             return False
         source = self._source
-        packed = self._payload.pack(self._outbox.seq, source.format.encoding)
+        if file is not None:
+            packed = Packed(file, "jpeg")
+        else:
+            packed = self._payload.pack(self._outbox.seq, source.format.encoding)
         self._outbox.send(packed, stamp, source.format, source.reopened, source.skipped)
         return True
 

@@ -21,6 +21,8 @@ class Options(probe.Options, Producing):
     """It will be started again when its video is over, which consumers should not take for the end."""
     until: float = math.inf
     """Capture time at which to end: seconds of UTC or, with --pace max, of the video."""
+    play_at: float | None = None
+    """When a recording begins to play, or a little later, so that all of its sources do: seconds of UTC."""
     fault: Annotated[tuple[str, ...], SEVERAL] = ()
     """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
     from the first frame on."""
@@ -28,3 +30,7 @@ class Options(probe.Options, Producing):
     def until_ns(self) -> int | None:
         """Return ``until`` in nanoseconds, None if there is no such time."""
         return None if math.isinf(self.until) else round(self.until * 1e9)
+
+    def play_at_ns(self) -> int | None:
+        """Return ``play_at`` in nanoseconds, None if it may be now."""
+        return None if self.play_at is None else round(self.play_at * 1e9)

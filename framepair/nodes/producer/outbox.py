@@ -12,7 +12,7 @@ import zmq
 
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.flow import Link
-from framepair.nodes.producer.sources.source import Format, FrameLost, Position
+from framepair.nodes.producer.sources.source import Format, FrameLost, FrameName, Position
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
@@ -79,6 +79,8 @@ class Outbox:
         self.dropped = 0
         self._former = 0, 0
         """How many frames former runs captured and could not send."""
+        self._unsent = 0
+        """How many frames of the run could not be sent again, if they were recorded."""
         self._grade: StampGrade | None = None
         self._peer_log = RateLimitedLog(log)
         self._lock = threading.Lock()
@@ -120,6 +122,8 @@ class Outbox:
         """
         with self._lock:
             stamp = stamps.stamp(position)
+            if position is not None and position.named is not None:
+                self._rename(position.named)
             if stamp.anew:
                 self._begin_run(stamp)
             self._in_hand_ns, self._grade = stamp.captured_ns, stamp.grade
@@ -140,6 +144,7 @@ class Outbox:
         with self._lock:
             self.seq += 1
             self.dropped += 1
+            self._unsent += 1
             self._in_hand_ns = None
 
     def send(
@@ -162,6 +167,7 @@ class Outbox:
             self._refused = not self._try([header.encode(), frame.data])
             if self._refused:
                 self.dropped += 1
+                self._unsent += 1
                 return
             self._sent_s = time.monotonic()
             if self._link:
@@ -198,6 +204,17 @@ class Outbox:
                     return
         while self._must_wait() and not tracker.done:
             self._stop.wait(0.05)
+
+    def _rename(self, named: FrameName) -> None:
+        """Call the frame that was grabbed what it was called when it was recorded."""
+        if named.run != self._origin.run:
+            self._former = self.captured, self.lost
+            self._origin = replace(self._origin, run=named.run)
+            self._unsent = 0
+            if self._link:
+                self._link.begin_run(named.run)
+        self.seq = named.seq
+        self.dropped = min(named.seq, named.dropped + self._unsent)
 
     def _begin_run(self, stamp: Stamp) -> None:
         """Go on as another run: within one, no stamp goes back and every promise holds."""

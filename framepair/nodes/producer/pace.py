@@ -38,12 +38,14 @@ class RealTime:
     """As the source plays: frames that cannot be sent in time are dropped.
 
     A source that is ``recorded`` has a beginning, which is to be that of a window. ``offset_ns`` is added to
-    stamps; a recording is played so much later.
+    stamps; a recording is played so much later. One with times of its own begins at ``play_at_ns`` or a little
+    later, as far into a window as it was recorded.
     """
 
     window_s: float
     recorded: bool
     offset_ns: int = 0
+    play_at_ns: int | None = None
 
     name: ClassVar[frame.Pace] = "realtime"
     lossless: ClassVar[bool] = False
@@ -55,6 +57,12 @@ class RealTime:
         if source_format.live:
             return LiveStamps(source_format.fps, now_ns, self.offset_ns)
         start_ns = now_ns()
+        if source_format.begins_ns is not None:
+            play_at_ns = start_ns if self.play_at_ns is None else self.play_at_ns
+            start_ns = _same_phase_ns(play_at_ns, source_format.begins_ns, self.window_s)
+            return PacedStamps(
+                source_format.fps, start_ns + self.offset_ns, now_ns, is_put_off=False
+            )
         if self.recorded:
             start_ns = _window_start_ns(start_ns, self.window_s, source_format.fps, offset_ns)
         return PacedStamps(source_format.fps, start_ns + self.offset_ns, now_ns)
@@ -77,7 +85,7 @@ class Offline:
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
         """Return stamps within the video; see Pace."""
-        return MediaStamps(self.offset_ns)
+        return MediaStamps(self.offset_ns + (source_format.begins_ns or 0))
 
     def total(self, source_format: Format, until_s: float) -> int:
         """Return how many frames of the video are before ``until_s``."""
@@ -87,11 +95,24 @@ class Offline:
         return min(source_format.total or until, until)
 
 
-def named(name: frame.Pace, *, window_s: float, recorded: bool, offset_ns: int = 0) -> Pace:
+def named(
+    name: frame.Pace,
+    *,
+    window_s: float,
+    recorded: bool,
+    offset_ns: int = 0,
+    play_at_ns: int | None = None,
+) -> Pace:
     """Return the pace that ``--pace`` names, for pairs of ``window_s``."""
     if name == Offline.name:
         return Offline(offset_ns)
-    return RealTime(window_s, recorded, offset_ns)
+    return RealTime(window_s, recorded, offset_ns, play_at_ns)
+
+
+def _same_phase_ns(from_ns: int, begins_ns: int, window_s: float) -> int:
+    """Return the first time from ``from_ns`` on that is as far into its window as ``begins_ns`` is."""
+    window_ns = round(window_s * 1e9)
+    return from_ns + (begins_ns - from_ns) % window_ns
 
 
 def _window_start_ns(now_ns: int, window_s: float, fps: float, clock_offset_ns: int | None) -> int:

@@ -23,6 +23,7 @@ from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
 from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
+from framepair.protocol.memory.jpeg import Jpeg
 from framepair.protocol.memory.payload import Place, Writer
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
@@ -39,6 +40,7 @@ class Parts:
             window_s=options.window,
             recorded=_is_recorded(options),
             offset_ns=options.offset_ns,
+            play_at_ns=options.play_at_ns(),
         )
         self._lost = threading.Event()
         self._now_ns = self.clock()
@@ -101,6 +103,17 @@ class Parts:
             raise runtime.Refused(f"{options.name}: {error}") from None
         return writer
 
+    def until_ns(self, source_format: Format) -> int | None:
+        """Return the capture time at which to end, None if there is none."""
+        until_ns = self._options.until_ns()
+        begins_ns = source_format.begins_ns if self._pace.lossless else None
+        return until_ns if until_ns is None or begins_ns is None else until_ns + begins_ns
+
+    @property
+    def passes_files(self) -> bool:
+        """Whether a frame that is a JPEG file already may travel as it is."""
+        return self._options.payload_asked().name == Jpeg.name
+
     def stamps(self, source_format: Format, offset_ns: int | None) -> Stamps:
         """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead."""
         return self._pace.stamps(source_format, offset_ns, self._now_ns)
@@ -148,7 +161,7 @@ def _is_recorded(options: Options) -> bool:
     with contextlib.suppress(SourceError):
         uri = parse(options.source)
         synthetic_ends = uri.synthetic is not None and uri.synthetic.total > 0
-        return options.loop or uri.kind == "file" or synthetic_ends
+        return options.loop or uri.kind in ("file", "recording") or synthetic_ends
     return False
 
 

@@ -109,7 +109,8 @@ class MediaStamps:
         """Return where in the video the frame is."""
         position = _within_video(position)
         self._next_ns = position.next_ns + self._offset_ns
-        return Stamp(position.at_ns + self._offset_ns, self._next_ns)
+        captured_ns = position.at_ns + self._offset_ns
+        return Stamp(captured_ns, self._next_ns, position.grade, position.uncertainty_ns)
 
     def earliest_ns(self) -> int:
         """Return the next time in the video."""
@@ -126,11 +127,20 @@ class PacedStamps:
     """Stamps of a video that is played: on an absolute schedule, so that no error adds up.
 
     If the player falls behind, the schedule is put off by as much; a promise that was given (``next_ns``)
-    holds, since stamps only get later. ``fps`` is the nominal rate, ``start_ns`` when the video begins.
+    holds, since stamps only get later. ``fps`` is the nominal rate, ``start_ns`` when the video begins. One
+    that is not ``is_put_off`` plays together with others, which it would lose: its frames are late instead.
     """
 
-    def __init__(self, fps: float, start_ns: int, now_ns: Clock = clock.now_ns) -> None:
+    def __init__(
+        self,
+        fps: float,
+        start_ns: int,
+        now_ns: Clock = clock.now_ns,
+        *,
+        is_put_off: bool = True,
+    ) -> None:
         self._now_ns = now_ns
+        self._is_put_off = is_put_off
         self._half_period_ns = 0.5e9 / fps
         self._start_ns = start_ns
         self._due_ns = start_ns
@@ -155,10 +165,11 @@ class PacedStamps:
         """Return when the frame that was just grabbed is due."""
         position = _within_video(position)
         behind_ns = self._now_ns() - (self._start_ns + position.at_ns)
-        if behind_ns > MAX_BEHIND_NS:
+        if behind_ns > MAX_BEHIND_NS and self._is_put_off:
             self._start_ns += behind_ns
         self._due_ns = self._start_ns + position.next_ns
-        return Stamp(self._start_ns + position.at_ns, self._due_ns)
+        captured_ns = self._start_ns + position.at_ns
+        return Stamp(captured_ns, self._due_ns, position.grade, position.uncertainty_ns)
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""

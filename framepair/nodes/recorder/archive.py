@@ -18,9 +18,10 @@ from typing import Final
 
 from framepair.protocol.recording.images import Image
 from framepair.protocol.recording.ledger import Announcement, LedgerEntry, Received
+from framepair.protocol.recording.names import SUFFIX
 from framepair.protocol.recording.reading import NotARecording
 from framepair.protocol.recording.repair import BeingWritten, repair
-from framepair.protocol.recording.segment import SUFFIX, Segment
+from framepair.protocol.recording.segment import Segment
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.reasons import RECORDER_DISK
 

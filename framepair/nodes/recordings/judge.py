@@ -14,7 +14,7 @@ from framepair.protocol.recording.ledger import (
     decode_announcement,
     decode_entry,
 )
-from framepair.protocol.recording.reading import Logged, RecordingFile
+from framepair.protocol.recording.reading import Logged, RecordingFile, source_of
 from framepair.protocol.recording.segment import LEDGER, PAIRS
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
@@ -114,13 +114,8 @@ class _Judging:
             self._add_frame(logged, images.decode(logged.schema, message.data))
 
     def _add_frame(self, logged: Logged, shown: images.Image) -> None:
-        name = source_of(logged)
+        name = source_of(logged.channel)
         self._sources.setdefault(name, Held()).add(logged, shown)
         header = frame.decode(shown.header) if shown.header else None
         if isinstance(header, FrameHeader):
             self._completeness.add_frame(name, Seen(header.run, header.seq, header.captured_ns))
-
-
-def source_of(logged: Logged) -> str:
-    """Return the name of the source of a frame: the channel's, else made from its topic."""
-    return logged.channel.metadata.get("source") or logged.topic.strip("/")

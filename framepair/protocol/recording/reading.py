@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +19,12 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, MessageIndex, Schema
 from mcap.stream_reader import breakup_chunk
 
+from framepair.protocol.recording import images
+
 MAGIC: Final = b"\x89MCAP0\r\n"
 HEAD_BYTES: Final = 9
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
+MAX_NAME: Final = 64
 FOOTER_BYTES: Final = HEAD_BYTES + 20
 # What libraries raise of bytes that are not what their head says.
 MALFORMED = (McapError, struct.error, ValueError, MemoryError, RuntimeError, IndexError, EOFError)
@@ -99,9 +105,8 @@ class RecordingFile:
         """How many bytes it has, as of when it was opened."""
         return self._size
 
-    def records(self) -> Iterator[Record]:
-        """Yield the whole records up to the end, or to the first that is cut short or is none."""
-        offset = len(MAGIC)
+    def records(self, offset: int = len(MAGIC)) -> Iterator[Record]:
+        """Yield the whole records from ``offset`` to the end, or to the first that is cut short or is none."""
         while offset + HEAD_BYTES <= self._size:
             self._file.seek(offset)
             opcode, length = struct.unpack("<BQ", self._file.read(HEAD_BYTES))
@@ -127,6 +132,44 @@ class RecordingFile:
         """Return the index of a chunk that ``record`` is; raises one of MALFORMED if it is none."""
         index: MessageIndex = MessageIndex.read(ReadDataStream(self.read(record)))
         return index
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield the chunks that can be read, in the order in which they were written."""
+        for record in self.records():
+            if record.opcode == Opcode.CHUNK:
+                with contextlib.suppress(*MALFORMED):
+                    yield self.chunk(record)
+
+    def tracks(self) -> dict[str, set[str]]:
+        """Return the sources that have pictures, and the topics of each; by the index, else by reading all."""
+        channels, schemas = self._named()
+        found: dict[str, set[str]] = {}
+        for channel in channels:
+            schema = schemas.get(channel.schema_id)
+            if schema is not None and schema.name in images.FIELDS:
+                found.setdefault(source_of(channel), set()).add(channel.topic)
+        return found
+
+    def _named(self) -> tuple[list[Channel], dict[int, Schema]]:
+        known = Known()
+        for record in self._summary() if self.is_whole() else ():
+            if record.opcode == Opcode.SCHEMA:
+                schema: Schema = Schema.read(ReadDataStream(self.read(record)))
+                known.schemas[schema.id] = schema
+            elif record.opcode == Opcode.CHANNEL:
+                channel: Channel = Channel.read(ReadDataStream(self.read(record)))
+                known.channels[channel.id] = channel
+        if not known.channels:
+            for chunk in self.chunks():
+                with contextlib.suppress(*MALFORMED):
+                    known.messages(chunk)
+        return list(known.channels.values()), known.schemas
+
+    def _summary(self) -> Iterator[Record]:
+        """Yield the records of the index."""
+        self._file.seek(self._size - FOOTER_BYTES - len(MAGIC) + HEAD_BYTES)
+        (start,) = struct.unpack("<Q", self._file.read(8))
+        yield from self.records(start) if start else ()
 
     def messages(self) -> Iterator[Logged]:
         """Yield the messages as they were written; damaged chunks are counted and left out."""
@@ -162,3 +205,9 @@ class RecordingFile:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def source_of(channel: Channel) -> str:
+    """Return the name of the source whose frames are on ``channel``: it says so, or it is made of the topic."""
+    named = channel.metadata.get("source") or NOT_IN_NAMES.sub("-", channel.topic).strip("-")
+    return named[:MAX_NAME] or "source"

@@ -15,7 +15,6 @@ from framepair.protocol.recording.ledger import Announcement, LedgerEntry, encod
 from framepair.protocol.wire.frame import FrameHeader, picture_size
 from framepair.protocol.wire.pair import PairHeader
 
-SUFFIX: Final = ".mcap"
 PAIRS, LEDGER = "/pairs", "/ledger"
 LIBRARY: Final = f"framepair {__version__}"
 # Chunks end when ``flush`` is called, so that a pair and the ledger's entry are in the same one.

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from framepair.nodes.producer.sources import camera, file, stream, synthetic
+from framepair.nodes.producer.sources import camera, file, recording, stream, synthetic
 from framepair.nodes.producer.sources.source import (
     AccessRefused,
     Capture,
@@ -49,6 +49,7 @@ KINDS: Final[dict[str, Kind]] = {
     "camera": camera,
     "stream": stream,
     "synthetic": synthetic,
+    "recording": recording,
     "file": file,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Format:
     ``shape`` is that of the array, (height, width, channels), ``encoding`` what is in it and ``colour`` what
     its levels mean, as in a frame's header. ``fps`` is the nominal rate, ``total`` how many frames there are
     in all (0: not known), and ``live`` whether frames come at their own time, to be stamped by the clock, or
-    can be had at any pace.
+    can be had at any pace. ``begins_ns`` is the UTC at the video's beginning, if it was recorded with that.
     """
 
     shape: tuple[int, int, int]
@@ -48,6 +48,16 @@ class Format:
     total: int = 0
     live: bool = False
     colour: Colour | None = None
+    begins_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameName:
+    """What a recorded frame was called: its run and seq, and how many of that run had not been sent by then."""
+
+    run: int
+    seq: int
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,14 @@ class Position:
     """Time of a frame, and the earliest one of the next; nanoseconds since the video's beginning.
 
     Of a live source: nanoseconds of UTC. ``grade`` says how the time is known, ``uncertainty_ns`` how far it
-    may be wrong (None: not known).
+    may be wrong (None: not known); ``named`` is what it is to be called again if it was recorded.
     """
 
     at_ns: int
     next_ns: int
     grade: StampGrade = "exact"
     uncertainty_ns: int | None = 0
+    named: FrameName | None = None
 
 
 class Capture(Protocol):
@@ -103,6 +114,14 @@ class Capture(Protocol):
 
     def close(self) -> None:
         """Let go of the file, camera or connection; it may be called again."""
+
+
+@runtime_checkable
+class Compressed(Protocol):
+    """A capture whose frames may be files already, which need not be decoded to travel as such."""
+
+    def file(self) -> memoryview | None:
+        """Return the grabbed frame as a JPEG file of the source's format, None if it is none."""
 
 
 @contextmanager

@@ -1,0 +1,185 @@
+"""Recordings as sources: their times, names and pictures, also of recordings that another program made."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.video.frame import VideoFrame
+from mcap_protobuf.writer import Writer
+from msgspec.structs import replace
+
+from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import recordings
+from framepair.nodes.producer.sources import opening
+from framepair.nodes.producer.sources.recording_file import Track
+from framepair.nodes.producer.sources.source import FrameName, Position, SourceError
+from framepair.nodes.producer.sources.uri import AS_IT_IS, Wanted
+from framepair.protocol.memory import jpeg
+from framepair.protocol.recording import images
+from framepair.protocol.recording.segment import Segment
+from framepair.protocol.wire.frame import FrameHeader
+from tests.lib.stream import WINDOW_NS, Stream, pixels
+from tests.lib.units import MS
+from tests.recorder.test_segment import as_jpeg, as_raw
+
+FIRST = 1_700_000_000
+
+
+def recorded(path: Path, *, finish: bool = True) -> list[FrameHeader]:
+    """Record two windows, left as JPEG and right as pixels; return the headers of the frames."""
+    stream = Stream(period_ns=40 * MS, first=FIRST)
+    segment, headers = Segment(path), []
+    for message in (*stream.next(), *stream.next()):
+        if isinstance(message, FrameHeader):
+            header = replace(
+                message, stamp="driver", stamp_uncertainty_ns=5, next_ns=message.next_ns
+            )
+            segment.add_frame(
+                header, as_jpeg(header) if header.source == "left" else as_raw(header)
+            )
+            headers.append(header)
+    segment.flush()
+    (segment.finish if finish else segment.close)()
+    return headers
+
+
+def track(uri: str | Path, wanted: Wanted = AS_IT_IS) -> Track:
+    capture = opening.open_capture(
+        "it", str(uri), loop=False, open_timeout_s=1, read_timeout_s=1, wanted=wanted
+    )
+    assert isinstance(capture, Track)
+    return capture
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_frames_have_the_times_and_names_that_they_had(directory: Path, finish: bool) -> None:
+    headers = recorded(directory / "a.mcap", finish=finish)
+    for source in ("left", "right"):
+        capture, mine = (
+            track(f"{directory}/a.mcap#{source}"),
+            [h for h in headers if h.source == source],
+        )
+        begins_ns = FIRST * WINDOW_NS
+        assert capture.format.begins_ns == begins_ns
+        assert (capture.format.shape, capture.format.fps) == ((6, 8, 3), 5.0)
+        for place, header in enumerate(mine):
+            assert capture.grab()
+            following = mine[place + 1].captured_ns if place + 1 < len(mine) else None
+            next_ns = following or header.captured_ns + header.period_ns
+            assert capture.position == Position(
+                header.captured_ns - begins_ns, next_ns - begins_ns, "driver", 5,
+                FrameName(header.run, header.seq, 0),
+            )  # fmt: skip
+            image = capture.retrieve(np.empty((6, 8, 3), np.uint8), 0, 0)
+            if source == "right":
+                assert np.array_equal(image, pixels(header))
+                assert capture.file() is None
+            else:
+                file, expected = capture.file(), np.empty((6, 8, 3), np.uint8)
+                assert file == as_jpeg(header).data
+                jpeg.decode(memoryview(as_jpeg(header).data), expected, "bgr8")
+                assert np.array_equal(image, expected)
+        assert not capture.grab()
+        capture.close()
+
+
+def test_other_pixels_and_sizes_are_made_of_what_was_recorded(directory: Path) -> None:
+    recorded(directory / "a.mcap")
+    for source in ("left", "right"):
+        capture = track(f"{directory}/a.mcap#{source}", Wanted(pixels="mono8", size=(4, None)))
+        assert (capture.format.shape, capture.format.encoding) == ((3, 4, 1), "mono8")
+        assert capture.grab()
+        assert capture.file() is None
+        assert capture.retrieve(np.empty((3, 4, 1), np.uint8), 0, 0).shape == (3, 4, 1)
+        capture.close()
+
+
+def picture(level: int, codec: str, pixels_of: str = "rgb24") -> bytes:
+    """Return a grey picture of 64x48 as a file."""
+    context = av.CodecContext.create(codec, "w")
+    assert isinstance(context, av.VideoCodecContext)
+    context.width, context.height, context.pix_fmt = 64, 48, pixels_of
+    context.time_base = Fraction(1, 25)
+    image = np.full((48, 64, 3), level, np.uint8)
+    shown = VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels_of)
+    return b"".join(bytes(packet) for packet in [*context.encode(shown), *context.encode(None)])
+
+
+CODECS = [("jpeg", "mjpeg", "yuvj420p"), ("png", "png", "rgb24")]
+
+
+@pytest.mark.parametrize(("name", "codec", "pixels_of"), CODECS)
+def test_a_recording_of_another_program(
+    directory: Path, name: str, codec: str, pixels_of: str
+) -> None:
+    pool = importlib.import_module("google.protobuf.descriptor_pool").DescriptorPool()
+    files = importlib.import_module("google.protobuf.descriptor_pb2").FileDescriptorSet()
+    files.ParseFromString(images.schema(images.COMPRESSED))
+    for file in files.file:
+        pool.Add(file)
+    factory = importlib.import_module("google.protobuf.message_factory")
+    message = factory.GetMessageClass(pool.FindMessageTypeByName(images.COMPRESSED))
+    with (directory / "b.mcap").open("wb") as out, Writer(out) as writer:
+        for place, level in enumerate((10, 100, 200)):
+            writer.write_message(
+                topic="/front camera/image",
+                message=message(data=picture(level, codec, pixels_of), format=name),
+                log_time=FIRST * WINDOW_NS + place * 40 * MS,
+            )
+    assert recordings.expanded([str(directory / "b.mcap")]) == [
+        f"front-camera-image={directory}/b.mcap#front-camera-image"
+    ]
+    capture = track(directory / "b.mcap")
+    assert (capture.format.shape, capture.format.fps) == ((48, 64, 3), 25.0)
+    levels = []
+    while capture.grab():
+        assert capture.position.named is None
+        levels.append(int(capture.retrieve(np.empty((48, 64, 3), np.uint8), 0, 0).mean()))
+    assert levels == pytest.approx([10, 100, 200], abs=2)
+    capture.close()
+
+
+def test_a_recording_stands_for_all_of_its_sources(directory: Path) -> None:
+    recorded(directory / "a.mcap")
+    path = f"{directory}/a.mcap"
+    both = [f"left={path}#left", f"right={path}#right"]
+    assert recordings.expanded([path, "door=0"]) == [*both, "door=0"]
+    assert recordings.expanded([f"{path}#left"]) == both[:1]
+    assert recordings.expanded([f"door={path}#left"]) == [f"door={path}#left"]
+    with pytest.raises(Refused, match=r"has several sources: say which one is door: door=.*#left"):
+        recordings.expanded([f"door={path}"])
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [(None, "No such file"), (b"", "is empty"), (b"something", "is no MCAP file")],
+)
+def test_what_cannot_be_played_is_refused(directory: Path, content: bytes | None, why: str) -> None:
+    path = directory / "a.mcap"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(Refused, match=why):
+        recordings.expanded([str(path)])
+    with pytest.raises(SourceError, match=why):
+        track(path)
+
+
+def wrong(uris: Sequence[str]) -> None:
+    for uri in uris:
+        with pytest.raises(SourceError, match=r"name a source of .*: it has left, right"):
+            track(uri)
+
+
+def test_a_source_that_is_not_in_it_is_named(directory: Path) -> None:
+    recorded(directory / "a.mcap")
+    wrong([f"{directory}/a.mcap#middle", f"{directory}/a.mcap"])
+    with pytest.raises(SourceError, match="leave out --loop"):
+        opening.open_capture(
+            "it", f"{directory}/a.mcap#left", loop=True, open_timeout_s=1, read_timeout_s=1
+        )
