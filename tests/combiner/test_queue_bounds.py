@@ -27,6 +27,7 @@ class Quiet:
 
     max_bytes: int | None = None
     are_settled = True
+    consumers = joined = 0
 
     def is_set(self) -> bool:
         return True
@@ -46,6 +47,13 @@ class Xpub:
     """A socket that keeps its high-water mark, and nothing else."""
 
     sndhwm = 0
+
+    def get_string(self, option: int) -> str:
+        return "ipc:///run/pairs"
+
+    def bind(self, address: str) -> None: ...
+
+    def unbind(self, address: str) -> None: ...
 
     def send_multipart(self, message: list[bytes], *, copy: bool) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import zmq
 
@@ -24,6 +24,8 @@ from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
 log = logging.getLogger(__name__)
 
 CONSUMER_POLL_S = 0.05
+# Consumers whose connection is ended connect again after a tenth of a second.
+RETURN_S, RETURN_POLL_S = 1.0, 0.01
 # With pace max: how long to wait for another consumer when the last one has left.
 CONSUMER_TIMEOUT_S = 30.0
 # After how long waiting for the first consumers is said.
@@ -59,16 +61,11 @@ class Publisher:
         self._heartbeat = heartbeat
         self._rates: dict[str, tuple[float, int]] = {}
         self._hwm: int | None = None
-        self._is_new = False
         self._waiting = _Waiting(consumers)
 
     def attend(self) -> None:
         """Read what consumers subscribe to; to be called at each turn of the work loop."""
-        self._is_new |= self._subscriptions.read()
-        if self._is_new and self._hwm is not None and self._subscriptions.are_settled:
-            # Mostly before anything queues up for the new subscriber.
-            self._is_new = False
-            sockets.set_queue(self._xpub, self._hwm)
+        self._subscriptions.read()
 
     def expect_frames(self, header: FrameHeader) -> None:
         """Note how often, and how large, a source's frames come; before the first is published."""
@@ -134,7 +131,22 @@ class Publisher:
             self._hwm = sockets.publisher_queue(
                 self._rates.values(), self._sources, self._window_s, self._max_bytes
             )
-            self._is_new = True
+            self._set_queue(self._hwm)
+
+    def _set_queue(self, hwm: int) -> None:
+        """Give each subscriber a queue of ``hwm`` messages; those that are there connect again.
+
+        Frames wait meanwhile, a tenth of a second as a rule, so that no consumer misses the first.
+        """
+        self._wait_until(lambda: self._subscriptions.are_settled)
+        consumers, joined = self._subscriptions.consumers, self._subscriptions.joined
+        sockets.set_queue(self._xpub, hwm)
+        self._wait_until(lambda: self._subscriptions.joined >= joined + consumers)
+
+    def _wait_until(self, condition: Callable[[], bool]) -> None:
+        deadline_s = time.monotonic() + RETURN_S
+        while not condition() and time.monotonic() < deadline_s and not self._stop.is_set():
+            self._stop.wait(RETURN_POLL_S)
             self.attend()
 
 

@@ -49,6 +49,8 @@ class Subscriptions:
         self._address = address
         self._guard = guard
         self._counts: Counter[bytes] = Counter()
+        self.joined = 0
+        """How many subscribers that get pairs there have been so far."""
         self._peer_log = RateLimitedLog(log)
 
     @property
@@ -97,6 +99,7 @@ class Subscriptions:
             # Also of one that is disconnected: libzmq reports the end of each that it has added.
             self._counts[topic] += 1
             if known and is_topic(topic):
+                self.joined += published.PAIR.startswith(topic)
                 return True
         self._refuse(message)
         return False

@@ -8,6 +8,8 @@ signal handler is always seen (pyzmq #746).
 from __future__ import annotations
 
 import contextlib
+import errno
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 
@@ -35,6 +37,8 @@ SUBSCRIPTIONS_QUEUED = 64
 DRAINED_HWM = 2
 # How long a node that stops may take to hand its last messages to the kernel.
 LINGER_MS = 1000
+# A listener that is closed is so within microseconds, if the thread that does it gets to run.
+REBIND_S, REBIND_POLL_S = 5.0, 0.001
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 4000
 CONNECT_TIMEOUT_MS = 1000
 # Peers that do not finish the handshake within this time are dropped; libzmq's default is 30 s.
@@ -233,17 +237,29 @@ def accepting(context: Context, keys: ServerKeys | None) -> Iterator[Authenticat
 
 
 def set_queue(publisher: Socket, hwm: int) -> None:
-    """Give every subscriber of an XPUB socket a queue of ``hwm`` messages.
+    """Give every subscriber of an XPUB socket, present and future, a queue of ``hwm`` messages.
 
-    Call it with another ``hwm`` only while no queue is full: a subscriber whose queue is full at that moment
-    may get nothing for good, as libzmq waits for an acknowledgement that its other end, which counts in steps
-    of half the new mark, has no reason to send (pipe.cpp, set_hwms). With the same ``hwm`` it is harmless; it
-    is needed for each new subscriber, whose queue is as long as the mark was when the socket was bound.
-
-    And call it only while no connection is ending: libzmq tells the other end of each, which may be gone
-    already, and crashes (pipe.cpp, send_hwms_to_peer).
+    It ends all connections, and the subscribers connect again: a connection has the mark of when its listener
+    was bound. Call it once, before anything is sent, and while no connection is ending. A subscriber whose
+    queue is full when its mark changes may get nothing for good, as libzmq waits for an acknowledgement that
+    its other end, which counts in steps of half the new mark, has no reason to send (pipe.cpp, set_hwms). And
+    libzmq tells the other end of each connection, also of one that is gone already, and crashes (pipe.cpp,
+    send_hwms_to_peer).
     """
     publisher.sndhwm = hwm
+    address = publisher.get_string(zmq.LAST_ENDPOINT)
+    publisher.unbind(address)
+    deadline_s = time.monotonic() + REBIND_S
+    while True:
+        try:
+            publisher.bind(address)
+        except zmq.ZMQError as error:
+            # The former listener is closed by another thread.
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline_s:
+                raise
+            time.sleep(REBIND_POLL_S)
+        else:
+            return
 
 
 def send_tracked(
