@@ -37,8 +37,8 @@ VERBS = {
         SOURCES,
         "pair the frames of several videos, and print a line per pair",
         (
-            "config", "window", "duration", "pace", "loop", "wait", "size", "payload", "listen", "keys", "sink",
-            "no_sink", "record", "json", "verbose",
+            "config", "window", "duration", "pace", "loop", "size", "payload", "listen", "keys", "sink",
+            "no_sink", "record", "json",
         ),
     ),
     "plan": Verb(
@@ -81,8 +81,14 @@ VERBS = {
         (),
         module="framepair.nodes.recordings",
     ),
+    "export": Verb(
+        "FILE… --to DIR",
+        "write an mp4 for each source of a recording, and tables of frames and pairs",
+        (),
+        module="framepair.nodes.recordings",
+    ),
 }  # fmt: skip
-RESERVED = ("monitor", "export", "reload", "relay")
+RESERVED = ("monitor", "reload", "relay")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report

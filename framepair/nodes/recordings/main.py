@@ -1,9 +1,10 @@
-"""What can be done with recordings: prove that nothing is missing, say what is in them, repair them."""
+"""What can be done with recordings: prove that nothing is missing, tell, repair and export what is in them."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -53,16 +54,42 @@ def info(*files: Path) -> None:
     print("\n".join(telling.contents(_judged(files))))
 
 
+@app.command
+def export(*files: Path, to: Path) -> None:
+    """Write an mp4 for each source, with the true times of its frames, and tables of frames and pairs (CSV).
+
+    Parameters
+    ----------
+    files
+        The files of one recording, in any order.
+    to
+        The directory to write to, made if need be.
+    """
+    # FFmpeg takes a while to load, which the other commands should not have to wait for.
+    from framepair.nodes.recordings.export import export as write
+
+    with _readable(files):
+        for path in write(files, to):
+            print(path)
+
+
 def _judged(files: Sequence[Path]) -> Findings:
+    with _readable(files):
+        return judge(files)
+
+
+@contextlib.contextmanager
+def _readable(files: Sequence[Path]) -> Iterator[None]:
+    """Turn what goes wrong with ``files`` into a sentence; raises Refused."""
     if not files:
         raise runtime.Refused("name the files of a recording: framepair verify FILE…")
     try:
-        return judge(files)
+        yield
     except NotARecording as error:
         raise runtime.Refused(str(error)) from None
     except OSError as error:
         raise runtime.Refused(
-            f"cannot read {error.filename}: {error.strerror}: name a recording"
+            f"cannot use {error.filename}: {error.strerror}: name a recording, and a place with room"
         ) from None
 
 
