@@ -229,7 +229,7 @@ def test_what_can_not_be_compared_is_refused() -> None:
             assert "on one machine there is one clock" in running.stderr[0]
 
 
-@pytest.mark.parametrize("what", ["cut", "stall"])
+@pytest.mark.parametrize("what", ["stall", pytest.param("cut", marks=pytest.mark.slow)])
 def test_frames_flow_when_nobody_tells_the_time_any_more(what: str) -> None:
     with Synced("left") as nodes, subscribe(nodes.pub, keep=100) as pairs:
         nodes.all_corrected()

@@ -47,16 +47,15 @@ class Proxied(Pipeline):
         self.endpoints = self.direct
 
 
-@pytest.mark.parametrize("where", ["left", "pairs"])
+# Each kind, and each place.
+USUAL = [("left", "cut", SHORT), ("left", "reset", 0), ("pairs", "stall", SHORT)]
+OTHERS = [("pairs", "cut", SHORT), ("pairs", "reset", 0), ("left", "stall", SHORT)]
+OTHERS += [(where, what, LONG) for where in ("left", "pairs") for what in ("cut", "stall")]
+
+
 @pytest.mark.parametrize(
-    ("what", "windows"),
-    [
-        ("cut", SHORT),
-        ("reset", 0),
-        ("stall", SHORT),
-        pytest.param("stall", LONG, marks=pytest.mark.slow),
-        pytest.param("cut", LONG, marks=pytest.mark.slow),
-    ],
+    ("where", "what", "windows"),
+    [*USUAL, *(pytest.param(*other, marks=pytest.mark.slow) for other in OTHERS)],
 )
 def test_an_outage(where: str, what: str, windows: int) -> None:
     with Proxied() as nodes, subscribe(nodes.pub, keep=1000) as pairs:

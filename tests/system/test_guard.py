@@ -93,7 +93,9 @@ CASES: dict[str, tuple[Callable[[Running], None], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["plain", "frozen producer", "stopped nodes", "stubborn sink with a child"]
+)
 def test_nothing_outlives_a_launcher_that_is_killed(directory: Path, shm: Path, case: str) -> None:
     moment, arguments = CASES[case]
     with launch(directory, *arguments, shm=shm) as running:
@@ -185,7 +187,16 @@ def test_the_guard_is_told_who_there_is_and_hands_nothing_on(directory: Path) ->
     assert guard.left_behind([]) == set()
 
 
-@pytest.mark.parametrize("sink", [SINK, STUBBORN], ids=["sink", "stubborn sink"])
+CHILDREN = pytest.mark.parametrize(
+    "sink",
+    [
+        pytest.param(SINK, id="sink", marks=pytest.mark.slow),
+        pytest.param(STUBBORN, id="stubborn sink"),
+    ],
+)
+
+
+@CHILDREN
 def test_the_children_of_a_sink_end_with_the_pipeline(directory: Path, sink: str) -> None:
     with launch(directory, "--sink", sink) as running:
         has_begun(running)
@@ -194,7 +205,7 @@ def test_the_children_of_a_sink_end_with_the_pipeline(directory: Path, sink: str
     assert list(directory.iterdir()) == []
 
 
-@pytest.mark.parametrize("sink", [SINK, STUBBORN], ids=["sink", "stubborn sink"])
+@CHILDREN
 def test_the_children_of_a_sink_that_is_killed_end_before_it_is_back(
     directory: Path, sink: str
 ) -> None:

@@ -110,6 +110,7 @@ def test_every_frame_is_in_the_pair_of_its_capture_time_and_nothing_is_copied(sh
     assert {header.payload for pair in taken for header in pair["left"].frames} == {"shm"}
 
 
+@pytest.mark.slow
 def test_one_source_may_be_shared_and_the_other_not(shm: Path) -> None:
     with (
         Pipeline(["left", "right"], "tcp") as nodes,

@@ -77,7 +77,7 @@ def test_with_closed_streams_a_pipeline_runs_and_gives_no_file_their_numbers(
     assert (directory / "report.json").exists()
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize("stream", ["stdout", pytest.param("stderr", marks=pytest.mark.slow)])
 def test_a_stream_that_is_not_read_stops_nothing_and_delays_the_end_by_little(
     directory: Path, stream: str
 ) -> None:

@@ -40,7 +40,7 @@ def next_whole(pairs: Iterator[Pair]) -> Pair:
     return next(pair for pair in pairs if pair.complete)
 
 
-@pytest.mark.parametrize("payload", ["raw", "shm"])
+@pytest.mark.parametrize("payload", ["raw", pytest.param("shm", marks=pytest.mark.slow)])
 def test_a_node_that_is_killed_is_back_soon(directory: Path, payload: str) -> None:
     with own_directory() as shm, contextlib.ExitStack() as stack:
         shared = ("--payload", payload, "--shm-dir", shm, "--history", "1")
