@@ -184,6 +184,8 @@ def test_a_file_says_all_that_flags_say(file: Path) -> None:
         start_timeout = 0
         clock = "stamped"
         strict = true
+lines = true
+quiet = true
         json = "report.json"
         keep = 3
         sink = "python model.py"
@@ -241,6 +243,8 @@ record_max_bytes = "2TB"
         start_timeout=0.0,
         clock="stamped",
         strict=True,
+        lines=True,
+        quiet=True,
         json=Path("report.json"),
         keep=3,
         sink="python model.py",

@@ -220,6 +220,12 @@ class Consuming(Reporting, SharedMemory, Network):
     strict: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Exit with 1 if the ledger does not balance, or any frame was lost since the first pair."""
 
+    lines: Annotated[bool, OUTPUT, ONLY_ON] = False
+    """Print a line per pair on a terminal, too, where a table is shown otherwise."""
+
+    quiet: Annotated[bool, OUTPUT, ONLY_ON] = False
+    """Print the final report alone."""
+
     json: Annotated[Path | None, OUTPUT, FILE_OR_STDOUT] = None
     """Write the final report to this file too; with -, to stdout, and all else to stderr."""
 

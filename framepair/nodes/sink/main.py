@@ -46,7 +46,7 @@ class Options(Consuming):
 
 @app.default
 def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
-    """Print a line per pair, and a report at the end of the stream or on SIGINT or SIGTERM."""
+    """Show pairs as they come, and a report at the end of the stream or on SIGINT or SIGTERM."""
     runtime.keep_buffers()
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
@@ -105,6 +105,7 @@ class Turns:
         """Give a sign of life, and print the line that is due."""
         # Asking for a pair is a sign of life to the launcher; the status file hears of it here.
         self._heartbeat.beat()
+        self._screen.tick()
         now_s = time.monotonic()
         if self.interim.is_due(now_s):
             stats = self._subscription.stats()
@@ -114,6 +115,7 @@ class Turns:
 
 
 def _show(report: Report, screen: Screen, json: Path | None) -> None:
+    screen.end()
     with screen.printing():
         report.show(screen.console)
     if json:
@@ -121,7 +123,8 @@ def _show(report: Report, screen: Screen, json: Path | None) -> None:
 
 
 def _screen(options: Options) -> Screen:
-    return Screen(to_stderr=options.json == json_output.STDOUT)
+    to_stderr = options.json == json_output.STDOUT
+    return Screen(to_stderr=to_stderr, lines=options.lines, quiet=options.quiet)
 
 
 def _subscribe(options: Options) -> Subscription:

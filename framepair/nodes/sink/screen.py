@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from framepair.nodes.sink.live_table import TableView
 from framepair.nodes.sink.stampings import cells as cells_of
 from framepair.protocol.client import pace
 from framepair.protocol.client.clip import Clip, Pair
@@ -188,22 +190,39 @@ PIPED_WIDTH = 200
 log = logging.getLogger(__name__)
 
 
-class Screen:
-    """The terminal, pipe or file that pairs are shown on, a line each."""
+class View(Protocol):
+    """How pairs are shown while they come."""
 
-    def __init__(self, *, to_stderr: bool = False) -> None:
+    def show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
+        """Show a pair."""
+
+    def tick(self) -> None:
+        """Show how things are now; called several times a second."""
+
+    def end(self) -> None:
+        """Show nothing more."""
+
+
+class Screen:
+    """The terminal, pipe or file that pairs are shown on: in a table on a terminal, else a line each.
+
+    ``lines`` asks for lines on a terminal, too, ``quiet`` for neither.
+    """
+
+    def __init__(
+        self, *, to_stderr: bool = False, lines: bool = False, quiet: bool = False
+    ) -> None:
         self.console = Console(highlight=False, markup=False, emoji=False, stderr=to_stderr)
         if not self.console.is_terminal:
             self.console.width = PIPED_WIDTH
-        self._layout: Layout | None = None
-        self._progress: OfflineProgress | None = None
+        self._lines, self._quiet = lines, quiet
+        self._view: View | None = None
 
     def __enter__(self) -> Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._progress:
-            self._progress.stop()
+        self.end()
 
     @contextlib.contextmanager
     def printing(self) -> Iterator[None]:
@@ -214,30 +233,86 @@ class Screen:
             raise
         except OSError as error:
             log.error("nothing can be printed any more: %s", error.strerror)
+            self._view = Nothing()
             # What is left in buffers would fail again at the exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
-        """Print the line of ``pair``, below the names of its columns if it is the first."""
+        """Show a pair."""
         with self.printing():
-            self._show(pair, interval_ns, waits_ms)
+            self._view = self._view or self._choose(pair)
+            self._view.show(pair, interval_ns, waits_ms)
 
-    def _show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
+    def tick(self) -> None:
+        """Show how things are now; to be called several times a second."""
+        if self._view is not None:
+            with self.printing():
+                self._view.tick()
+
+    def end(self) -> None:
+        """Show no more pairs: what is printed from now on follows what was shown."""
+        if self._view is not None:
+            with self.printing():
+                self._view.end()
+            self._view = None
+
+    def _choose(self, pair: Pair) -> View:
+        if self._quiet:
+            return Nothing()
+        lossless = pace.named(pair.header.pace).lossless
+        if self._lines or lossless or not _moves_cursor(self.console):
+            return Lines(self.console)
+        return TableView(self.console)
+
+
+def _moves_cursor(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal and os.isatty(console.file.fileno())
+
+
+class Nothing:
+    """Shows nothing."""
+
+    def show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
+        """Do nothing."""
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+class Lines:
+    """Shows a line for each pair, below the names of the columns."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._layout: Layout | None = None
+        self._progress: OfflineProgress | None = None
+
+    def show(self, pair: Pair, interval_ns: int | None, waits_ms: dict[str, float]) -> None:
+        """Print the line of ``pair``."""
+        console = self._console
         if self._layout is None or not self._layout.fits(pair):
             self._layout = Layout(pair)
-            self.console.print(self._layout.heading(), soft_wrap=True)
+            console.print(self._layout.heading(), soft_wrap=True)
         line = self._layout.line(pair, interval_ns, waits_ms)
         missing = words(pair)
-        if (
-            missing
-            and self.console.is_terminal
-            and line.cell_len + missing.cell_len > self.console.width
-        ):
+        if missing and console.is_terminal and line.cell_len + missing.cell_len > console.width:
             line.append("\n    ")
-        self.console.print(line + missing, soft_wrap=True)
-        if self.console.is_terminal and pace.named(pair.header.pace).lossless:
-            self._progress = self._progress or OfflineProgress(self.console)
+        console.print(line + missing, soft_wrap=True)
+        if console.is_terminal and pace.named(pair.header.pace).lossless:
+            self._progress = self._progress or OfflineProgress(console)
             self._progress.add(pair)
+
+    def tick(self) -> None:
+        """Do nothing: there is a line for each pair."""
+
+    def end(self) -> None:
+        """Take the progress bar off the terminal."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
 
 
 class OfflineProgress:
