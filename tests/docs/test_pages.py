@@ -22,13 +22,14 @@ from framepair.nodes.launcher import commands, options, topology, verbs
 from framepair.protocol.client.subscriber import SubscriberStats
 from framepair.protocol.wire import frame, pair, reasons, sync
 from framepair.protocol.wire.header import VERSION, Header
+from tests.lib import recordings
 from tests.lib.pages import PAGES, blocks
 from tests.lib.processes import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```", re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-NODES = ("producer", "combiner", "sink")
+NODES = ("producer", "combiner", "sink", "recorder", "recordings")
 # Tried by hand, as each needs a network, an engine, a cluster or a long time.
 BY_HAND = (
     "docker",
@@ -88,6 +89,8 @@ def test_a_command_is_accepted(
         words.pop(0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.toml").write_text(blocks(ROOT / "docs" / "machines.md", "toml")[0])
+    if ".mcap" in line:
+        recordings.write(tmp_path / "lane.mcap")
     monkeypatch.setattr("platform.node", lambda: "nuc")
     program = words[0].removeprefix(".venv/bin/")
     if words[0] in BY_HAND:
@@ -106,6 +109,10 @@ def test_a_command_is_accepted(
 
 def check_launcher(words: list[str]) -> None:
     """Check that the launcher takes ``words``, and can make commands of them."""
+    program = verbs.program(words)
+    if program:
+        check_module(program[0], program[1:])
+        return
     asked = verbs.read(words)
     assert asked is not None
     if asked.keygen is None:

@@ -24,9 +24,9 @@ from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images
 from framepair.protocol.recording.segment import Segment
 from framepair.protocol.wire.frame import FrameHeader
+from tests.lib.recordings import as_jpeg, as_raw
 from tests.lib.stream import WINDOW_NS, Stream, pixels
 from tests.lib.units import MS
-from tests.recorder.test_segment import as_jpeg, as_raw
 
 FIRST = 1_700_000_000
 

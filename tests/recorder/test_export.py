@@ -11,8 +11,8 @@ import pytest
 
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.recordings.export import export
+from tests.lib.recordings import WINDOWS, as_jpeg, write
 from tests.lib.stream import pixels
-from tests.recorder.test_segment import WINDOWS, as_jpeg, write
 
 
 def test_videos_have_every_frame_at_its_time_as_it_was_recorded(directory: Path) -> None:

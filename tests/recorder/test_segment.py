@@ -10,52 +10,15 @@ from mcap.reader import make_reader
 from mcap_protobuf.decoder import DecoderFactory
 from msgspec.structs import replace
 
-from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images, ledger
-from framepair.protocol.recording.images import Image
-from framepair.protocol.recording.ledger import LedgerEntry, Received
 from framepair.protocol.recording.reading import NotARecording, RecordingFile
 from framepair.protocol.recording.repair import BeingWritten, repair
 from framepair.protocol.recording.segment import Segment
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.headers import PAIR
+from tests.lib.recordings import ENTRY, WINDOWS, as_jpeg, write
 from tests.lib.stream import Stream, pixels
-
-ENTRY = LedgerEntry(5, {"left": Received(10, {"recorder_slow": 2})})
-WINDOWS = 4
-
-
-def as_jpeg(header: FrameHeader) -> Image:
-    data = jpeg.encode(pixels(header), 90, header.encoding)
-    return Image("foxglove.CompressedImage", data, "jpeg", header=header.encode())
-
-
-def as_raw(header: FrameHeader) -> Image:
-    height, width, channels = header.shape
-    data = pixels(header).tobytes()
-    return Image(
-        "foxglove.RawImage", data, "bgr8", width, height, width * channels, header.encode()
-    )
-
-
-def write(path: Path, *, finish: bool = True) -> list[FrameHeader]:
-    """Write some windows of two sources, a chunk each; return the headers of the frames."""
-    stream, segment, written = Stream(period_ns=40_000_000, first=1_000), Segment(path), []
-    for _ in range(WINDOWS):
-        for header in stream.next():
-            if isinstance(header, FrameHeader):
-                image = as_jpeg(header) if header.source == "left" else as_raw(header)
-                segment.add_frame(header, image)
-                written.append(header)
-            else:
-                segment.add_announcement(header, ENTRY)
-        segment.flush()
-    if finish:
-        segment.finish()
-    else:
-        segment.close()
-    return written
 
 
 def found(path: Path) -> list[FrameHeader]:

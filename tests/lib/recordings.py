@@ -1,0 +1,47 @@
+"""Small recordings for tests, and the pictures in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from framepair.protocol.memory import jpeg
+from framepair.protocol.recording.images import Image
+from framepair.protocol.recording.ledger import LedgerEntry, Received
+from framepair.protocol.recording.segment import Segment
+from framepair.protocol.wire.frame import FrameHeader
+from tests.lib.stream import Stream, pixels
+
+ENTRY = LedgerEntry(5, {"left": Received(10, {"recorder_slow": 2})})
+WINDOWS = 4
+
+
+def as_jpeg(header: FrameHeader) -> Image:
+    data = jpeg.encode(pixels(header), 90, header.encoding)
+    return Image("foxglove.CompressedImage", data, "jpeg", header=header.encode())
+
+
+def as_raw(header: FrameHeader) -> Image:
+    height, width, channels = header.shape
+    data = pixels(header).tobytes()
+    return Image(
+        "foxglove.RawImage", data, "bgr8", width, height, width * channels, header.encode()
+    )
+
+
+def write(path: Path, *, finish: bool = True) -> list[FrameHeader]:
+    """Write some windows of two sources, a chunk each; return the headers of the frames."""
+    stream, segment, written = Stream(period_ns=40_000_000, first=1_000), Segment(path), []
+    for _ in range(WINDOWS):
+        for header in stream.next():
+            if isinstance(header, FrameHeader):
+                image = as_jpeg(header) if header.source == "left" else as_raw(header)
+                segment.add_frame(header, image)
+                written.append(header)
+            else:
+                segment.add_announcement(header, ENTRY)
+        segment.flush()
+    if finish:
+        segment.finish()
+    else:
+        segment.close()
+    return written
