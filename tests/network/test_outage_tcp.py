@@ -18,6 +18,7 @@ from tests.lib.proxy import Proxy
 
 SOURCE = "synthetic://160x120@25"
 BACK_NS = 3 * 10**9
+WHOLE = "left 5/5 +right 5/5"
 # Longer than heartbeats are waited for, in windows of 0.2 s.
 LONG, SHORT = 30, 5
 
@@ -66,7 +67,7 @@ def test_an_outage(where: str, what: str, windows: int) -> None:
             left = nodes.producer("left", SOURCE)
             behind = nodes.enter_context(subscribe(nodes.pub, keep=1000))
         right = nodes.producer("right", SOURCE)
-        sink.wait_for("left 5/5 +right 5/5", count=2)
+        sink.wait_for(WHOLE, count=2)
         stream = checked(pairs)
         seen = [next(stream)]
         proxy = nodes.left if where == "left" else nodes.pairs
@@ -78,6 +79,8 @@ def test_an_outage(where: str, what: str, windows: int) -> None:
         # What comes through the outage is whole again soon.
         *_, back = until_back(checked(behind), mended_ns)
         assert back.ready_ns < mended_ns + BACK_NS
+        # What the sink has not heard of by its end, it can't account for.
+        sink.wait_for(WHOLE, count=sum("left 5/5  right 5/5" in line for line in sink.stdout) + 3)
         assert [node.stop() for node in (left, right, combiner, sink)] == [0] * 4
         captured = {
             name: int(node.wait_for(r"captured (\d+) frames")[1])

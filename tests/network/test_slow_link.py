@@ -66,7 +66,7 @@ def test_lag_stays_under_a_second(
         network.run("nuc", *command, *own) as nuc,
         network.run("cam-pi", *command, "--host", "cam-pi") as camera,
     ):
-        nuc.wait_for(r"right 12/12|right 13/13", count=12)
+        nuc.wait_for(r"right 12/12|right 13/13", count=16)
         assert camera.stop() == 0
         assert nuc.stop() == 0
     result = json.loads(report.read_text())

@@ -356,10 +356,11 @@ def test_two_pipelines_may_share_a_directory(directory: Path, shm: Path) -> None
     with launch(directory, *flags(shm)) as running:
         running.wait_for(PAIR)
         mine = rings(shm)
-        with launch(directory, *flags(shm), run="other") as other:
+        with launch(directory, *flags(shm), "--restart", "left=never", run="other") as other:
             other.wait_for(PAIR)
             assert len(rings(shm)) == 4
             os.kill(other.pid_of("framepair.nodes.producer", "left"), signal.SIGKILL)
+            other.wait_for("left ended with signal 9")
             assert other.stop() == 1
         assert rings(shm) == mine
         running.wait_for(PAIR, count=len(running.stdout) + 2)

@@ -67,9 +67,9 @@ def test_a_node_that_is_killed_is_back_soon(directory: Path, payload: str) -> No
 
 def test_a_node_that_hangs_is_killed_and_started_again(directory: Path) -> None:
     # What opening and reading a camera may take is added for a producer.
-    waits = ("--health-timeout", "1", "--open-timeout", "0.5", "--read-timeout", "0.5")
+    waits = ("--health-timeout", "2", "--open-timeout", "0.5", "--read-timeout", "0.5")
     with launch(directory, *waits) as running:
-        for node in NODES:
+        for node in ("producer left", "combiner", "sink"):
             running.wait_for(WHOLE, count=len(running.stdout) + 2)
             frozen = pid_of(running, node)
             os.kill(frozen, signal.SIGSTOP)
