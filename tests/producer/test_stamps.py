@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.pace import named
 from framepair.nodes.producer.sources.source import Format, Position
-from framepair.nodes.producer.stamps import MediaStamps, PacedStamps
+from framepair.nodes.producer.stamps import MediaStamps, PacedStamps, Stamp
+from tests.lib.units import S
 
 PERIOD_NS = 40_000_000
 START_NS = 1_000_000_000
@@ -154,3 +156,30 @@ def test_a_recording_begins_with_a_window_whether_or_not_it_says_how_long_it_is(
     pace = named("realtime", window_s=1.0, recorded=True)
     stamps = pace.stamps(Format((4, 4, 3), fps=25, total=total), None, clock.now_ns)
     assert stamps.stamp(Position(0, PERIOD_NS)).captured_ns % 1_000_000_000 == 0
+
+
+def test_a_video_that_plays_together_with_others_is_late_and_not_put_off() -> None:
+    now_ns = 1_000_000 * S
+    stamps = PacedStamps(25.0, now_ns, lambda: now_ns, is_put_off=False)
+    assert stamps.stamp(Position(0, S // 25)) == Stamp(now_ns, now_ns + S // 25)
+    now_ns += 3 * S
+    found = stamps.stamp(Position(S, S + S // 25))
+    assert (found.captured_ns, found.late) == (1_000_001 * S, True)
+    again = stamps.stamp(Position(3 * S, 3 * S + S // 25))
+    assert (again.captured_ns, again.late) == (now_ns, False)
+
+
+@pytest.mark.parametrize("window_s", [1.0, 0.2, 7.0])
+def test_sources_of_a_recording_begin_together_in_their_windows(window_s: float) -> None:
+    begins_ns, play_at_ns, window_ns = 123_456_789_012, 1_000_000 * S + 77, round(window_s * S)
+    known = Format((2, 2, 3), begins_ns=begins_ns)
+    playing = named("realtime", window_s=window_s, recorded=True, play_at_ns=play_at_ns)
+    starts = {
+        playing.stamps(known, None, partial(int, play_at_ns + late)).earliest_ns()
+        for late in (-S, 0, 5 * S)
+    }
+    [start_ns] = starts
+    assert play_at_ns <= start_ns < play_at_ns + window_ns
+    assert (start_ns - begins_ns) % window_ns == 0
+    offline = named("max", window_s=window_s, recorded=True).stamps(known, None, lambda: 0)
+    assert offline.stamp(Position(5, 6)).captured_ns == begins_ns + 5

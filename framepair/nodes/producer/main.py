@@ -92,7 +92,7 @@ class Stream:
             if until_ns is not None and stamp.captured_ns >= until_ns:
                 return "finished"
             # Asked first: a frame that has no room on the link need not be decoded.
-            if not self._outbox.has_room():
+            if stamp.late or not self._outbox.has_room():
                 self._outbox.drop()
             elif not self._send(stamp, stop):
                 continue

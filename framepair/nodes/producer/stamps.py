@@ -23,7 +23,8 @@ class Stamp:
     """Capture time of a frame, and the earliest one that the next frame can bear; nanoseconds.
 
     ``grade`` says how it is known, ``uncertainty_ns`` how far it may be wrong (None: not known). ``anew``: it
-    is by another clock than the stamp before, and may be earlier: a new run has to begin.
+    is by another clock than the stamp before, and may be earlier: a new run has to begin. ``late``: it is of no
+    use any more, as others have played on.
     """
 
     captured_ns: int
@@ -31,6 +32,7 @@ class Stamp:
     grade: StampGrade = "exact"
     uncertainty_ns: int | None = 0
     anew: bool = False
+    late: bool = False
 
 
 class Stamps(Protocol):
@@ -128,7 +130,7 @@ class PacedStamps:
 
     If the player falls behind, the schedule is put off by as much; a promise that was given (``next_ns``)
     holds, since stamps only get later. ``fps`` is the nominal rate, ``start_ns`` when the video begins. One
-    that is not ``is_put_off`` plays together with others, which it would lose: its frames are late instead.
+    that is not ``is_put_off`` plays together with others: what is overdue is late, and to be left out.
     """
 
     def __init__(
@@ -165,11 +167,13 @@ class PacedStamps:
         """Return when the frame that was just grabbed is due."""
         position = _within_video(position)
         behind_ns = self._now_ns() - (self._start_ns + position.at_ns)
-        if behind_ns > MAX_BEHIND_NS and self._is_put_off:
+        late = behind_ns > MAX_BEHIND_NS
+        if late and self._is_put_off:
             self._start_ns += behind_ns
+            late = False
         self._due_ns = self._start_ns + position.next_ns
-        captured_ns = self._start_ns + position.at_ns
-        return Stamp(captured_ns, self._due_ns, position.grade, position.uncertainty_ns)
+        captured_ns, known = self._start_ns + position.at_ns, position.uncertainty_ns
+        return Stamp(captured_ns, self._due_ns, position.grade, known, late=late)
 
     def wait(self, stamp: Stamp, stop: Stop) -> None:
         """Wait until the frame is due, or until ``stop``."""
