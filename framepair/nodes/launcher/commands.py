@@ -60,6 +60,8 @@ class Node:
     """The launcher's open files that it reads."""
     is_kept: bool = False
     """Whether the others go on without it, however often it fails; it is tried again now and then."""
+    plays: bool = False
+    """Whether it plays a recording, together with others that do."""
     is_ours: bool = True
     """Another program need not give signs of its work; only once it has given one they are waited for."""
 
@@ -120,6 +122,7 @@ def _producer(
         first=_faults(options, name),
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
+        plays=recording_names.is_recording(uri),
         patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
         descriptors=descriptors(plan.uris[name]),
         # Offline, every pair needs all sources.

@@ -72,6 +72,14 @@ class EndAt:
 
 
 @dataclass(frozen=True, slots=True)
+class PlayAt:
+    """Tell a producer when to begin to play its recording, in nanoseconds of CLOCK_MONOTONIC."""
+
+    node: Node
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Terminate:
     """Ask a node to stop."""
 
@@ -100,4 +108,4 @@ class Say:
     level: Level = "warning"
 
 
-Action = Start | EndAt | Terminate | Kill | Report | Say
+Action = Start | EndAt | PlayAt | Terminate | Kill | Report | Say

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
 # How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
 SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
-# All producers have started by then, so that the sources of a recording begin together.
-PLAY_AFTER_S = 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -108,7 +106,6 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
 
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
-    from framepair.nodes.common.options import variable
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
     from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE, refuse_bad_offset
     from framepair.nodes.launcher import commands, topology
@@ -124,7 +121,6 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
         clock.OFFSET_VARIABLE: str(offset_ns),
         LAUNCHER_VARIABLE: str(os.getpid()),
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
-        variable("play_at"): str((time.monotonic_ns() + offset_ns) / 1e9 + PLAY_AFTER_S),
     }
     python = (sys.executable, "-P")
     nodes = commands.table(options, plan, commands.until_ns(options), python=python)

@@ -17,6 +17,7 @@ from framepair.nodes.launcher.events import (
     Event,
     Heard,
     Kill,
+    PlayAt,
     Report,
     ReportAsked,
     Say,
@@ -100,6 +101,8 @@ class Pipeline:
                         say(f"started {node.name} as process {pid}")
                 case EndAt(node, until_ns):
                     self._processes.tell(node, f"until {until_ns}\n")
+                case PlayAt(node, at_ns):
+                    self._processes.tell(node, f"play {at_ns}\n")
                 case Terminate(node):
                     self._processes.terminate(node)
                 case Kill(nodes):

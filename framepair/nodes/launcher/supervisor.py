@@ -22,6 +22,7 @@ from framepair.nodes.launcher.events import (
     Event,
     Heard,
     Kill,
+    PlayAt,
     Report,
     ReportAsked,
     Say,
@@ -41,6 +42,8 @@ STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("producer",), ("combiner",), ("reco
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0
 OFTEN = f"for the {MAX_A_MINUTE + 1}th time in a minute"
+# How long it takes producers at most to hear that their recordings begin, and to read the first frames.
+PLAY_AFTER_S = 0.5
 # A machine that is busy takes its time until a new process says its first word.
 START_S = 20.0
 
@@ -94,6 +97,8 @@ class Supervisor:
         self._running: dict[Node, Life] = {}
         self._due: dict[Node, float] = {}
         self._end_s = math.inf
+        self._play_ns: int | None = None
+        """When recordings began to play."""
         self._failed = 0
         self._was_ready = False
         self._began_s = now_s
@@ -181,6 +186,8 @@ class Supervisor:
             self._note_ready()
             self._flow.hear(node, word, self._time.now_s)
             self._outcome.hear(node, word)
+            if word == "ready":
+                self._let_play(node)
 
     def _note_ready(self) -> None:
         """Take note of whether frames of all sources flow, in the combiner too."""
@@ -208,6 +215,18 @@ class Supervisor:
             self._report_s += every_s
             if not any(node.kind == "sink" and node.is_ours for node in self._nodes):
                 self._report()
+
+    def _let_play(self, node: Node) -> None:
+        """Let recordings begin together once all nodes are ready; one that comes back goes on with them."""
+        players = [each for each in self._nodes if each.plays]
+        awaited = [n for n in self._nodes if n.plays or (n.is_ours and n.kind != "producer")]
+        if self._play_ns is not None:
+            players = [node] if node.plays else []
+        elif all(n in self._running and "ready" in self._running[n].words for n in awaited):
+            self._play_ns = round((self._time.real_s + PLAY_AFTER_S) * 1e9)
+        else:
+            return
+        self._actions += [PlayAt(each, self._play_ns) for each in players]
 
     def _note_signal(self, number: int) -> None:
         if self._stop is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -28,6 +29,9 @@ from framepair.protocol.memory.payload import Place, Writer
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
+
+# How often it is looked whether a recording may begin to play.
+PLAY_POLL_S = 0.02
 
 
 class Parts:
@@ -115,8 +119,30 @@ class Parts:
         return self._options.payload_asked().name == Jpeg.name
 
     def stamps(self, source_format: Format, offset_ns: int | None) -> Stamps:
-        """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead."""
+        """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead.
+
+        A recording waits for the launcher, if there is one, to let all of its sources begin.
+        """
+        if source_format.begins_ns is not None and not self._pace.lossless:
+            self._pace = self._playing()
         return self._pace.stamps(source_format, offset_ns, self._now_ns)
+
+    def _playing(self) -> pace.Pace:
+        """Return the pace that begins when the launcher says so."""
+        options, told_ns = self._options, None
+        while self._heartbeat.has_launcher and options.play_at is None and not self._stop.is_set():
+            told_ns = self._heartbeat.read_play_ns()
+            if told_ns is not None:
+                told_ns += self._now_ns() - time.monotonic_ns()
+                break
+            self._stop.wait(PLAY_POLL_S)
+        return pace.named(
+            options.pace,
+            window_s=options.window,
+            recorded=True,
+            offset_ns=options.offset_ns,
+            play_at_ns=options.play_at_ns() if told_ns is None else told_ns,
+        )
 
     def signs_of_life(self, outbox: Outbox, stamps: Stamps) -> AbstractContextManager[None]:
         """Return what says, while it is entered, that the producer is there though no frame comes."""

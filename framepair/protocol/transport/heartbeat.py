@@ -8,7 +8,8 @@ import time
 from typing import Literal, NamedTuple, Protocol, get_args
 
 # A descriptor that the launcher hands to each process it starts: one word a line is written to it. The launcher
-# answers a producer with one line, until NANOSECONDS: the capture time at which to end.
+# tells a producer with lines: until NANOSECONDS, the capture time at which to end; play NANOSECONDS, when a
+# recording begins, by CLOCK_MONOTONIC.
 DESCRIPTOR_VARIABLE = "FRAMEPAIR_HEALTH_FD"
 BEAT_S = 0.5
 MAX_RECEIVED_BYTES = 100
@@ -98,14 +99,28 @@ class Heartbeat:
         self._unsent.append(f"busy {seconds:.3f}")
         self._send()
 
+    @property
+    def has_launcher(self) -> bool:
+        """Whether there is a launcher that may say something."""
+        return self._descriptor is not None
+
     def read_until_ns(self) -> int | None:
         """Return the capture time at which the launcher wants this source to end; None if it hasn't said so."""
+        return self._read("until")
+
+    def read_play_ns(self) -> int | None:
+        """Return when a recording is to begin, by CLOCK_MONOTONIC; None if the launcher hasn't said so."""
+        return self._read("play")
+
+    def _read(self, word: str) -> int | None:
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 self._received += os.read(self._descriptor, MAX_RECEIVED_BYTES)
-        line, end, _ = self._received.partition(b"\n")
-        word, _, number = line.partition(b" ")
-        return int(number) if end and word == b"until" and number.isdigit() else None
+        *lines, _ = self._received.split(b"\n")
+        for said, _, number in (line.partition(b" ") for line in lines):
+            if said == word.encode() and number.isdigit():
+                return int(number)
+        return None
 
     def _send(self) -> None:
         """Send what is unsent, and a beat in any case; what doesn't go now goes with the next beat."""
