@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import logging
 import statistics
@@ -10,15 +11,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from bench import cpu_time, video
 from bench.frames import FULL_HD
+from bench.opencv_producer import OpenCvFile
 from bench.pair.design import FPS
 from framepair import subscribe
+from framepair.nodes.producer.sources.opening import parse
+from framepair.nodes.producer.sources.source import Capture
+from framepair.nodes.producer.sources.uri import Wanted
+from framepair.nodes.producer.sources.video_file import VideoFile
 from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints
+from framepair.protocol.wire.frame import Encoding
 
 NAMES = ("left", "right")
 OPENCV = "OpenCV, bgr8"
@@ -32,6 +41,9 @@ WAYS: dict[str, tuple[str, ...]] = {
     "bgr8, 640x360": ("framepair.nodes.producer", "--size", "640x360"),
     "bgr8, 5 fps": ("framepair.nodes.producer", "--fps", "5"),
 }
+PIXELS: tuple[Encoding, ...] = ("bgr8", "i420", "mono8")
+# More memory than a cache.
+SLOTS = 8
 ROUNDS, VIDEO_S = 3, 6
 # Until the queues are full, in pairs, and then.
 WARM_UP_PAIRS, SECONDS = 5, 6.0
@@ -55,7 +67,7 @@ class Speed:
 
 
 def main() -> None:
-    """Measure each way in turn, and print what it is of OpenCV's speed."""
+    """Measure each way in turn, decoding alone and in a pipeline, and print what it is of OpenCV's speed."""
     # That the combiner is not there yet.
     logging.getLogger("framepair").setLevel(logging.ERROR)
     found: dict[str, list[Speed]] = {way: [] for way in WAYS}
@@ -63,6 +75,8 @@ def main() -> None:
         videos = [Path(directory) / f"{name}.mp4" for name in NAMES]
         for seed, path in enumerate(videos):
             video.write(path, video.H264, VIDEO_S * FPS, FPS, FULL_HD, seed)
+        for way, milliseconds in alone(videos[0]).items():
+            print(f"{way:14} {milliseconds:5.2f} ms of processor a frame, decoded alone")
         for number in range(ROUNDS):
             for way, command in WAYS.items():
                 found[way].append(measure(Path(directory), videos, command))
@@ -74,6 +88,31 @@ def main() -> None:
             f" {statistics.median(ratios):.2f} of OpenCV's,"
             f" {statistics.median(s.cpu_ms for s in speeds):5.2f} ms of processor a frame"
         )
+
+
+def alone(path: Path) -> dict[str, float]:
+    """Return the milliseconds of processor that a frame takes in this process, by OpenCV and by pixels."""
+    source = parse(str(path))
+    ways: dict[str, Callable[[], Capture]] = {OPENCV: lambda: OpenCvFile(str(path))} | {
+        pixels: functools.partial(VideoFile, "left", source, wanted=Wanted(pixels=pixels))
+        for pixels in PIXELS
+    }
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, open_capture in ways.items():
+            with contextlib.closing(open_capture()) as capture:
+                found[way].append(processor_ms(capture))
+    return {way: statistics.median(each) for way, each in found.items()}
+
+
+def processor_ms(capture: Capture) -> float:
+    """Decode a file once, into memory that was written before; return what a frame takes."""
+    memory = [np.zeros(capture.format.shape, np.uint8) for _ in range(SLOTS)]
+    frames, began_s = VIDEO_S * FPS, time.process_time()
+    for number in range(frames):
+        capture.grab()
+        capture.retrieve(memory[number % SLOTS], number, 0)
+    return (time.process_time() - began_s) * 1e3 / frames
 
 
 def measure(directory: Path, videos: Sequence[Path], command: tuple[str, ...]) -> Speed:
