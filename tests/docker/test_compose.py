@@ -93,6 +93,11 @@ class Stack:
         self._environment = {"FRAMEPAIR_IMAGE": image, "LEFT": small, "RIGHT": small}
         self._environment["SHM_SIZE"] = "64m"
 
+    def add(self, file: Path, **environment: str) -> None:
+        """Put a file beside the first one, and set what it asks for."""
+        self._command += ["--file", str(file)]
+        self._environment |= environment
+
     def __call__(self, *arguments: str) -> str:
         return run(*self._command, *arguments, **self._environment)
 

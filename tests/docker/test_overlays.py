@@ -1,0 +1,110 @@
+"""What is put beside compose.yaml: videos, a consumer of one's own; and what each container may read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from framepair import __version__
+from tests.docker.test_compose import WHOLE, Stack, compose, image, run, wait
+from tests.lib.processes import ROOT
+from tests.lib.timed_videos import write_timed
+
+__all__ = ["compose", "image"]
+
+pytestmark = pytest.mark.timeout(600)
+CONSUMER = """
+from framepair import subscribe
+for pair in subscribe():
+    print("got", sorted(pair), flush=True)
+"""
+
+
+@pytest.fixture
+def stack(compose: list[str], image: str, directory: Path) -> Iterator[Stack]:
+    # Ended before ``directory``, which may hold a file of it.
+    stack = Stack(compose, "compose.yaml", image)
+    try:
+        yield stack
+    finally:
+        stack("down", "--volumes", "--timeout", "10")
+
+
+def said(stack: Stack, service: str, *command: str) -> str:
+    """Return what a command in a service's container says, whether it succeeds or not."""
+    [container] = stack.containers(service)
+    words = ["docker", "exec", container, *command]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout + done.stderr
+
+
+def files(stack: Stack, service: str, directory: str) -> list[str]:
+    return sorted(said(stack, service, "find", directory, "-type", "f", "-printf", r"%P\n").split())
+
+
+def test_the_image_is_the_command(image: str) -> None:
+    assert run("docker", "run", "--rm", image, "--version").strip() == f"framepair {__version__}"
+    assert "Usage: framepair" in run("docker", "run", "--rm", image, "--help")
+    labels = run("docker", "inspect", "--format", "{{json .Config.Labels}}", image)
+    assert '"org.opencontainers.image.title":"framepair"' in labels
+
+
+def test_each_node_has_its_own_keys_only_and_an_interrupted_start_is_repaired(stack: Stack) -> None:
+    stack("up", "--detach", "--no-build")
+    stack.until_health("healthy", "keys", "left", "right", "combiner", "sink")
+    # Again, and it is as it was.
+    stack("up", "--detach", "--no-build")
+    for node in "left", "right", "sink":
+        assert files(stack, node, "/keys") == ["pipeline/client.key_secret", "pipeline/server.key"]
+        assert "Read-only file system" in said(stack, node, "touch", "/keys/new")
+    assert files(stack, "combiner", "/keys") == [
+        *(f"pipeline/clients/{node}.key" for node in ("left", "right", "sink")),
+        "pipeline/server.key_secret",
+    ]
+    for node, source in ("left", "left"), ("right", "right"), ("sink", ""):
+        key = said(stack, "combiner", "cat", f"/keys/pipeline/clients/{node}.key")
+        assert re.search(rf'^ *sources = "{source}"$', key, re.MULTILINE), key
+    before = said(stack, "keys", "cat", "/made/left/pipeline/server.key")
+    # As if it had ended before the combiner's keys were there.
+    said(stack, "keys", "sh", "-c", "mv /made/combiner/pipeline /made/combiner/new")
+    stack("restart", "keys", "left", "right", "combiner", "sink")
+    stack.until_health("healthy", "keys", "left", "right", "combiner", "sink")
+    after = [said(stack, "keys", "cat", f"/made/{n}/pipeline/server.key") for n in ("left", "sink")]
+    assert after[0] == after[1] != before
+    stack.until_pair(WHOLE)
+
+
+def test_videos_that_are_over_end_everything_once(stack: Stack, directory: Path) -> None:
+    videos = directory / "videos"
+    videos.mkdir()
+    for name in "left", "right":
+        write_timed(videos / f"{name}.mp4", [number / 25 for number in range(125)])
+    directory.chmod(0o755)
+    overlay = directory / "videos.yaml"
+    overlay.write_text(
+        (ROOT / "deploy" / "videos.yaml").read_text().replace("./videos", str(videos))
+    )
+    stack.add(overlay, LEFT="/videos/left.mp4", RIGHT="/videos/right.mp4")
+    stack("up", "--detach", "--no-build")
+    nodes = ("left", "right", "combiner", "sink")
+    for node in nodes:
+        wait(lambda one=node: stack.state(stack.containers(one)[0])["Status"] == "exited")  # type: ignore[misc]
+    for node in nodes:
+        state = stack.state(stack.containers(node)[0])
+        assert (state["ExitCode"], state["restarts"]) == (0, 0), node
+    assert "The ledger balances" in run("docker", "logs", stack.containers("sink")[0])
+
+
+def test_a_consumer_of_ones_own_is_a_service(stack: Stack, image: str, directory: Path) -> None:
+    model = directory / "model.py"
+    model.write_text(CONSUMER)
+    directory.chmod(0o755)
+    model.chmod(0o644)
+    stack.add(ROOT / "deploy" / "consumer.yaml", MODEL=str(model), CONSUMER_IMAGE=image)
+    stack("up", "--detach", "--no-build")
+    logs = ("docker", "logs", stack.containers("model")[0])
+    wait(lambda: run(*logs).count("got ['left', 'right']") >= 2)
