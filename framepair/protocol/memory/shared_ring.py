@@ -30,7 +30,6 @@ TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # can leave it to the next one.
 MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
 LOCK_POLL_S = 0.01
-POPULATE_NICENESS = 5
 # Of finding the directory where it was just made.
 ATTEMPTS = 100
 REMEDIES = {
@@ -94,10 +93,7 @@ class SharedRing:
 
 
 def _populate(asked: weakref.ref[Ring], closed: threading.Event) -> None:
-    """Find memory for each slot of a ring, until it is closed, at a priority lower than the writer's."""
-    with contextlib.suppress(OSError):
-        # On Linux a thread has a priority of its own.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), POPULATE_NICENESS)
+    """Find memory for each slot of a ring, until it is closed."""
     index = 0
     while (ring := asked()) is not None and index < ring.slots and not closed.is_set():
         ring.populate(index)
