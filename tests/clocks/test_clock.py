@@ -22,6 +22,13 @@ def _fresh_offset() -> Iterator[None]:
     clock.utc_offset_ns.cache_clear()
 
 
+def hand_over(monkeypatch: pytest.MonkeyPatch, offset: str) -> None:
+    """Have this process find an offset in its environment, as a node does."""
+    monkeypatch.setenv(clock.OFFSET_VARIABLE, offset)
+    # A thread that another test has left may have read the clock since the last test.
+    clock.utc_offset_ns.cache_clear()
+
+
 def test_the_clock_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(clock.OFFSET_VARIABLE, raising=False)
     before_ns = time.time_ns()
@@ -43,18 +50,18 @@ def test_a_step_of_the_wall_clock_changes_nothing(monkeypatch: pytest.MonkeyPatc
 def test_a_node_takes_the_offset_that_the_launcher_hands_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(clock.OFFSET_VARIABLE, "123456789")
+    hand_over(monkeypatch, "123456789")
     monkeypatch.setattr(time, "monotonic_ns", lambda: 1)
     assert clock.now_ns() == 123456790
 
 
 def test_an_offset_may_be_below_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(clock.OFFSET_VARIABLE, "-5")
+    hand_over(monkeypatch, "-5")
     assert clock.utc_offset_ns() == -5
 
 
 def test_an_offset_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(clock.OFFSET_VARIABLE, "1.5e9")
+    hand_over(monkeypatch, "1.5e9")
     with pytest.raises(ValueError, match=r"FRAMEPAIR_UTC_OFFSET_NS is '1\.5e9' and takes whole"):
         clock.utc_offset_ns()
 

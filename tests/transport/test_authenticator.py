@@ -56,8 +56,8 @@ def test_what_ends_the_thread_is_raised_by_check(monkeypatch: pytest.MonkeyPatch
             with context.socket(zmq.REQ) as asking:
                 asking.linger = 0
                 asking.connect(ADDRESS)
-                asking.send_multipart(GOOD)
                 thread = next(one for one in threading.enumerate() if one.name == "authenticator")
+                asking.send_multipart(GOOD)
                 thread.join(WAIT_MS / 1000)
         with pytest.raises(MemoryError, match="no more"):
             letting_in.check()
