@@ -67,7 +67,7 @@ def test_an_offset_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_offset_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(clock.OFFSET_VARIABLE, "1")
+    hand_over(monkeypatch, "1")
     clock.utc_offset_ns()
     monkeypatch.setenv(clock.OFFSET_VARIABLE, "2")
     assert clock.utc_offset_ns() == 1
