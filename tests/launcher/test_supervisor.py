@@ -9,6 +9,7 @@ import pytest
 
 from framepair.nodes.common.runtime import ECHO_S
 from framepair.nodes.launcher.commands import Kind, Node
+from framepair.nodes.launcher.condition import State, all_flow
 from framepair.nodes.launcher.events import (
     Action,
     EndAt,
@@ -581,6 +582,18 @@ def test_a_combiner_that_has_no_frame_yet_is_not_ready() -> None:
     h = History(working=False)
     h.end(h.combiner, 1).signal().work("flowing", nodes=[h.left, h.right])
     assert h.condition[0] is False
+
+
+def test_whether_it_is_ready_is_a_matter_of_sources_and_combiner_alone() -> None:
+    left, combiner = node("left", "producer"), node("combiner", "combiner")
+    others: dict[Node, State] = {
+        node("sink", "sink"): "waits",
+        node("recorder", "recorder"): "waits",
+    }
+    assert all_flow({left: "flows", combiner: "rests", **others})
+    assert all_flow({left: "over", combiner: "flows"})
+    assert not all_flow({left: "flows", combiner: "over"})
+    assert not all_flow({left: "restarts", combiner: "flows"})
 
 
 def test_our_sink_says_how_it_went_when_asked_and_else_the_launcher_does() -> None:

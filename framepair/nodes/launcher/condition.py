@@ -40,6 +40,15 @@ def describe(states: Mapping[Node, State], restarts: Mapping[str, int]) -> str:
     return "; ".join([*said, *([f"restarts: {counted}"] if counted else [])]) or "all nodes run"
 
 
+def all_flow(states: Mapping[Node, State]) -> bool:
+    """Return whether frames of all sources have come, to a combiner here too; a video may be over."""
+    return all(
+        state in ("flows", "rests") or (state == "over" and node.kind == "producer")
+        for node, state in states.items()
+        if node.kind in ("producer", "combiner")
+    )
+
+
 def _named(states: Mapping[Node, State], state: State) -> Iterable[str]:
     """Yield the sources in this state; other nodes are of interest only if they don't run."""
     for node, actual in states.items():

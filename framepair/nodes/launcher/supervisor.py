@@ -14,7 +14,7 @@ from framepair.nodes.common import exit_codes
 from framepair.nodes.common.log_format import Level
 from framepair.nodes.common.runtime import ECHO_S
 from framepair.nodes.launcher.commands import Kind, Node
-from framepair.nodes.launcher.condition import Condition, State, describe
+from framepair.nodes.launcher.condition import Condition, State, all_flow, describe
 from framepair.nodes.launcher.events import (
     Action,
     EndAt,
@@ -191,12 +191,8 @@ class Supervisor:
 
     def _note_ready(self) -> None:
         """Take note of whether frames of all sources flow, in the combiner too."""
-        states = {node: self._state(node) for node in self._nodes if node.kind != "sink"}
-        waiting = any(
-            state in ("waits", "restarts") or (state == "over" and node.kind == "combiner")
-            for node, state in states.items()
-        )
-        self._was_ready = self._was_ready or not (waiting or self._stop)
+        states = {node: self._state(node) for node in self._nodes}
+        self._was_ready = self._was_ready or (self._stop is None and all_flow(states))
 
     def _report(self) -> None:
         """Have our sink say how it went, or say how it is where there is none."""
