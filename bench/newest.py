@@ -17,12 +17,14 @@ ROOT = Path(__file__).parents[1]
 SETTLING_S = 3.0
 
 
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--size", default="1920x1080", help="of both sources' frames")
+parser.add_argument("--fps", default="25", help="of both sources")
+parser.add_argument("--seconds", type=float, default=10.0, help="how long to measure each")
+
+
 def main() -> None:
     """Print, for each payload, the age of frames at hand-over and the lag of pairs, in milliseconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="1920x1080", help="of both sources' frames")
-    parser.add_argument("--fps", default="25", help="of both sources")
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long to measure each")
     asked = parser.parse_args()
     source = f"synthetic://{asked.size}@{asked.fps}"
     print(f"{'':8}{'age p50':>9}{'p95':>7}{'max':>7}{'pair p50':>10}{'ratio':>7}  ms")
