@@ -26,6 +26,9 @@ from framepair.protocol.clocks import shared_offset
 from framepair.protocol.transport.heartbeat import Heartbeat
 
 POLL_S = 0.2
+# Pairs that come later do not count for health checks: frames flow, and are of no use. As old as those let the
+# newest frame be.
+IN_TIME_NS = 5_000_000_000
 
 app = node_app("sink", "Measure the pairs that a combiner publishes.")
 
@@ -141,9 +144,15 @@ def _subscribe(options: Options) -> Subscription:
 def _tell(heartbeat: Heartbeat, pair: Pair) -> None:
     """Tell the launcher and the status file of the frames of a pair."""
     count = sum(len(clip.frames) for clip in pair.values())
-    heartbeat.count_frames(count)
+    if is_in_time(pair):
+        heartbeat.count_frames(count)
     if count:
         heartbeat.tell("paired")
+
+
+def is_in_time(pair: Pair) -> bool:
+    """Return whether a pair's newest frame was captured a short time ago, as far as clocks can tell."""
+    return pair.lag_uncertainty_ns is None or pair.lag_ns < IN_TIME_NS
 
 
 def _write(report: Report, path: Path) -> None:
