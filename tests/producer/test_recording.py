@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import recordings
+from framepair.nodes.launcher.names import is_missing_file
 from framepair.nodes.producer.sources import opening
 from framepair.nodes.producer.sources.recording_file import Track
 from framepair.nodes.producer.sources.source import FrameName, Position, SourceError
@@ -183,3 +184,9 @@ def test_a_source_that_is_not_in_it_is_named(directory: Path) -> None:
         opening.open_capture(
             "it", f"{directory}/a.mcap#left", loop=True, open_timeout_s=1, read_timeout_s=1
         )
+
+
+def test_a_source_of_a_recording_is_a_file_that_is_there(directory: Path) -> None:
+    recorded(directory / "a.mcap")
+    assert not is_missing_file(f"{directory}/a.mcap#left")
+    assert is_missing_file(f"{directory}/b.mcap#left")

@@ -195,3 +195,34 @@ def test_a_recording_is_played_again_with_the_same_pairs(directory: Path) -> Non
     before, after = (judge([path]) for path in (first, second))
     assert check(before) == check(after) == {}
     assert before.verdict.pairs == after.verdict.pairs > 5
+
+
+def test_in_real_time_the_sources_of_a_recording_play_together(directory: Path) -> None:
+    """Their frames are as far apart as they were, whichever producer is open first."""
+    flags = ("--run-dir", directory / "run", "--window", "0.2", "--payload", "jpeg")
+    sources = [f"{name}=synthetic://160x120@25?frames=40" for name in ("left", "right")]
+    first = framepair(*sources, *flags, "--no-sink", "--pace", "max", "--record", directory / "a")
+    assert first.returncode == 0, first.stderr
+    [path] = segments(directory / "a")
+    again = framepair(path, *flags, "--record", directory / "b")
+    assert again.returncode == 0, again.stderr
+    [played] = segments(directory / "b")
+    before, after = times([path]), times([played])
+    moved_ns = {at_ns - before[name] for name, at_ns in after.items()}
+    assert len(moved_ns) == 1
+    assert moved_ns.pop() % 200_000_000 == 0
+    assert {name[0] for name in after} == {"left", "right"}
+
+
+def times(paths: list[Path]) -> dict[tuple[str, int, int], int]:
+    """Return when the frames on disk were captured, by source, run and seq."""
+    found = {}
+    for path in paths:
+        with RecordingFile(path) as file:
+            for logged in file.messages():
+                if logged.schema:
+                    image = images.decode(logged.schema, logged.message.data)
+                    header = frame.decode(image.header)
+                    assert isinstance(header, FrameHeader)
+                    found[header.source, header.run, header.seq] = header.captured_ns
+    return found

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from framepair.nodes.common.runtime import Refused
+from framepair.protocol.recording import names as recordings
 from framepair.protocol.wire.header import SOURCE_NAME
 
 MAX_NAME = 64
@@ -66,6 +67,7 @@ def is_missing_file(uri: str) -> bool:
     other = uri.isdecimal() or uri.startswith("/dev/") or uri.lower().startswith("file:")
     # Names for several pictures: img_%04d.png, *.png.
     other = other or bool(set("%*?[") & set(uri))
+    path, _ = recordings.split(path)
     return not (other or is_synthetic(uri) or is_stream(uri) or os.access(path, os.F_OK))
 
 
