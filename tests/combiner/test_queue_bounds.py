@@ -35,8 +35,7 @@ class Quiet:
     def limit(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
 
-    def read(self) -> bool:
-        return False
+    def read(self) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -69,7 +68,9 @@ class Messages:
             yield self._waiting.pop(0)
 
 
-def bounds(*headers: FrameHeader, most_sources: int = 1) -> tuple[int | None, int]:
+def bounds(
+    *headers: FrameHeader, most_sources: int = 1, settled: bool = True
+) -> tuple[int | None, int]:
     """Return the bytes of the inbox and the messages of the publisher once ``headers``, of left, were taken."""
     rules = Rules(
         window_ns=S,
@@ -80,6 +81,7 @@ def bounds(*headers: FrameHeader, most_sources: int = 1) -> tuple[int | None, in
         max_bytes=None,
     )
     quiet, xpub = cast(Any, Quiet()), cast(Any, Xpub())
+    quiet.are_settled = settled
     windows: Windows[zmq.Frame] = Windows(["left"], rules, run=1)
     publisher = Publisher(
         xpub,
@@ -105,6 +107,12 @@ def test_two_windows_may_queue() -> None:
 def test_there_is_room_for_the_sources_that_there_may_be() -> None:
     header = frame("left", fps=25.0)
     assert bounds(header, most_sources=8) == (2 * 25 * header.nbytes, 8 * 2 * 25 + 2)
+
+
+def test_queues_stay_as_they_are_while_peers_come_and_go(caplog: pytest.LogCaptureFixture) -> None:
+    """libzmq crashes if a queue's length is set while a connection ends (pipe.cpp, send_hwms_to_peer)."""
+    assert bounds(frame("left", fps=25.0), settled=False)[1] == Xpub.sndhwm
+    assert "peers that connect and leave" in caplog.text
 
 
 @pytest.mark.parametrize("side", [2000, 4000])

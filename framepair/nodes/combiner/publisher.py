@@ -136,18 +136,30 @@ class Publisher:
     def _set_queue(self, hwm: int) -> None:
         """Give each subscriber a queue of ``hwm`` messages; those that are there connect again.
 
-        Frames wait meanwhile, a tenth of a second as a rule, so that no consumer misses the first.
+        Frames wait meanwhile, a tenth of a second as a rule, so that no consumer misses the first. While peers
+        come and go without a pause the queues stay as libzmq makes them: changing them then may crash.
         """
-        self._wait_until(lambda: self._subscriptions.are_settled)
+        if not self._wait_until(lambda: self._subscriptions.are_settled):
+            log.warning(
+                "peers that connect and leave keep each consumer's queue at %d messages instead of %d:"
+                " a consumer that stalls may lose pairs sooner; see who connects, and start again",
+                self._xpub.sndhwm,
+                hwm,
+            )
+            return
         consumers, joined = self._subscriptions.consumers, self._subscriptions.joined
         sockets.set_queue(self._xpub, hwm)
         self._wait_until(lambda: self._subscriptions.joined >= joined + consumers)
 
-    def _wait_until(self, condition: Callable[[], bool]) -> None:
+    def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for ``condition``, RETURN_S at most; return whether it holds."""
         deadline_s = time.monotonic() + RETURN_S
-        while not condition() and time.monotonic() < deadline_s and not self._stop.is_set():
+        while not (holds := condition()):
+            if time.monotonic() > deadline_s or self._stop.is_set():
+                break
             self._stop.wait(RETURN_POLL_S)
             self.attend()
+        return holds
 
 
 class _Waiting:

@@ -73,36 +73,33 @@ class Subscriptions:
         """Whether some subscriber wants frames at once."""
         return self._counts[published.NEWEST] > 0
 
-    def read(self) -> bool:
-        """Take note of what consumers have asked for; return whether something was subscribed to."""
+    def read(self) -> None:
+        """Take note of what consumers have asked for."""
         self._guard.look()
-        anew = False
         for _ in range(MAX_READ):
             try:
                 message = self._xpub.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
-                return anew
+                return
             self._guard.count_message(message)
-            anew |= self._take(message)
-        return anew
+            self._take(message)
 
-    def _take(self, message: list[zmq.Frame]) -> bool:
-        """Count a subscription or its end, or disconnect its peer; return whether it is a subscription."""
+    def _take(self, message: list[zmq.Frame]) -> None:
+        """Count a subscription or its end, or disconnect its peer."""
         kind, topic = message[0].bytes[:1], message[0].bytes[1:]
         if kind == UNSUBSCRIBED and len(message) == 1:
             self._counts[topic] -= 1
             if self._counts[topic] <= 0:
                 del self._counts[topic]
-            return False
+            return
         known = topic in self._counts or len(self._counts) < MAX_TOPICS
         if kind == SUBSCRIBED:
             # Also of one that is disconnected: libzmq reports the end of each that it has added.
             self._counts[topic] += 1
             if known and is_topic(topic):
                 self.joined += published.PAIR.startswith(topic)
-                return True
+                return
         self._refuse(message)
-        return False
 
     def _refuse(self, message: list[zmq.Frame]) -> None:
         if disconnect(peer_descriptor(message[-1]), self._address):
