@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import pytest
 
+from framepair.nodes.launcher import commands, topology
 from framepair.nodes.launcher.commands import Kind, Node
 from framepair.nodes.launcher.events import Action, Ended, Heard, PlayAt, Start
+from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.supervisor import PLAY_AFTER_S, Rules, Supervisor
+from framepair.nodes.recorder import main
 from framepair.protocol.transport.heartbeat import DESCRIPTOR_VARIABLE, Heartbeat
 
 
@@ -58,3 +62,15 @@ def test_a_producer_hears_when_to_begin_and_when_to_end(monkeypatch: pytest.Monk
         os.close(int(os.environ[DESCRIPTOR_VARIABLE]))
     monkeypatch.delenv(DESCRIPTOR_VARIABLE)
     assert not Heartbeat().has_launcher
+
+
+def test_a_pipeline_that_is_recorded_has_a_recorder_that_is_told_how() -> None:
+    asked = Options(record=Path("lane"), record_codec="raw", record_keep="7d", pace="max")
+    planned = topology.plan(asked)
+    by_kind = {node.kind: node for node in commands.table(asked, planned, None)}
+    command = " ".join(by_kind["recorder"].command)
+    assert f"--directory {Path.cwd()}/lane --sub {planned.endpoints.pub}" in command
+    assert "--record-codec raw --record-keep 7d" in command
+    # With pace max the first pair waits for both consumers.
+    assert "--consumers 2" in " ".join(by_kind["combiner"].command)
+    main.app.parse_args(by_kind["recorder"].command[3:], exit_on_error=False, print_error=False)

@@ -139,7 +139,7 @@ def test_nothing_is_overwritten(directory: Path) -> None:
     assert (directory / "a.mcap").read_bytes() == b"something"
 
 
-@pytest.mark.parametrize("data", [b"", b"no recording", bytes(100), os.urandom(64)])
+@pytest.mark.parametrize("data", [b"", b"no recording", bytes(100), bytes(range(64))])
 def test_what_is_no_recording_is_refused(directory: Path, data: bytes) -> None:
     (directory / "a.mcap").write_bytes(data)
     with pytest.raises(NotARecording, match=r"a\.mcap is (empty|no MCAP file): name a recording"):
