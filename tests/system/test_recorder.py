@@ -57,7 +57,7 @@ def headers(paths: list[Path]) -> dict[tuple[str, int, int], bytes]:
     return found
 
 
-@pytest.mark.parametrize("payload", ["raw", "shm"])
+@pytest.mark.parametrize("payload", [pytest.param("raw", marks=pytest.mark.slow), "shm"])
 def test_what_a_consumer_got_is_on_disk_pixel_by_pixel(directory: Path, payload: str) -> None:
     with own_directory() as shm, contextlib.ExitStack() as stack:
         running = stack.enter_context(
@@ -112,12 +112,12 @@ def kills(directory: Path, count: int) -> Findings:
 
 
 def test_a_recorder_that_is_killed_was_away_and_all_else_is_there(directory: Path) -> None:
-    found = kills(directory, 2)
-    assert found.verdict.sessions == 3
+    found = kills(directory, 1)
+    assert found.verdict.sessions == 2
     assert set(check(found)) <= {"recorder_away", "publisher_overflow"}
     # Those of killed recorders were repaired by the next one.
     assert not found.cut
-    assert len(segments(directory)) == 3
+    assert len(segments(directory)) == 2
     path = segments(directory)[1]
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
