@@ -185,6 +185,8 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "keys": (Path("keys"), ["--keys", f"{Path.cwd()}/keys"]),
     "insecure": (True, ["--insecure"]),
     "clock": ("stamped", ["--clock", "stamped"]),
+    "lines": (True, ["--lines"]),
+    "quiet": (True, ["--quiet"]),
 }
 GROUPS = {"producer": Producing, "combiner": Combining, "sink": Consuming}
 KNOWN = [
