@@ -140,8 +140,8 @@ def test_a_combiner_that_comes_back_is_asked_anew() -> None:
         left = nodes.wrong("left", "clock@-3s,100ppm")
         nodes.producer("right", SOURCE, "--sync", nodes.sync)
         truth, stream = Truth(left), checked(pairs)
-        former = next(stream)
-        assert former.complete
+        # On a busy machine the first one may lack frames of a producer that fell behind.
+        former = next(pair for pair in stream if pair.complete)
         assert combiner.stop() == 0
         nodes.all_corrected()
         others = (pair for pair in stream if pair.header.run != former.header.run)

@@ -32,8 +32,8 @@ def test_all_ways_to_start_it_take_the_same(way: str, directory: Path) -> None:
     if not os.access(WAYS[way][0], os.X_OK):
         pytest.skip("not installed")
     assert said(way, "--version", directory) == (0, [f"framepair {__version__}"], [])
-    sentence = "framepair: record is reserved for a coming command: a file of that name is ./record"
-    assert said(way, "record a.mp4", directory) == (2, [], [sentence])
+    sentence = "framepair: reload is reserved for a coming command: a file of that name is ./reload"
+    assert said(way, "reload a.mp4", directory) == (2, [], [sentence])
 
 
 def test_verbs_are_told_from_sources(directory: Path) -> None:

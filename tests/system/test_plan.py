@@ -232,6 +232,7 @@ def test_a_producer_says_what_its_source_is() -> None:
         "total": 0,
         "live": False,
         "colour": None,
+        "begins_ns": None,
         "message_bytes": 160 * 120 * 3,
     }
     small, large = (
