@@ -154,6 +154,11 @@ class Assembly:
         return len(self._waiting)
 
     @property
+    def head(self) -> Pair | None:
+        """The oldest whole pair, if one waits."""
+        return self._waiting[0].pair if self._waiting else None
+
+    @property
     def full(self) -> bool:
         """Whether nothing should come in until a pair is taken, because nothing may be dropped."""
         return self._pace.lossless and self.queued >= self._keep

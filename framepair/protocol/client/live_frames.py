@@ -86,6 +86,11 @@ class LiveFrames:
         return 0
 
     @property
+    def head(self) -> Pair | None:
+        """The pair that waits: none."""
+        return None
+
+    @property
     def full(self) -> bool:
         """Whether nothing should come in: never."""
         return False

@@ -138,6 +138,12 @@ class PairQueue:
             self._raise_error()
         return pair
 
+    @property
+    def head(self) -> tuple[Pair | None, int]:
+        """The pair that would be taken next, which stays, None if there is none; and how many wait."""
+        with self._changed:
+            return self._assembly.head, self._assembly.queued
+
     def reader(self, *, copy: bool) -> Reader:
         """Return a reader of the newest frames, to be used by ``read`` alone."""
         return Reader(self._assembly.newest, copy=copy)

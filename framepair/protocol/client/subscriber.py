@@ -8,10 +8,19 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TypeVar
 
 from framepair.protocol.client.batches import batches
@@ -42,7 +51,7 @@ Found = TypeVar("Found")
 
 
 def subscribe(
-    address: str | Path | None = None,
+    address: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
     *,
     sources: Iterable[str] | None = None,
     pairs: bool = True,
@@ -85,6 +94,11 @@ def subscribe(
     no memory. ``max_bytes`` bounds, for each source, the frames that wait for their pair to be announced: a
     window that has more is lost, which is logged and counted.
 
+    With several addresses the pairs of their combiners are joined by window: see ``JoinedSubscription``, and
+    ``members``. All else is the same for all of them. Names of sources that clash get the host in front, as in
+    ``site-a/left``; those of a mapping all get its key. A combiner that is late is waited for until 8 pairs
+    beyond ``keep`` of another wait, or 5 s; without its pair its sources are ``offline``.
+
     A Path as ``address`` is that of the socket. Without ``address`` it is what FRAMEPAIR_SUB says, else that of
     ``python launch.py`` on this machine, in the default run directory, which is made if need be and has to be
     this user's alone.
@@ -102,6 +116,25 @@ def subscribe(
     """
     keep = _whole("keep", keep, "pairs that wait")
     max_bytes = _whole("max_bytes", max_bytes, "bytes that a window of frames has to fit in")
+    if address is not None and not isinstance(address, (str, Path)):
+        return _join(
+            address,
+            keep,
+            pairs=pairs,
+            connect=partial(
+                subscribe,
+                sources=sources if sources is None or isinstance(sources, str) else tuple(sources),
+                copy=copy,
+                decode=decode,
+                every=every,
+                size=size,
+                max_bytes=max_bytes,
+                shm_dir=shm_dir,
+                keys=keys,
+                insecure=insecure,
+                sync=sync,
+            ),
+        )
     selection = select(sources, every, size, decode, pairs)
     shm_dir, keys = _path(shm_dir), _path(keys)
     address = endpoints.as_address(address) if address else endpoints.claim_default_sub()
@@ -115,6 +148,22 @@ def subscribe(
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
     receiver = Receiver(address, queue, selection.topics(), client, told)
     return Subscription(queue, receiver, copy=copy)
+
+
+def _join(
+    addresses: Sequence[str | Path] | Mapping[str, str | Path],
+    keep: int,
+    *,
+    pairs: bool,
+    connect: Callable[..., Subscription],
+) -> Subscription:
+    """Return a subscription to several pipelines; raises ValueError without pairs to join."""
+    if not pairs:
+        raise ValueError("pairs=False with several addresses: subscribe() to each of them")
+    # It is made of subscriptions.
+    from framepair.protocol.client import joined
+
+    return joined.join(addresses, keep, lambda address, kept: connect(address, keep=kept))
 
 
 def _whole(name: str, value: int, what: str) -> int:
@@ -143,6 +192,9 @@ class Subscription(Iterator[Pair], AsyncIterator[Pair]):
     Overwritten if it is asked for them. A process that was forked from this one has to subscribe by itself: it
     gets a RuntimeError from all but ``stop`` and ``close``, which do nothing there.
     """
+
+    members: Mapping[str, Subscription] = MappingProxyType({})
+    """The subscriptions of which this one is joined, by address: for ``stats``, ``latest`` and ``frames``."""
 
     def __init__(self, pairs: PairQueue, receiver: Receiver, *, copy: bool = False) -> None:
         self._pairs = pairs
