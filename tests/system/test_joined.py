@@ -20,16 +20,19 @@ def first(pairs: Subscription, wanted: Callable[[Pair], object]) -> Pair:
 
 
 def test_two_pipelines_are_one_and_go_on_when_one_has_gone() -> None:
-    with testing.pipeline("left", "right") as one, testing.pipeline("top") as other:
-        with subscribe([one.address, other.address]) as pairs:
-            pair = first(pairs, lambda pair: pair.complete)
-            assert [*pair] == ["left", "right", "top"]
-            assert all(len(clip) == 5 for clip in pair.values())
-            with_other = pairs.matches("left", "top", within_ms=40)
-            assert next(with_other).spread_ns <= 40e6
-            with_other.close()
-            other.process.terminate()
-            pair = first(pairs, lambda pair: pair["top"].missing == "offline")
-            assert len(pair["left"]) == len(pair["right"]) == 5
-            assert not pair.complete
-            assert not pairs.ended
+    with (
+        testing.pipeline("left", "right") as one,
+        testing.pipeline("top") as other,
+        subscribe([one.address, other.address]) as pairs,
+    ):
+        pair = first(pairs, lambda pair: pair.complete)
+        assert [*pair] == ["left", "right", "top"]
+        assert all(len(clip) == 5 for clip in pair.values())
+        with_other = pairs.matches("left", "top", within_ms=40)
+        assert next(with_other).spread_ns <= 40e6
+        with_other.close()
+        other.process.terminate()
+        pair = first(pairs, lambda pair: pair["top"].missing == "offline")
+        assert len(pair["left"]) == len(pair["right"]) == 5
+        assert not pair.complete
+        assert not pairs.ended

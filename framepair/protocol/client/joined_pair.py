@@ -152,7 +152,7 @@ def _empty(clip: Clip) -> Clip:
     header = ClipHeader(expected=clip.header.expected, totals=clip.header.totals)
     if isinstance(clip, AnnouncedClip):
         return replace(clip, header=header)
-    shape = clip.frames[-1].shape if clip.frames else (0, 0, 0)
+    shape = clip.frames[-1].shape if clip.frames else clip.array.shape[1:]
     return Clip(
         clip.source, header, (), 0, FramePixels(clip.source, np.empty((0, *shape), np.uint8))
     )
