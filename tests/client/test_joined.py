@@ -13,10 +13,13 @@ import pytest
 from framepair import Overwritten, Pair, Subscription, subscribe, testing
 from framepair.protocol.client.joined import labels
 from framepair.protocol.client.joined_pair import Names, PairJoiner
+from framepair.protocol.memory.ring import slot_bytes
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import combiner_at
 from tests.lib.stream import Stream, pixels
 
+# Whole pages, so that memory is as large as was asked for.
+PAGE = (32, 128, 1)
 FRAMES = np.arange(5 * 4 * 6, dtype=np.uint8).reshape(5, 4, 6)
 
 
@@ -30,8 +33,12 @@ class Sites(ExitStack):
         self.addresses = [f"ipc://{directory}/{name}/pairs" for name in "ab"]
         self.a, self.b = (self.enter_context(combiner_at(address)) for address in self.addresses)
 
-    def subscribe(self, *, keep: int = 2, copy: bool = False) -> Subscription:
-        pairs = self.enter_context(subscribe(self.addresses, keep=keep, copy=copy))
+    def subscribe(
+        self, *, keep: int = 2, copy: bool = False, max_bytes: int = 1 << 30
+    ) -> Subscription:
+        pairs = self.enter_context(
+            subscribe(self.addresses, keep=keep, copy=copy, max_bytes=max_bytes)
+        )
         for site in (self.a, self.b):
             site.wait_for_subscriber()
         return pairs
@@ -132,6 +139,35 @@ def test_copies_stay_and_an_event_loop_goes_on(sites: Sites) -> None:
             sites.b.send(*right.next())
         for pair in asyncio.run(first(pairs, 2)):
             check(pair)
+
+
+def test_no_pair_is_lost_while_one_is_held_back(sites: Sites) -> None:
+    left, right = Stream(["left"], shape=PAGE), Stream(["right"], shape=PAGE)
+    with sites.subscribe(keep=5, copy=True, max_bytes=2 * 5 * slot_bytes(PAGE)) as pairs:
+        for _ in range(4):
+            sites.a.send(*left.next())
+            sites.b.send(*right.next())
+        kept = [taken(pairs), taken(pairs)]
+        assert pairs.get(0.1) is None
+        assert not pairs.ended
+        for pair in kept:
+            check(pair)
+        del pair, kept[0]
+        assert taken(pairs).index == 2
+
+
+def test_a_mapping_of_addresses_names_all_sources_and_stop_ends_all(sites: Sites) -> None:
+    given = dict(zip("ab", sites.addresses, strict=True))
+    with subscribe(given) as pairs:
+        for site, source in ((sites.a, "left"), (sites.b, "right")):
+            site.wait_for_subscriber()
+            site.send(*Stream([source]).next())
+        pair = pairs.get(PATIENCE_S)
+        assert pair is not None
+        assert [*pair] == ["a/left", "b/right"]
+        pairs.stop()
+        assert pairs.get(PATIENCE_S) is None
+        assert pairs.ended
 
 
 def test_batches_are_of_joined_pairs(sites: Sites) -> None:
