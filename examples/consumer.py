@@ -1,4 +1,4 @@
-"""A consumer of pairs: the place for your own model. Start `python launch.py` beside it."""
+"""A consumer of pairs: the place for your own model. Start `framepair --no-sink` beside it."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""A consumer with PyTorch: frames become tensors without a copy. Start `python launch.py` beside it."""
+"""A consumer with PyTorch: frames become tensors without a copy. Start `framepair --no-sink` beside it."""
 
 import contextlib
 import sys

@@ -35,7 +35,7 @@ SOURCES = "[SOURCES] [OPTIONS]"
 VERBS = {
     "run": Verb(
         SOURCES,
-        "pair the frames of several videos, and print a line per pair",
+        "pair the frames of several videos, and show how they come",
         (
             "config", "window", "duration", "pace", "loop", "size", "payload", "listen", "keys", "sink",
             "no_sink", "record", "json",
