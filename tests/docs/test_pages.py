@@ -89,7 +89,10 @@ def test_a_command_is_accepted(
         words.pop(0)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pipeline.toml").write_text(blocks(ROOT / "docs" / "machines.md", "toml")[0])
-    if ".mcap" in line:
+    if re.search(r"\blane\b", line):
+        (tmp_path / "lane").mkdir()
+        recordings.write(tmp_path / "lane" / "20261129T112509.123Z.mcap")
+    if "lane.mcap" in line:
         recordings.write(tmp_path / "lane.mcap")
     monkeypatch.setattr("platform.node", lambda: "nuc")
     program = words[0].removeprefix(".venv/bin/")

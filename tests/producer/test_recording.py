@@ -32,9 +32,9 @@ from tests.lib.units import MS
 FIRST = 1_700_000_000
 
 
-def recorded(path: Path, *, finish: bool = True) -> list[FrameHeader]:
+def recorded(path: Path, *, finish: bool = True, first: int = FIRST) -> list[FrameHeader]:
     """Record two windows, left as JPEG and right as pixels; return the headers of the frames."""
-    stream = Stream(period_ns=40 * MS, first=FIRST)
+    stream = Stream(period_ns=40 * MS, first=first)
     segment, headers = Segment(path), []
     for message in (*stream.next(), *stream.next()):
         if isinstance(message, FrameHeader):
@@ -88,6 +88,46 @@ def test_frames_have_the_times_and_names_that_they_had(directory: Path, finish: 
                 assert np.array_equal(image, expected)
         assert not capture.grab()
         capture.close()
+
+
+def test_the_files_of_a_directory_are_one_recording(directory: Path) -> None:
+    lane = directory / "lane"
+    lane.mkdir()
+    later = recorded(lane / "20261129T120010.000Z.mcap", first=FIRST + 2)
+    headers = [*recorded(lane / "20261129T120000.000Z.mcap", finish=False), *later]
+    assert recordings.expanded([str(lane)]) == [
+        f"{name}={lane}/*.mcap#{name}" for name in ("left", "right")
+    ]
+    assert recordings.expanded([f"{lane}/#left", f"door={lane}#right"]) == [
+        f"left={lane}/*.mcap#left",
+        f"door={lane}/*.mcap#right",
+    ]
+    for source in ("left", "right"):
+        capture = track(f"{lane}/*.mcap#{source}")
+        expected = [header for header in headers if header.source == source]
+        times = []
+        while capture.grab():
+            times.append(capture.position.at_ns + FIRST * WINDOW_NS)
+        assert times == [header.captured_ns for header in expected]
+        capture.close()
+
+
+def test_a_file_that_is_gone_when_its_turn_comes_is_said(directory: Path) -> None:
+    recorded(directory / "a.mcap")
+    recorded(directory / "b.mcap", first=FIRST + 2)
+    capture = track(f"{directory}/*.mcap#left")
+    (directory / "b.mcap").unlink()
+    grabbed = [capture.grab() for _ in range(9)]
+    assert all(grabbed)
+    with pytest.raises(SourceError, match=r"cannot read .*b\.mcap: No such .*: check the path$"):
+        capture.grab()
+    capture.close()
+
+
+def test_a_directory_without_recordings_is_none(directory: Path) -> None:
+    assert recordings.expanded([str(directory)]) == [str(directory)]
+    with pytest.raises(SourceError, match=r"has no \.mcap file in it: name a recording"):
+        track(f"{directory}/*.mcap")
 
 
 def test_other_pixels_and_sizes_are_made_of_what_was_recorded(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A recording among the sources stands for all sources that are in it."""
+"""A recording among the sources, a file or a directory of them, stands for all sources that are in it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ def _expanded(argument: str) -> Iterator[str]:
     name, equals, uri = argument.partition("=")
     if not (equals and is_name(name)):
         name, uri = "", argument
+    uri = _all_files(uri)
     path, track = names.split(uri)
-    if not names.is_recording(uri) or (name and track):
+    if not names.is_recording(uri):
         yield argument
+    elif name and track:
+        yield f"{name}={uri}"
     elif track:
         yield f"{track}={uri}"
     else:
@@ -36,12 +39,29 @@ def _expanded(argument: str) -> Iterator[str]:
         yield from (f"{name or each}={path}#{each}" for each in tracks)
 
 
+def _all_files(uri: str) -> str:
+    """Return ``uri``; DIR/*.mcap for a directory that has such files, which is DIR or DIR#NAME."""
+    path, mark, track = uri.rpartition("#")
+    for directory, rest in ((uri, ""), (path, mark + track)):
+        if directory and _has_recordings(Path(directory).expanduser()):
+            return f"{Path(directory).expanduser() / names.ALL}{rest}"
+    return uri
+
+
+def _has_recordings(directory: Path) -> bool:
+    try:
+        return directory.is_dir() and any(directory.glob(names.ALL))
+    except OSError:
+        return False
+
+
 def _tracks(path: str) -> list[str]:
     # It takes time to import what reads recordings, which other sources should not have to wait for.
-    from framepair.protocol.recording.reading import NotARecording, RecordingFile
+    from framepair.protocol.recording.directory import opened
+    from framepair.protocol.recording.reading import NotARecording
 
     try:
-        with RecordingFile(Path(path).expanduser()) as file:
+        with opened(Path(path).expanduser()) as file:
             tracks = list(file.tracks())
     except NotARecording as error:
         raise Refused(str(error)) from None

@@ -70,19 +70,19 @@ VERBS = {
         short=("codec", "segment", "keep", "max-bytes"),
     ),
     "verify": Verb(
-        "FILE… [--repair]",
+        "FILE|DIR… [--repair]",
         "prove that every frame of a recording is on disk or counted as lost",
         (),
         module="framepair.nodes.recordings",
     ),
     "info": Verb(
-        "FILE…",
+        "FILE|DIR…",
         "say what a recording holds, and what is missing",
         (),
         module="framepair.nodes.recordings",
     ),
     "export": Verb(
-        "FILE… --to DIR",
+        "FILE|DIR… --to DIR",
         "write an mp4 for each source of a recording, and tables of frames and pairs",
         (),
         module="framepair.nodes.recordings",

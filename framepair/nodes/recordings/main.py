@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from cyclopts import App, Parameter
 from framepair.nodes.common import exit_codes, runtime
 from framepair.nodes.recordings import telling
 from framepair.nodes.recordings.judge import Findings, judge
+from framepair.protocol.recording import directory
 from framepair.protocol.recording import repair as repairing
 from framepair.protocol.recording.reading import NotARecording
 from framepair.protocol.recording.repair import BeingWritten
@@ -30,13 +32,15 @@ def verify(
     Parameters
     ----------
     files
-        The files of one recording, in any order.
+        The files of one recording, in any order, or its directory.
     repair
         Give files that were cut off their index first: they end after their last whole chunk.
     """
+    with _readable(files):
+        paths = _each(files)
     if repair:
-        _repair_all(files)
-    found = _judged(files)
+        _repair_all(paths)
+    found = _judged(paths)
     print("\n".join(telling.verification(found)))
     if telling.complaint(found):
         sys.exit(exit_codes.FAILED)
@@ -49,7 +53,7 @@ def info(*files: Path) -> None:
     Parameters
     ----------
     files
-        The files of one recording, in any order.
+        The files of one recording, in any order, or its directory.
     """
     print("\n".join(telling.contents(_judged(files))))
 
@@ -61,7 +65,7 @@ def export(*files: Path, to: Path) -> None:
     Parameters
     ----------
     files
-        The files of one recording, in any order.
+        The files of one recording, in any order, or its directory.
     to
         The directory to write to, made if need be.
     """
@@ -69,28 +73,34 @@ def export(*files: Path, to: Path) -> None:
     from framepair.nodes.recordings.export import export as write
 
     with _readable(files):
-        for path in write(files, to):
+        for path in write(_each(files), to):
             print(path)
 
 
 def _judged(files: Sequence[Path]) -> Findings:
     with _readable(files):
-        return judge(files)
+        return judge(_each(files))
+
+
+def _each(files: Sequence[Path]) -> list[Path]:
+    """Return the files of a recording, for a directory those in it."""
+    return [each for path in files for each in directory.files(path)]
 
 
 @contextlib.contextmanager
 def _readable(files: Sequence[Path]) -> Iterator[None]:
     """Turn what goes wrong with ``files`` into a sentence; raises Refused."""
     if not files:
-        raise runtime.Refused("name the files of a recording: framepair verify FILE…")
+        raise runtime.Refused(
+            "name the files of a recording, or its directory: framepair verify DIR"
+        )
     try:
         yield
     except NotARecording as error:
         raise runtime.Refused(str(error)) from None
     except OSError as error:
-        raise runtime.Refused(
-            f"cannot use {error.filename}: {error.strerror}: name a recording, and a place with room"
-        ) from None
+        todo = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the path"
+        raise runtime.Refused(f"cannot use {error.filename}: {error.strerror}: {todo}") from None
 
 
 def _repair_all(files: Sequence[Path]) -> None:

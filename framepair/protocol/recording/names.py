@@ -1,10 +1,12 @@
-"""How a recording, or one source of it, is named: PATH.mcap, PATH.mcap#SOURCE."""
+"""How a recording, or one source of it, is named: PATH.mcap, PATH.mcap#SOURCE, DIR/*.mcap."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SUFFIX: Final = ".mcap"
+# The last part of a path that stands for all files of a directory.
+ALL: Final = f"*{SUFFIX}"
 
 
 def is_recording(uri: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,11 +26,13 @@ from framepair.nodes.producer.sources.source import (
 from framepair.nodes.producer.sources.uri import SourceUri, Wanted
 from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images, names
+from framepair.protocol.recording.directory import RecordingFiles, opened
 from framepair.protocol.recording.reading import Logged, NotARecording, RecordingFile
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 
+Readable = RecordingFile | RecordingFiles
 # What a recording that says no rate is taken to have.
 USUAL_FPS: Final = 25.0
 SECOND_NS: Final = 1_000_000_000
@@ -50,9 +53,11 @@ class Recorded:
 def open_track(name: str, source: SourceUri, wanted: Wanted) -> Track:
     """Open what ``source`` names; raises SourceError if there is no such recording, or source in it."""
     path, track = names.split(source.location)
-    file = _opened(name, Path(path))
+    with _readable(name, Path(path)):
+        file = opened(Path(path))
     try:
-        return Track(name, file, track, wanted)
+        with _readable(name, Path(path)):
+            return Track(name, file, track, wanted)
     except (SourceError, FrameLost) as error:
         file.close()
         raise SourceError(str(error)) from None
@@ -67,7 +72,7 @@ class Track:
 
     reopened = skipped = 0
 
-    def __init__(self, name: str, file: RecordingFile, track: str, wanted: Wanted) -> None:
+    def __init__(self, name: str, file: Readable, track: str, wanted: Wanted) -> None:
         self._name, self._file = name, file
         self._pictures = Pictures(name, wanted)
         self._as_recorded = wanted.pixels is None and wanted.size is None
@@ -101,7 +106,8 @@ class Track:
         if self._over:
             return False
         self._current = self._ahead
-        following = next(self._coming, None)
+        with _readable(self._name, self._file.path):
+            following = next(self._coming, None)
         self._over = following is None
         self._ahead = following or self._current
         if self._is_native():
@@ -189,18 +195,20 @@ def _from_pixels(image: images.Image) -> VideoFrame:
     return VideoFrame.from_ndarray(pixels.reshape(shape), format=PIXELS[image.format])
 
 
-def _opened(name: str, path: Path) -> RecordingFile:
+@contextlib.contextmanager
+def _readable(name: str, path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the files of a recording into a sentence; raises SourceError."""
     try:
-        return RecordingFile(path)
+        yield
     except NotARecording as error:
         raise SourceError(f"source {name}: {error}") from None
     except OSError as error:
         raise SourceError(
-            f"source {name}: cannot read {path}: {error.strerror}: check the path"
+            f"source {name}: cannot read {error.filename or path}: {error.strerror}: check the path"
         ) from None
 
 
-def _topics(name: str, file: RecordingFile, track: str) -> frozenset[str]:
+def _topics(name: str, file: Readable, track: str) -> frozenset[str]:
     """Return the topics of ``track``, or of the only source; raises SourceError if that can't be told."""
     tracks = file.tracks()
     chosen = track or (next(iter(tracks)) if len(tracks) == 1 else "")
@@ -210,6 +218,6 @@ def _topics(name: str, file: RecordingFile, track: str) -> frozenset[str]:
     return frozenset(tracks[chosen])
 
 
-def _begins_ns(file: RecordingFile) -> int:
+def _begins_ns(file: Readable) -> int:
     """Return when the first chunk begins: the same for all sources of a recording."""
     return next(file.chunks()).message_start_time
