@@ -187,6 +187,28 @@ def test_a_full_disk_loses_whole_chunks_and_goes_on_when_there_is_room(
     assert sum("takes frames again" in message for message in said) == 1
 
 
+def test_a_file_that_had_no_room_for_its_index_has_it_when_there_is_room(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SmallDisk()
+    monkeypatch.setattr(f"{chunk_file.__name__}.os.write", disk)
+    line = Line(directory, Rules(segment_ns=60 * S))
+    line.record(3)
+    line.wait(CHUNK_NS)
+    disk.left = 0
+    line.wait(60 * S)
+    [first] = segments(directory)
+    with RecordingFile(first) as file:
+        assert not file.is_whole()
+    disk.left = 1 << 40
+    line.wait(RETRY_NS)
+    line.record(3)
+    with RecordingFile(first) as file:
+        assert file.is_whole()
+    line.archive.close()
+    assert counted(line.verdict())
+
+
 def test_a_disk_that_vanished_and_is_back(directory: Path) -> None:
     place = directory / "disk"
     place.mkdir()

@@ -186,6 +186,7 @@ class Archive:
         try:
             segment.finish()
         except OSError as error:
+            self._unfinished = segment.path
             self._fail(error)
 
     def _succeed(self) -> None:

@@ -161,5 +161,7 @@ class MessageQueue:
                 oldest = self._frames.popleft()
                 self._bytes -= oldest.nbytes
                 oldest.lose(RECORDER_SLOW)
-                self._log.warn("slow", "the disk is too slow: the oldest frames are lost")
+                self._log.warn(
+                    "slow", "disk or processors are too slow: the oldest frames are lost"
+                )
         self._changed.notify_all()
