@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from cyclopts import CycloptsError
 
+from framepair.nodes.common import durations
 from framepair.nodes.common.options import declared
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions, of_sources
@@ -467,13 +468,23 @@ def test_flags_that_would_do_nothing_are_refused(sink: str, flag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("15m", 900), ("1h", 3600), ("1d", 86400)]
+    ("text", "seconds"),
+    [("90s", 90), ("15m", 900), ("15min", 900), ("1h", 3600), ("1.5h", 5400), ("1d", 86400)],
 )
 def test_how_often_it_is_said_how_it_went(text: str, seconds: float) -> None:
-    assert parse("--report-every", text).report_every_s == seconds
+    asked = parse("--report-every", text, "--record-segment", text, "--record-keep", text)
+    assert asked.report_every_s == seconds
+    assert durations.parse_ns(asked.record_segment) == seconds * 10**9
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "0h", "1.5h", "-1h", "1w", "99999999d", "²h"])
+@pytest.mark.parametrize("text", ["", "1", "h", "0h", "-1h", "1w", "99999999d", "²h"])
 def test_an_interval_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(CycloptsError, match="such as 90s, 15m, 1h or 1d"):
+    with pytest.raises(CycloptsError, match="such as 90s, 10min, 24h or 7d"):
         parse(f"--report-every={text}")
+    with pytest.raises(CycloptsError, match="such as 90s, 10min, 24h or 7d"):
+        parse(f"--record-keep={text}")
+
+
+def test_a_report_is_no_more_often_than_each_second() -> None:
+    with pytest.raises(CycloptsError, match="It must be 1s or more"):
+        parse("--report-every=0.5s")

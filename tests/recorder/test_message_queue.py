@@ -68,7 +68,9 @@ def test_jpeg_is_kept_as_it_came(directory: Path, coder: Coder) -> None:
     assert frame.decode(image.header) == header
 
 
-def test_the_oldest_frames_are_lost_in_their_place(directory: Path) -> None:
+def test_the_oldest_frames_are_lost_in_their_place(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     coder = Coder(None)
     queue, stream = MessageQueue(coder, directory, max_bytes=4 * FRAME_BYTES), Stream()
     sent = [*stream.next(), *stream.next()]
@@ -80,6 +82,7 @@ def test_the_oldest_frames_are_lost_in_their_place(directory: Path) -> None:
     assert [item.lost for item in frames] == ["recorder_slow"] * 16 + [None] * 4
     assert all((item.image() is None) == bool(item.lost) for item in frames)
     assert sum(isinstance(item, PairHeader) for item in found) == 2
+    assert "disk or processors are too slow" in caplog.text
     coder.close()
 
 

@@ -13,12 +13,15 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, ArgumentCollection, Group, Parameter, Token
 
+from framepair.nodes.common import durations
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.protocol.wire.pair import MAX_SOURCES
 
 PREFIX = "FRAMEPAIR_"
 # What --max-wait auto is where a network stream may be among the sources: its frames come in lumps.
 AUTO_MAX_WAIT_S = 5.0
+# Of --report-every.
+MIN_INTERVAL_S = 1.0
 
 
 VIDEOS = Parameter(group=Group.create_ordered("Videos"))
@@ -52,25 +55,9 @@ def _at_least_one(_type: object, value: int | None) -> None:
         raise ValueError("It must be 1 or more.")
 
 
-# Seconds in each unit of an interval.
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
-
-def parse_interval_s(text: str) -> float:
-    """Return the seconds that ``text`` means: 90s, 15m, 1h or 1d; raises ValueError if it is no interval."""
-    number, unit = text[:-1], text[-1:]
-    if (
-        unit not in UNITS
-        or not number.isdecimal()
-        or not 0 < int(number) * UNITS[unit] <= MAX_SECONDS
-    ):
-        raise ValueError("It is an interval such as 90s, 15m, 1h or 1d.")
-    return float(int(number) * UNITS[unit])
-
-
 def _interval(_type: object, value: str | None) -> None:
-    if value is not None:
-        parse_interval_s(value)
+    if value is not None and durations.parse_s(value) < MIN_INTERVAL_S:
+        raise ValueError(f"It must be {MIN_INTERVAL_S:.0f}s or more.")
 
 
 Positive = Parameter(validator=_above_zero)
@@ -202,12 +189,12 @@ class Reporting:
     """How often it is said how it went."""
 
     report_every: Annotated[str | None, OUTPUT, Parameter(validator=_interval)] = None
-    """Say in one line how it went since the last one, every 90s, 15m, 1h or 1d; SIGUSR1 does so at once."""
+    """Say in one line how it went since the last one, every 90s, 10min, 1h or 1d; SIGUSR1 does so at once."""
 
     @property
     def report_every_s(self) -> float | None:
         """``report_every`` in seconds."""
-        return parse_interval_s(self.report_every) if self.report_every else None
+        return durations.parse_s(self.report_every) if self.report_every else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,24 +7,13 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from framepair.nodes.common import durations
 from framepair.nodes.common.options import RECORDING, Network, SharedMemory
-from framepair.nodes.common.runtime import MAX_SECONDS
 from framepair.protocol.memory.jpeg import DEFAULT_QUALITY, Jpeg
 
-TIME = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(s|min|h|d)", re.ASCII)
-SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(MB|GB|TB)", re.ASCII)
 BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 RAW = "raw"
-
-
-def parse_time_ns(text: str) -> int:
-    """Return the nanoseconds that ``text`` means: 90s, 10min, 24h or 7d; raises ValueError if it is no time."""
-    matched = TIME.fullmatch(text)
-    seconds = float(matched[1]) * SECONDS[matched[2]] if matched else 0.0
-    if not 0 < seconds <= MAX_SECONDS:
-        raise ValueError("It is a time above 0 such as 90s, 10min, 24h or 7d.")
-    return max(1, round(seconds * 1e9))
 
 
 def parse_bytes(text: str) -> int:
@@ -47,7 +36,7 @@ def parse_codec(text: str) -> Jpeg | None:
 
 
 def _time(_type: object, value: str) -> None:
-    parse_time_ns(value)
+    durations.parse_s(value)
 
 
 def _bytes(_type: object, value: str) -> None:

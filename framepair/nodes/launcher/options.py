@@ -129,7 +129,8 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
 
     health_timeout: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Seconds without a sign of work after which a node is killed, and started again; NODE=60 for one of them
-    (a source's name, combiner or sink). A camera and a consumer of your own get more. [default: 10]"""
+    (a source's name, combiner, sink or recorder). A camera and a consumer of your own get more.
+    [default: 10]"""
 
     fault: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """NODE:KIND@…: fail on purpose, to see what becomes of the rest: left:freeze@10s,5s, left:crash@5s,

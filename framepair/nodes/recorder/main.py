@@ -13,7 +13,7 @@ from typing import Annotated, Final, NoReturn
 
 from cyclopts import Parameter
 
-from framepair.nodes.common import record_options, runtime
+from framepair.nodes.common import durations, record_options, runtime
 from framepair.nodes.common.options import OUTPUT, node_app
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.recorder.archive import SEGMENT_BYTES, Archive, Rules
@@ -54,9 +54,9 @@ class Options(Recording, Target):
     def rules(self) -> Rules:
         """Return how long, how large and how old files may be."""
         return Rules(
-            segment_ns=record_options.parse_time_ns(self.record_segment),
+            segment_ns=durations.parse_ns(self.record_segment),
             segment_bytes=SEGMENT_BYTES,
-            keep_ns=record_options.parse_time_ns(self.record_keep),
+            keep_ns=durations.parse_ns(self.record_keep),
             max_bytes=record_options.parse_bytes(self.record_max_bytes),
         )
 
