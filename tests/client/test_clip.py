@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Clip, Pair
@@ -47,6 +50,17 @@ def test_a_pair_is_a_mapping_from_sources_to_clips() -> None:
     assert (pair.index, pair.start_ns, pair.end_ns) == (3, 3 * WINDOW_NS, 4 * WINDOW_NS)
     assert (pair.complete, pair.partial, pair.lost) == (True, False, 0)
     assert repr(pair) == "<Pair 3: <Clip left: 4 frames>, <Clip right: 4 frames>>"
+
+
+def test_a_frame_that_is_not_there_is_named() -> None:
+    clip = a_pair()["right"]
+    with pytest.raises(IndexError, match=r"^right has frames 0 to 3 here: there is no frame 4$"):
+        clip[4]
+    away = replace(clip[:0], header=replace_fields(clip.header, missing="offline"))
+    with pytest.raises(IndexError, match=r"^right has no frames in this pair \(offline\): check"):
+        away[-1]
+    with pytest.raises(IndexError, match=r"^right has no frames in this pair: check"):
+        clip[:0][0]
 
 
 def test_a_clip_has_the_pixels_and_headers_of_its_frames_in_order() -> None:

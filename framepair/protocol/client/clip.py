@@ -88,9 +88,9 @@ class Clip(Sequence[Frame]):
 
     @cached_property
     def uncertainty_ns(self) -> int | None:
-        """By how much no capture time of the clip is more wrong, by the combiner's clock; None: not known.
+        """Upper bound of the error of any capture time, by the combiner's clock; None: not known.
 
-        How far the stamp may be wrong and how far the comparison of clocks, added up; 0 without frames.
+        The error of the stamp and that of the comparison of clocks, added up; 0 without frames.
         """
         return _greatest([frame.whole_uncertainty_ns for frame in self.frames])
 
@@ -134,10 +134,16 @@ class Clip(Sequence[Frame]):
     @overload
     def __getitem__(self, chosen: slice) -> Clip: ...
     def __getitem__(self, chosen: int | slice) -> Frame | Clip:
-        """Return one frame, or a clip of the chosen ones; in the same memory, without a copy."""
+        """Return one frame, or a clip of the chosen ones; in the same memory, without a copy.
+
+        Raises IndexError if there is no such frame: a clip is empty while its source is away.
+        """
         if isinstance(chosen, slice):
             return self._select(chosen)
-        index = range(len(self))[chosen]
+        try:
+            index = range(len(self))[chosen]
+        except IndexError:
+            raise IndexError(self._lacks(chosen)) from None
         pixels = self._pixels.select(slice(index, index + 1))
         return Frame(self.frames[index], self.ready_ns, self._skipped(index), pixels)
 
@@ -146,6 +152,13 @@ class Clip(Sequence[Frame]):
         spans = spans_of((frame.run, frame.seq) for frame in frames)
         header = replace_fields(self.header, spans=spans)
         return Clip(self.source, header, frames, self.ready_ns, self._pixels.select(chosen))
+
+    def _lacks(self, index: int) -> str:
+        """Return what to say of a frame that is not here."""
+        if self.frames:
+            return f"{self.source} has frames 0 to {len(self) - 1} here: there is no frame {index}"
+        why = f" ({self.missing})" if self.missing else ""
+        return f"{self.source} has no frames in this pair{why}: check len(clip) first"
 
     def _skipped(self, index: int) -> int:
         frame, former = self.frames[index], self.frames[max(0, index - 1)]
@@ -220,7 +233,7 @@ class Pair(Mapping[str, Clip]):
 
     @property
     def uncertainty_ns(self) -> int | None:
-        """By how much no capture time of the pair is more wrong, by the combiner's clock; None: not known."""
+        """Upper bound of the error of any capture time, by the combiner's clock; None: not known."""
         return _greatest([clip.uncertainty_ns for clip in self.clips.values()])
 
     @property
