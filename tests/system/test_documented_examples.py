@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import signal
+import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,6 +32,9 @@ NEEDS = {name: OPTIONAL.search(block) for name, block in BLOCKS.items()}
 # Those that ask whether pixels are intact are for shared memory.
 SHARED = [name for name, block in BLOCKS.items() if "intact" in block]
 RAW = [name for name in BLOCKS if name not in SHARED and not NEEDS[name]]
+# What listens there by default takes any free port here, as its argument.
+PORT = "8080"
+JPEG = b"\xff\xd8"
 # So many start at the same time.
 AT_ONCE = 8
 GROUPS = [("shm", SHARED), *(("raw", RAW[i : i + AT_ONCE]) for i in range(0, len(RAW), AT_ONCE))]
@@ -57,11 +61,13 @@ def check(directory: Path, payload: str, names: Sequence[str]) -> None:
         for number, name in enumerate(names):
             file = directory / f"program{number}.py"
             file.write_text(BLOCKS[name])
-            running = Running(python(file), cwd=directory, env=environment)
+            port = ("0",) if PORT in BLOCKS[name] else ()
+            running = Running(python(file, *port), cwd=directory, env=environment)
             started.append(stack.enter_context(running))
         for running in started:
             # The first word of each line is a number: of a window, or a frame.
             running.wait_for(r"^\d+", count=2)
+            check_page(running)
             with contextlib.suppress(ProcessLookupError):
                 # Also what it has started.
                 os.killpg(running.process.pid, signal.SIGTERM)
@@ -69,6 +75,13 @@ def check(directory: Path, payload: str, names: Sequence[str]) -> None:
             said = " ".join(running.stderr)
             assert "Traceback" not in said
             assert "malformed" not in said
+
+
+def check_page(running: Running) -> None:
+    """Get the picture of a program that has printed an address."""
+    for address in [line for line in running.stdout if line.startswith("http://")]:
+        with urllib.request.urlopen(address, timeout=30) as response:
+            assert (response.status, response.read(2)) == (200, JPEG)
 
 
 def test_an_example_stops_with_its_pipeline(directory: Path) -> None:
