@@ -139,8 +139,7 @@ def subscribe(
     shm_dir, keys = _path(shm_dir), _path(keys)
     address = endpoints.as_address(address) if address else endpoints.claim_default_sub()
     sync = endpoints.as_address(sync) if sync else endpoints.default_sync(address)
-    for used in (address, *([sync] if sync else [])):
-        endpoints.ipc_path(used)
+    endpoints.check(address, *([sync] if sync else []))
     client = client_keys(keys, address, insecure=insecure)
     loans = Kept(max_bytes) if copy else Lent()
     directory = shm_dir or shared_ring.default_directory()

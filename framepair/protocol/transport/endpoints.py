@@ -135,6 +135,12 @@ def is_on_this_machine(address: str) -> bool:
     return False
 
 
+def check(*addresses: str) -> None:
+    """Raise EndpointError if one of ``addresses`` can't be one."""
+    for address in addresses:
+        ipc_path(address)
+
+
 def ipc_path(address: str) -> Path | None:
     """Return the file of an ipc address, None for tcp; raises EndpointError if it can't be one."""
     if address.startswith("tcp://"):
