@@ -80,8 +80,8 @@ FPS_DEFAULT = "[default: all]"
 STREAM_IS = "Which video of a file or stream to play if it has several, counted from 0"
 STREAM_DEFAULT = "[default: the one with the most pixels]"
 STAMP_IS = (
-    "Which clock stamps the frames of a camera or stream, driver, camera, media or arrival, whatever there is"
-    " to say against it"
+    "Which clock stamps the frames of a camera or stream, driver, camera, media or arrival, even if"
+    " it is not trusted"
 )
 STAMP_DEFAULT = "[default: the best that can be trusted]"
 OFFSET_IS = "Time that is added to the stamps, such as 1.25s, 40ms or, of a live source, -40ms"
