@@ -16,6 +16,7 @@ from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
+    from framepair.nodes.launcher.commands import Node
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.options import Options
     from framepair.nodes.launcher.supervisor import Rules
@@ -124,6 +125,7 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     }
     python = (sys.executable, "-P")
     nodes = commands.table(options, plan, commands.until_ns(options), python=python)
+    say_start(nodes, quiet=options.quiet)
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
     manager = ServiceManager.from_environment()
@@ -133,6 +135,12 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
         supervisor, processes, signals, manager, verbose=options.verbose, faults=plan.faults
     )
     return loop.run()
+
+
+def say_start(nodes: Sequence[Node], *, quiet: bool) -> None:
+    """Name the nodes that are being started, on a terminal: the first pair may be seconds away."""
+    if not quiet and sys.stderr.isatty():
+        say(f"starting {', '.join(node.key for node in nodes)} …")
 
 
 def rules(options: Options, plan: Plan, offset_ns: int) -> Rules:
