@@ -35,6 +35,21 @@ def test_a_verb_to_come_is_reserved(word: str) -> None:
     assert verbs.read([f"./{word}"]) == Options((f"./{word}",))
 
 
+@pytest.mark.parametrize(
+    ("word", "verb"), [("verfy", "verify"), ("recrod", "record"), ("inf", "info"), ("Plan", "plan")]
+)
+def test_a_misspelt_verb_is_said(
+    word: str, verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match=rf"^{word} is no command and no file: did you mean {verb}\?"):
+        verbs.program([word, "x.mcap"])
+    assert verbs.read([f"./{word}"]) == Options((f"./{word}",))
+    assert verbs.read([f"{word}.mp4"]) == Options((f"{word}.mp4",))
+    (tmp_path / word).touch()
+    assert verbs.read([word]) == Options((word,))
+
+
 @pytest.mark.parametrize("words", ["", "a b", "--window 2", "keys --window 2"])
 def test_keygen_takes_one_directory(words: str) -> None:
     with pytest.raises(Refused, match="keygen takes one directory and nothing else"):

@@ -21,6 +21,7 @@ from framepair.nodes.common import exit_codes, log_format, streams
 from framepair.nodes.common.log_format import Level, LogFormat
 from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.nodes.common.status import status_file
+from framepair.nodes.common.usage import sentence as usage_sentence
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import BEAT_S, Heartbeat
@@ -46,19 +47,24 @@ class Refused(Exception):  # noqa: N818 - it is not an error of the program
     """A missing precondition: the message is one sentence that says what to do; the node exits with 2."""
 
 
-def run(app: cyclopts.App, name: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure."""
+def run(
+    app: cyclopts.App, name: str, arguments: Sequence[str] | None = None, *, usage: str = ""
+) -> NoReturn:
+    """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure.
+
+    ``usage`` is the whole command, for a command line that lacks something.
+    """
     streams.prepare()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(name, log_format.current()))
     logging.basicConfig(handlers=[handler], level=_log_level() or "INFO")
     try:
-        _run(app, name, arguments)
+        _run(app, name, arguments, usage)
     finally:
         streams.finish()
 
 
-def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoReturn:
+def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None, usage: str) -> NoReturn:
     try:
         _allow_open_files()
         if _log_level() is None:
@@ -69,7 +75,7 @@ def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None) -> NoRet
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
     except (cyclopts.CycloptsError, EndpointError, Refused) as error:
-        sentence = streams.visible(" ".join(str(error).split()))
+        sentence = streams.visible(usage_sentence(error, usage))
         print(log_format.current().sentence(name, "error", sentence), file=sys.stderr)
         sys.exit(exit_codes.USAGE)
     except Exception:

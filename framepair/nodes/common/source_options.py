@@ -14,6 +14,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from framepair.nodes.common.options import PIXELS, SEVERAL, VIDEOS
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
+from framepair.nodes.common.usage import sentence
 from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS
 
 SIZE = re.compile(r"(\d{1,5})?x(\d{1,5})?", re.ASCII)
@@ -176,7 +177,7 @@ def _parsed(values: Mapping[str, str]) -> SourceOptions:
     try:
         parsed: SourceOptions = source_app()(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise Refused(" ".join(str(error).split())) from None
+        raise Refused(sentence(error)) from None
     return parsed
 
 

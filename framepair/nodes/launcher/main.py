@@ -55,6 +55,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
 
     from framepair.nodes.common import log_format
     from framepair.nodes.common.runtime import Refused
+    from framepair.nodes.common.usage import sentence
     from framepair.nodes.launcher import topology, verbs
     from framepair.nodes.launcher.names import without_secrets
     from framepair.protocol.transport.endpoints import EndpointError
@@ -72,7 +73,7 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
         plan = topology.plan(asked)
         return show(asked, plan) if asked.print else run(asked, plan, signals)
     except (CycloptsError, EndpointError, Refused) as error:
-        say(without_secrets(" ".join(str(error).split())), "error")
+        say(without_secrets(sentence(error)), "error")
         return exit_codes.USAGE
 
 

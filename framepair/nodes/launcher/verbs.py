@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import textwrap
 import typing
@@ -88,6 +89,8 @@ VERBS = {
         module="framepair.nodes.recordings",
     ),
 }  # fmt: skip
+# What may be a verb, and from what likeness on, of difflib, it is taken for one that is misspelt.
+WORD, SIMILAR = re.compile(r"[A-Za-z]+"), 0.75
 RESERVED = ("monitor", "reload", "relay")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
@@ -145,7 +148,18 @@ def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     first = arguments[0] if arguments else ""
     if first in RESERVED:
         raise Refused(f"{first} is reserved for a coming command: a file of that name is ./{first}")
+    _refuse_misspelt(first)
     return (first, list(arguments[1:])) if first in VERBS else (None, list(arguments))
+
+
+def _refuse_misspelt(first: str) -> None:
+    """Raise Refused for a word that is nearly a verb, and no file."""
+    if first in VERBS or not WORD.fullmatch(first) or Path(first).exists():
+        return
+    for verb in difflib.get_close_matches(first, VERBS, 1, SIMILAR):
+        raise Refused(
+            f"{first} is no command and no file: did you mean {verb}? Otherwise say ./{first}"
+        )
 
 
 def _flags(name: str, words: list[str]) -> list[str]:

@@ -187,4 +187,4 @@ def _receiving(receiver: Receiver) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the recorder as a process."""
-    runtime.run(app, "recorder")
+    runtime.run(app, "recorder", usage="framepair record DIR --sub ADDRESS")
