@@ -189,7 +189,7 @@ def test_a_recording_is_played_again_with_the_same_pairs(directory: Path) -> Non
 
     played(*sources, "--record", directory / "a")
     [first] = segments(directory / "a")
-    played(first, "--record", directory / "b")
+    played(directory / "a", "--record", directory / "b")
     [second] = segments(directory / "b")
     assert headers([second]) == headers([first])
     before, after = (judge([path]) for path in (first, second))
