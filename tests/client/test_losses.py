@@ -10,7 +10,7 @@ def totals(paired: int, began: Progress | None, reached: Progress, **fields: int
     before = (began.seq - began.dropped) if began else 0
     dropped = {
         "before_combiner": before,
-        "producer_backpressure": reached.dropped,
+        "producer_dropped": reached.dropped,
         "transport": reached.seq - before - reached.dropped - paired - fields.get("open", 0),
     }
     counts = {name: count for name, count in dropped.items() if count}
@@ -54,7 +54,7 @@ def test_nor_are_frames_that_the_producer_could_not_send() -> None:
     second = totals(20, Progress(7, 60, dropped=15), Progress(7, 85, dropped=20))
     total = both(first, second)
     assert total.captured == 85
-    assert total.dropped == {"producer_backpressure": 20, "before_combiner": 5}
+    assert total.dropped == {"producer_dropped": 20, "before_combiner": 5}
     assert is_balanced(total)
 
 

@@ -112,7 +112,7 @@ def test_an_end_that_knows_of_less_than_came_changes_nothing() -> None:
 def test_an_end_may_be_all_that_comes_of_a_run() -> None:
     continuity = Continuity()
     assert ended(continuity, 5, dropped=2) == Continuation(new=True, lost=5, begins=True)
-    assert continuity.dropped() == {"producer_backpressure": 2, "before_combiner": 3}
+    assert continuity.dropped() == {"producer_dropped": 2, "before_combiner": 3}
 
 
 def test_a_frame_after_the_end_fills_the_hole() -> None:
@@ -138,7 +138,7 @@ def test_what_is_certain_comes_before_what_is_likely() -> None:
     continuity.refuse(frame(seq=10, dropped=2), "future")
     continuity.frame(frame(seq=20, dropped=4))
     assert continuity.dropped() == {
-        "producer_backpressure": 4,
+        "producer_dropped": 4,
         "future": 1,
         "before_combiner": 7,
         "corrupt": 3,
@@ -159,7 +159,7 @@ def test_what_a_producer_dropped_it_does_not_take_back() -> None:
     continuity.frame(frame(seq=0))
     continuity.frame(frame(seq=5, dropped=2))
     continuity.frame(frame(seq=3, dropped=1))
-    assert continuity.dropped() == {"producer_backpressure": 2, "transport": 1}
+    assert continuity.dropped() == {"producer_dropped": 2, "transport": 1}
 
 
 def test_more_explanations_than_holes_explain_no_more_than_the_holes() -> None:
@@ -169,7 +169,7 @@ def test_more_explanations_than_holes_explain_no_more_than_the_holes() -> None:
     seen(continuity, 3)
     assert continuity.dropped() == {"corrupt": 2}
     continuity.frame(frame(seq=4, dropped=4))
-    assert continuity.dropped() == {"producer_backpressure": 2}
+    assert continuity.dropped() == {"producer_dropped": 2}
 
 
 def test_explanations_are_for_the_run_that_was_heard_of_last() -> None:

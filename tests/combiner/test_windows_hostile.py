@@ -117,7 +117,7 @@ def test_an_end_that_claims_many_lost_frames_costs_nothing() -> None:
     feed.send(*in_order_of_capture(frames("left", range(15)), frames("right", range(15))))
     feed.end("right", 10**4, dropped=10**4)
     feed.send(*frames("left", range(15, 40)))
-    assert feed.totals("right").dropped == {"producer_backpressure": 10**4 - 15}
+    assert feed.totals("right").dropped == {"producer_dropped": 10**4 - 15}
     assert len(feed.flush()) <= 1
 
 

@@ -86,14 +86,14 @@ def test_a_frame_that_comes_after_its_window_was_closed_without_it_is_late_and_n
 def test_what_the_producer_dropped_is_put_down_to_it_first() -> None:
     feed = Feed("left")
     feed.send(*frames("left", range(3)), frame(seq=8, dropped=4))
-    assert feed.totals().dropped == {"producer_backpressure": 4, "transport": 1}
+    assert feed.totals().dropped == {"producer_dropped": 4, "transport": 1}
 
 
 def test_what_was_captured_before_the_first_frame_went_to_a_former_combiner() -> None:
     feed = Feed("left")
     feed.send(frame(seq=10, dropped=3), frame(seq=12, dropped=3))
     assert feed.totals().dropped == {
-        "producer_backpressure": 3,
+        "producer_dropped": 3,
         "before_combiner": 7,
         "transport": 1,
     }
@@ -134,7 +134,7 @@ def test_an_overflow_before_the_first_frame_is_remembered() -> None:
     feed = Feed("left")
     feed.windows.overflow("left", 2)
     feed.send(frame(seq=10, dropped=10), frame(seq=13, dropped=10))
-    assert feed.totals().dropped == {"producer_backpressure": 10, "combiner_overflow": 2}
+    assert feed.totals().dropped == {"producer_dropped": 10, "combiner_overflow": 2}
 
 
 @pytest.mark.parametrize("ahead_ms", [2001, 3600_000, 10**15])

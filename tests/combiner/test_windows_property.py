@@ -151,7 +151,7 @@ def check_counts(feed: Feed, source: str, journey: Journey) -> None:
     came = Counter((header.run, header.seq) for _, header in frames)
     assert totals.captured == known_captured(journey)
     backpressure = sum(known_dropped(journey).values())
-    assert totals.dropped.get("producer_backpressure", 0) == backpressure
+    assert totals.dropped.get("producer_dropped", 0) == backpressure
     if all(header.captured_ns - arrival_ns < S for arrival_ns, header in frames):
         unreadable = sum(isinstance(message, Rejected) for _, message in journey.arrivals)
         assert totals.gaps == totals.captured - len(came)

@@ -164,5 +164,5 @@ def test_combiners_that_are_killed_hide_no_frame(seed: int, unsent: float) -> No
     for source, account in world.accounts().items():
         producer = world.producers[source]
         assert account.captured == producer.seq
-        assert account.dropped.get("producer_backpressure", 0) == producer.dropped
+        assert account.dropped.get("producer_dropped", 0) == producer.dropped
         assert account.balanced

@@ -63,7 +63,7 @@ def test_there_is_a_table_before_there_are_two_pairs() -> None:
 def test_no_more_rows_than_fit_and_no_wider() -> None:
     sources = [f"camera-with-a-long-name-{number}" for number in range(30)]
     stream, table = Stream(sources), LiveTable()
-    lost = Totals(dropped={"publisher_overflow": 10**6, "producer_backpressure": 10**6}, paired=5)
+    lost = Totals(dropped={"publisher_overflow": 10**6, "producer_dropped": 10**6}, paired=5)
     table.add_pair(pair_of(stream, 0, {}, **{sources[0]: {"totals": lost}}), None)
     lines = text_of(table, S, most=7, width=60)
     assert len(lines) == 1 + 7 + 1 + 1

@@ -7,7 +7,7 @@ import time
 
 from framepair import Pair, Subscription, subscribe
 from framepair.nodes.producer.sources import pattern
-from framepair.protocol.wire.reasons import PRODUCER_BACKPRESSURE
+from framepair.protocol.wire.reasons import PRODUCER_DROPPED
 from tests.lib.pipeline import Pipeline
 from tests.lib.processes import PATIENCE_S
 from tests.lib.rtsp_camera import Faults, RtspCamera
@@ -79,7 +79,7 @@ def test_a_camera_that_stalls_or_is_started_again_is_back_within_three_seconds()
         wait_for_pairs(pairs, complete=True)
         assert time.monotonic() - began_s < BACK_S
         # The frame that was held back.
-        assert pairs.stats().totals["cam"].dropped[PRODUCER_BACKPRESSURE] == 1
+        assert pairs.stats().totals["cam"].dropped[PRODUCER_DROPPED] == 1
 
         restarting = threading.Thread(target=camera.restart, args=(2.0,))
         restarting.start()

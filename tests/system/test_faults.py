@@ -78,7 +78,7 @@ def test_drop(directory: Path) -> None:
         directory, "--fault", "left:drop@0.3", until=r"left: \d frames? missing", pairs_after=0
     )
     assert outcome.others_had_no_gap()
-    assert outcome.report["sources"]["left"]["dropped"]["producer_backpressure"] > 0
+    assert outcome.report["sources"]["left"]["dropped"]["producer_dropped"] > 0
 
 
 def test_kill_of_the_combiner(directory: Path) -> None:

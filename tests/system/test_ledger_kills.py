@@ -49,7 +49,7 @@ def test_kills_of_producer_and_combiner(order: str) -> None:
         seen, unsent = captured(right)
         account = result["sources"]["right"]
         assert account["captured"] == seen
-        assert account["dropped"].get("producer_backpressure", 0) == unsent
+        assert account["dropped"].get("producer_dropped", 0) == unsent
         assert account["restarts"] == 0
         account = result["sources"]["left"]
         assert account["restarts"] == order.count("p")

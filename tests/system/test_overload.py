@@ -132,7 +132,7 @@ def everything_was_lost_that_can_be(report: dict[str, Any], frames_away: int) ->
         dropped = report["sources"][source]["dropped"]
         at_combiner = [
             dropped.get(reason, 0)
-            for reason in (reasons.PRODUCER_BACKPRESSURE, reasons.COMBINER_OVERFLOW)
+            for reason in (reasons.PRODUCER_DROPPED, reasons.COMBINER_OVERFLOW)
         ]
         assert sum(at_combiner) >= frames_away, dropped
         assert dropped[reasons.SUBSCRIBER_SLOW] > 0

@@ -100,7 +100,7 @@ def test_a_window_that_begins_at_the_end_of_time() -> None:
 @pytest.mark.parametrize("sources", [1, 2, 3, 16, 100, MAX_SOURCES])
 def test_the_largest_headers_fit(sources: int) -> None:
     top = MAX_INT
-    reasons = ["producer_backpressure", "before_combiner", "combiner_overflow", "transport"]
+    reasons = ["producer_dropped", "before_combiner", "combiner_overflow", "transport"]
     reasons += ["corrupt", "future", "startup", "fragmented"]
     progress = Progress(top, top, top, top)
     most = Totals(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
 from framepair.protocol.wire.header import MAX_INT
 from framepair.protocol.wire.pair import Progress
-from framepair.protocol.wire.reasons import BEFORE_COMBINER, PRODUCER_BACKPRESSURE, RIVAL, TRANSPORT
+from framepair.protocol.wire.reasons import BEFORE_COMBINER, PRODUCER_DROPPED, RIVAL, TRANSPORT
 
 # So many holes may still be filled by frames that come out of order; of older ones only the time is kept.
 MAX_HOLES = 1024
@@ -181,7 +181,7 @@ class _Run:
         reasons: Counter[str] = Counter()
         rest = self.missing
         for reason, count in [
-            (PRODUCER_BACKPRESSURE, self.producer_dropped),
+            (PRODUCER_DROPPED, self.producer_dropped),
             *self.refused.items(),
             (BEFORE_COMBINER, self.unseen),
             *self.explained.items(),

@@ -202,7 +202,7 @@ def _add(former: Totals, later: Totals) -> Totals:
     # What came before the first pair of a combiner that is not the first is lost by its start.
     dropped[reasons.COMBINER_LOST] += dropped.pop(reasons.STARTUP, 0)
     unsent, sent, same_run = _counted_before(former, later)
-    dropped[reasons.PRODUCER_BACKPRESSURE] -= unsent
+    dropped[reasons.PRODUCER_DROPPED] -= unsent
     dropped[reasons.BEFORE_COMBINER] -= sent
     reached = former.reached
     return Totals(
@@ -230,6 +230,6 @@ def _counted_before(former: Totals, later: Totals) -> tuple[int, int, bool]:
         return 0, 0, False
     # Subtract no more than there is, and the same from both sides: the totals must balance.
     again = min(reached.seq, began.seq)
-    unsent = min(reached.dropped, later.dropped.get(reasons.PRODUCER_BACKPRESSURE, 0), again)
+    unsent = min(reached.dropped, later.dropped.get(reasons.PRODUCER_DROPPED, 0), again)
     sent = min(again - unsent, later.dropped.get(reasons.BEFORE_COMBINER, 0))
     return unsent, sent, True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PRODUCER_BACKPRESSURE = "producer_backpressure"
+PRODUCER_DROPPED = "producer_dropped"
 BEFORE_COMBINER = "before_combiner"
 TRANSPORT = "transport"
 CORRUPT = "corrupt"
@@ -22,7 +22,7 @@ RECORDER_DISK = "recorder_disk"
 RECORDER_AWAY = "recorder_away"
 
 MEANINGS = {
-    PRODUCER_BACKPRESSURE: "its producer could not send it, or not decode it",
+    PRODUCER_DROPPED: "its producer could not send it, or not decode it",
     BEFORE_COMBINER: "sent when no combiner was there to take it",
     TRANSPORT: "lost between producer and combiner",
     RIVAL: "refused, as another producer sent as its source",
