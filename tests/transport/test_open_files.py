@@ -27,10 +27,12 @@ runtime.run(app, "node")
 
 @pytest.fixture
 def context() -> Iterator[sockets.Context]:
-    """Give a context that has all that it needs for itself."""
-    with sockets.new_context() as made:
-        with sockets.pull(made, "tcp://127.0.0.1:*"):
-            pass
+    """Give a context that has all that it needs for itself.
+
+    Its socket stays open: closed, it would give descriptors back during the test, and libzmq aborts if they do
+    for a part of what it opens.
+    """
+    with sockets.new_context() as made, sockets.pull(made, "tcp://127.0.0.1:*"):
         yield made
 
 
