@@ -17,6 +17,7 @@ from framepair.nodes.common.runtime import Stop
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.sockets import Socket
+from framepair.protocol.transport.unread import unread_bytes
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, EndReason, FrameHeader
 from framepair.protocol.wire.pair import PairHeader, StreamEnd, Totals
@@ -89,7 +90,7 @@ class Publisher:
             self._heartbeat.tell("paired")
 
     def end(self, run: int, pairs: int, reason: EndReason, totals: Mapping[str, Totals]) -> None:
-        """Publish the end. With pace max, wait until it was handed on, behind all the pairs."""
+        """Publish the end. With pace max, wait until it was read, behind all the pairs."""
         end = StreamEnd(run=run, seq=pairs, reason=reason, totals=dict(totals))
         tracker = None
         while tracker is None:
@@ -97,7 +98,8 @@ class Publisher:
             tracker = sockets.send_tracked(self._xpub, [published.END, end.encode()])
             if not self._lossless or self._stop.is_set():
                 return
-        while tracker and not tracker.done and not self._stop.is_set():
+        while not (tracker.done and unread_bytes() == 0) and not self._stop.is_set():
+            self._heartbeat.beat()
             self._stop.wait(CONSUMER_POLL_S)
 
     def _wait_for_consumers(self) -> None:

@@ -20,6 +20,7 @@ from framepair.protocol.memory.payload import Packed
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+from framepair.protocol.transport.unread import unread_bytes
 from framepair.protocol.wire.frame import (
     Alive,
     EndReason,
@@ -32,6 +33,7 @@ from framepair.protocol.wire.frame import (
 log = logging.getLogger(__name__)
 
 END_TIMEOUT_S = 1.0
+END_POLL_S = 0.05
 
 # A connection takes some milliseconds; frames captured meanwhile could only be dropped.
 CONNECT_TIMEOUT_S = 1.0
@@ -193,7 +195,7 @@ class Outbox:
         self.drop()
 
     def end(self, reason: EndReason) -> None:
-        """Say that this was all. With pace max, wait until it was handed on, behind all the frames."""
+        """Say that this was all. With pace max, wait until the combiner has read it, behind all the frames."""
         end = SourceEnd(self._origin.source, self._origin.run, self.seq, self.dropped, reason)
         tracker = None
         while tracker is None:
@@ -202,8 +204,9 @@ class Outbox:
                 self._heartbeat.beat()
                 if not self._must_wait():
                     return
-        while self._must_wait() and not tracker.done:
-            self._stop.wait(0.05)
+        while self._must_wait() and not (tracker.done and unread_bytes() == 0):
+            self._heartbeat.beat()
+            self._stop.wait(END_POLL_S)
 
     def _rename(self, named: FrameName) -> None:
         """Call the frame that was grabbed what it was called when it was recorded."""
