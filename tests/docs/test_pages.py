@@ -92,8 +92,6 @@ def test_a_command_is_accepted(
     if re.search(r"\blane\b", line):
         (tmp_path / "lane").mkdir()
         recordings.write(tmp_path / "lane" / "20261129T112509.123Z.mcap")
-    if "lane.mcap" in line:
-        recordings.write(tmp_path / "lane.mcap")
     monkeypatch.setattr("platform.node", lambda: "nuc")
     program = words[0].removeprefix(".venv/bin/")
     if words[0] in BY_HAND:
