@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,8 @@ def check(found: Findings) -> dict[str, int]:
     return {reason: count for reason, count in lost.items() if count}
 
 
-def headers(paths: list[Path]) -> dict[tuple[str, int, int], bytes]:
-    """Return the pictures on disk by source, run and seq."""
-    found = {}
+def frames(paths: list[Path]) -> Iterator[tuple[tuple[str, int, int], FrameHeader, bytes]]:
+    """Give each frame on disk: its source, run and seq, its header, and its picture."""
     for path in paths:
         with RecordingFile(path) as file:
             for logged in file.messages():
@@ -53,8 +53,12 @@ def headers(paths: list[Path]) -> dict[tuple[str, int, int], bytes]:
                     image = images.decode(logged.schema, logged.message.data)
                     header = frame.decode(image.header)
                     assert isinstance(header, FrameHeader)
-                    found[header.source, header.run, header.seq] = bytes(image.data)
-    return found
+                    yield (header.source, header.run, header.seq), header, bytes(image.data)
+
+
+def headers(paths: list[Path]) -> dict[tuple[str, int, int], bytes]:
+    """Return the pictures on disk by source, run and seq."""
+    return {name: picture for name, _, picture in frames(paths)}
 
 
 @pytest.mark.parametrize("payload", [pytest.param("raw", marks=pytest.mark.slow), "shm"])
@@ -216,13 +220,4 @@ def test_in_real_time_the_sources_of_a_recording_play_together(directory: Path) 
 
 def times(paths: list[Path]) -> dict[tuple[str, int, int], int]:
     """Return when the frames on disk were captured, by source, run and seq."""
-    found = {}
-    for path in paths:
-        with RecordingFile(path) as file:
-            for logged in file.messages():
-                if logged.schema:
-                    image = images.decode(logged.schema, logged.message.data)
-                    header = frame.decode(image.header)
-                    assert isinstance(header, FrameHeader)
-                    found[header.source, header.run, header.seq] = header.captured_ns
-    return found
+    return {name: header.captured_ns for name, header, _ in frames(paths)}
