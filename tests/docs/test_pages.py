@@ -118,7 +118,7 @@ def check_launcher(words: list[str]) -> None:
     assert asked is not None
     if asked.keygen is None:
         planned = topology.plan(dataclasses.replace(asked, insecure=True))
-        assert commands.table(asked, planned, None)
+        assert commands.table(asked, planned)
 
 
 def check_module(name: str, words: list[str]) -> None:

@@ -28,8 +28,8 @@ from framepair.protocol.transport.endpoints import EndpointError
 SECRET_URL = "rtsp://admin:secret@10.0.0.7/live?a=b"
 
 
-def nodes_of(options: Options, until_ns: int | None = None) -> list[Node]:
-    return commands.table(options, plan(options), until_ns)
+def nodes_of(options: Options) -> list[Node]:
+    return commands.table(options, plan(options))
 
 
 def flag(node: Node, name: str) -> str | None:
@@ -417,16 +417,16 @@ def test_other_addresses_are_in_the_command(uri: str) -> None:
 
 
 def test_offline_a_duration_is_media_time() -> None:
-    assert commands.until_ns(Options(duration=2.5, pace="max")) == 2_500_000_000
-    assert commands.until_ns(Options()) is None
-    assert commands.until_ns(Options(duration=2.5)) is None
+    assert flag(nodes_of(Options(duration=2.5, pace="max"))[0], "--until") == "2.5"
+    assert flag(nodes_of(Options())[0], "--until") is None
+    assert flag(nodes_of(Options(duration=2.5))[0], "--until") is None
 
 
 def test_times_reach_the_producer_to_the_nanosecond() -> None:
-    producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_001)[0]
-    assert flag(producer, "--until") == "1700000000.000000001"
-    producer = nodes_of(Options(), until_ns=1_700_000_000_000_000_000)[0]
-    assert flag(producer, "--until") == "1700000000"
+    producer = nodes_of(Options(duration=2000.000000001, pace="max"))[0]
+    assert flag(producer, "--until") == "2000.000000001"
+    producer = nodes_of(Options(duration=2000, pace="max"))[0]
+    assert flag(producer, "--until") == "2000"
 
 
 @pytest.mark.parametrize(
@@ -434,5 +434,5 @@ def test_times_reach_the_producer_to_the_nanosecond() -> None:
 )
 def test_a_source_that_fails_is_kept_in_real_time(told: dict[str, Any], kept: bool) -> None:
     asked = Options(**told)
-    nodes = commands.table(asked, plan(asked), None)
+    nodes = commands.table(asked, plan(asked))
     assert [node.is_kept for node in nodes] == [kept, kept, False, False]

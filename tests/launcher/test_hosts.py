@@ -81,7 +81,7 @@ def planned(text: str, tmp_path: Path, host: str, *arguments: str) -> list[Node]
     file = tmp_path / "pipeline.toml"
     file.write_text(text)
     asked = options.parse(["--config", str(file), "--host", host, *arguments])
-    return commands.table(asked, plan(asked), None)
+    return commands.table(asked, plan(asked))
 
 
 FILE = """

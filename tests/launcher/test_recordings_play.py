@@ -67,7 +67,7 @@ def test_a_producer_hears_when_to_begin_and_when_to_end(monkeypatch: pytest.Monk
 def test_a_pipeline_that_is_recorded_has_a_recorder_that_is_told_how() -> None:
     asked = Options(record=Path("lane"), record_codec="raw", record_keep="7d", pace="max")
     planned = topology.plan(asked)
-    by_kind = {node.kind: node for node in commands.table(asked, planned, None)}
+    by_kind = {node.kind: node for node in commands.table(asked, planned)}
     command = " ".join(by_kind["recorder"].command)
     assert f"--directory {Path.cwd()}/lane --sub {planned.endpoints.pub}" in command
     assert "--record-codec raw --record-keep 7d" in command

@@ -17,7 +17,7 @@ from framepair.nodes.launcher.topology import plan
 @pytest.fixture
 def nodes() -> list[Node]:
     options = Options(sink="python model.py")
-    return commands.table(options, plan(options), None)
+    return commands.table(options, plan(options))
 
 
 def on_terminal(monkeypatch: pytest.MonkeyPatch, nodes: list[Node], *, quiet: bool) -> str:

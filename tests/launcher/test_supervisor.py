@@ -24,7 +24,7 @@ from framepair.nodes.launcher.events import (
     StartFailed,
     Terminate,
 )
-from framepair.nodes.launcher.flow import Duration
+from framepair.nodes.launcher.pace import Duration
 from framepair.nodes.launcher.restarts import HEALTHY_S, KEPT_PAUSE_S, MAX_A_MINUTE, Policy
 from framepair.nodes.launcher.supervisor import (
     PRODUCERS_S,

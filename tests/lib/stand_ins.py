@@ -33,7 +33,7 @@ die_with_launcher()
 DRIVER = """
 import json, os, signal, sys
 from framepair.nodes.launcher import main as launch
-from framepair.nodes.launcher import commands as table, options, restarts, supervisor as pipeline
+from framepair.nodes.launcher import commands as table, options, pace, restarts, supervisor as pipeline
 stand_ins, settings = map(json.loads, sys.argv[1:3])
 table.table = lambda *_, **__: [
     table.Node(
@@ -45,7 +45,7 @@ table.table = lambda *_, **__: [
 if settings.pop("interrupt_parsing", False):
     parse = options.parse
     options.parse = lambda arguments: (os.kill(os.getpid(), signal.SIGINT), parse(arguments))[1]
-for module in launch, pipeline, restarts:
+for module in launch, pace, pipeline, restarts:
     vars(module).update({name: value for name, value in settings.items() if name in vars(module)})
 sys.exit(launch.main(sys.argv[3:]))
 """

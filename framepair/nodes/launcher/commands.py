@@ -19,6 +19,7 @@ from framepair.nodes.common.options import Combining, Consuming, Producing, vari
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
+from framepair.nodes.launcher import pace
 from framepair.nodes.launcher.names import (
     COMBINER,
     RECORDER,
@@ -76,24 +77,11 @@ class Node:
         return self.name.rpartition(" ")[2]
 
 
-def until_ns(options: Options) -> int | None:
-    """Return the media time at which producers end with --pace max; in real time the launcher tells them."""
-    if options.duration is None or options.pace != "max":
-        return None
-    return round(options.duration * 1e9)
-
-
-def table(
-    options: Options, plan: Plan, until_ns: int | None, python: tuple[str, ...] = ("python",)
-) -> list[Node]:
+def table(options: Options, plan: Plan, python: tuple[str, ...] = ("python",)) -> list[Node]:
     """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``."""
-    options = replace(options, max_wait=max_wait_s(options, plan))
-    nodes = [
-        _producer(options, plan, name, until_ns, python) for name in plan.uris if plan.here(name)
-    ]
-    if options.record and options.pace == "max" and not options.no_sink:
-        # It is one more that the first pair has to wait for; without a sink it may be the only one.
-        options = replace(options, consumers=options.consumers + 1)
+    consumers = pace.of(options).consumers(options)
+    options = replace(options, max_wait=max_wait_s(options, plan), consumers=consumers)
+    nodes = [_producer(options, plan, name, python) for name in plan.uris if plan.here(name)]
     if plan.here(COMBINER):
         nodes.append(_combiner(options, plan, python))
     if options.record and plan.here(RECORDER):
@@ -105,12 +93,10 @@ def table(
     return nodes
 
 
-def _producer(
-    options: Options, plan: Plan, name: str, until_ns: int | None, python: tuple[str, ...]
-) -> Node:
+def _producer(options: Options, plan: Plan, name: str, python: tuple[str, ...]) -> Node:
     uri = _absolute(plan.uris[name])
     secret = holds_secret(uri)
-    flags = _producing(options, plan, name, None if secret else uri, until_ns)
+    flags = _producing(options, plan, name, None if secret else uri)
     # Every user of a machine sees the command lines of all processes, but not their environment.
     told = ((SOURCE_VARIABLE, uri),) if secret else ()
     return Node(
@@ -125,16 +111,13 @@ def _producer(
         plays=recording_names.is_recording(uri),
         patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
         descriptors=descriptors(plan.uris[name]),
-        # Offline, every pair needs all sources.
-        is_kept=options.on_failure == "keep" and options.pace != "max",
+        is_kept=pace.of(options).keeps_sources(options),
     )
 
 
-def _producing(
-    options: Options, plan: Plan, name: str, uri: str | None, until_ns: int | None
-) -> Iterator[str]:
+def _producing(options: Options, plan: Plan, name: str, uri: str | None) -> Iterator[str]:
     """Return the flags of a source's producer; without a ``uri``, which it is told in another way."""
-    payload = plan.payloads[name]
+    payload, until_ns = plan.payloads[name], pace.of(options).until_ns(options)
     return _flags(
         name=name,
         source=uri,

@@ -7,31 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from framepair.nodes.launcher.commands import Node
+from framepair.nodes.launcher.pace import Duration
 from framepair.protocol.transport.heartbeat import Word
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """How long frames should flow, up to a window's end; ``utc_offset_s`` is UTC minus the monotonic clock."""
-
-    seconds: float
-    window_s: float
-    utc_offset_s: float
-    start_timeout_s: float
-    """For how long the last sources are waited for, once all nodes have started."""
-
-    def until_ns(self, now_s: float) -> int:
-        """Return the capture time at which frames should end that have flowed since ``now_s``."""
-        window_ns = round(self.window_s * 1e9)
-        end_ns = round((now_s + self.utc_offset_s) * 1e9) + round(self.seconds * 1e9)
-        return -(-end_ns // window_ns) * window_ns
-
-    def left_s(self, until_ns: int, now_s: float) -> float:
-        """Return how long it takes from ``now_s`` to the capture time ``until_ns``."""
-        return until_ns / 1e9 - self.utc_offset_s - now_s
 
 
 class Flow:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
-# How long the rest may go on once the videos are over. Offline, a slow consumer may hold up the last pairs.
-SETTLE_S, SETTLE_OFFLINE_S = 5.0, 60.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,7 +123,7 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
     python = (sys.executable, "-P")
-    nodes = commands.table(options, plan, commands.until_ns(options), python=python)
+    nodes = commands.table(options, plan, python)
     say_start(nodes, quiet=options.quiet)
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
@@ -146,17 +144,12 @@ def say_start(nodes: Sequence[Node], *, quiet: bool) -> None:
 
 def rules(options: Options, plan: Plan, offset_ns: int) -> Rules:
     """Return how patient the supervisor is; ``offset_ns`` is UTC minus the monotonic clock."""
-    from framepair.nodes.launcher.flow import Duration
+    from framepair.nodes.launcher import pace
     from framepair.nodes.launcher.supervisor import Rules
 
-    report_every_s = options.report_every_s
-    if options.pace == "max":
-        return Rules(plan.health_timeouts_s, SETTLE_OFFLINE_S, report_every_s=report_every_s)
-    duration = None
-    if options.duration is not None:
-        offset_s = offset_ns / 1e9
-        duration = Duration(options.duration, options.window, offset_s, options.start_timeout)
-    return Rules(plan.health_timeouts_s, SETTLE_S, duration, report_every_s)
+    asked = pace.of(options)
+    duration = asked.duration(options, offset_ns)
+    return Rules(plan.health_timeouts_s, asked.settle_s(), duration, options.report_every_s)
 
 
 def make_keys(directory: Path) -> int:
@@ -183,12 +176,11 @@ def look(arguments: Sequence[str], node: str) -> int:
 
 def show(options: Options, plan: Plan) -> int:
     """Print the nodes' commands, each to be pasted into a terminal; start nothing."""
-    from framepair.nodes.launcher import commands, verbs
+    from framepair.nodes.launcher import commands, pace, verbs
 
-    offline = options.pace == "max"
-    if options.duration is not None and not offline:
+    if options.duration is not None and pace.of(options).until_ns(options) is None:
         say("--duration is the launcher's: add --until UTC_SECONDS to the producers yourself")
-    nodes = commands.table(options, plan, commands.until_ns(options))
+    nodes = commands.table(options, plan)
     if options.listen and ("//*:" in options.listen or "//0.0.0.0:" in options.listen):
         say("other machines reach the combiner at its own address: put that in place of 127.0.0.1")
     if any(commands.SOURCE_VARIABLE in dict(node.environment) for node in nodes):

@@ -31,7 +31,8 @@ from framepair.nodes.launcher.events import (
     StartFailed,
     Terminate,
 )
-from framepair.nodes.launcher.flow import Duration, Flow, Outcome
+from framepair.nodes.launcher.flow import Flow, Outcome
+from framepair.nodes.launcher.pace import Duration
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
 from framepair.nodes.launcher.watched_time import TICK_S, WatchedTime
 from framepair.protocol.transport.heartbeat import Word

@@ -12,7 +12,7 @@ from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.source_options import SourceOptions
-from framepair.nodes.launcher import recordings
+from framepair.nodes.launcher import pace, recordings
 from framepair.nodes.launcher.names import COMBINER, RECORDER, SINK, is_stream, name_sources
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
@@ -233,9 +233,7 @@ def reachable(address: str) -> str:
 
 def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
     """Return each node's policy; raises Refused for a word that is none, or a node that isn't there."""
-    # What was lost of an offline run is lost: a new producer would begin its video again.
-    default: Policy = "never" if options.pace == "max" else "on-failure"
-    policies = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), default)
+    policies = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), pace.of(options).restart)
     for word in options.restart:
         name, separator, asked = word.rpartition("=")
         policy = next((policy for policy in POLICIES if policy == asked), None)
