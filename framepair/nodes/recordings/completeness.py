@@ -41,6 +41,16 @@ class Fault:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Growth:
+    """What combiners counted between two headers, and the ``missing`` ones, which are lost for ``reason``."""
+
+    captured: int
+    lost: Mapping[str, int]
+    missing: int
+    reason: str
+
+
 @dataclass(slots=True)
 class Account:
     """One source's frames between the first and the last header."""
@@ -53,6 +63,14 @@ class Account:
     def lost_frames(self) -> int:
         """How many frames are lost, for whatever reason."""
         return sum(self.lost.values())
+
+    def add(self, grown: _Growth, on_disk: int, lost: Mapping[str, int]) -> None:
+        """Add what was captured between two headers: what is on disk, and ``lost`` by the recorder."""
+        self.captured += grown.captured
+        self.on_disk += on_disk
+        for counts in (lost, grown.lost, {grown.reason: grown.missing}):
+            for reason, count in counts.items():
+                self.lost[reason] += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,40 +219,42 @@ class Completeness:
         own_lost = _less(received.lost, source.received.lost if same_session else {})
         hole = self._add_seqs(source, totals)
         on_disk, lost = len(source.waiting), sum(own_lost.values())
-        came = received.came - (source.received.came if same_session else 0)
-        if (same_session and came != on_disk + lost) or (
-            not same_session and came > on_disk + lost
-        ):
-            self._blame(
-                name,
-                source,
-                hole,
-                came - on_disk - lost,
-                "they came to the recorder, and are not on disk",
-            )
-        if source.combiner is not None and combiner != source.combiner:
-            captured, counted, missing = _over_combiners(source, totals, lost)
-            reason = reasons.COMBINER_LOST if same_session else reasons.RECORDER_AWAY
-            if not same_session:
-                self._unproved.append(
-                    f"{name}: a combiner began while no recorder ran, and how many frames its predecessor"
-                    " had captured by then is not known"
-                )
-        else:
-            captured, counted, missing = _within_combiner(source.totals, totals, on_disk + lost)
-            reason = reasons.PUBLISHER_OVERFLOW if same_session else reasons.RECORDER_AWAY
-        if missing < 0:
-            self._blame(name, source, hole, -missing, "more are on disk than the combiner counted")
-        account = source.account
-        account.captured += captured
-        account.on_disk += on_disk
-        for counts in (own_lost, counted, {reason: missing}):
-            for each, count in counts.items():
-                account.lost[each] += count
+        absent = received.came - (source.received.came if same_session else 0) - on_disk - lost
+        # How many had come to an earlier recorder, this one does not know.
+        if absent > 0 or (same_session and absent):
+            why = "they came to the recorder, and are not on disk"
+            self._blame(name, source, hole, absent, why)
+        grown = self._growth(name, source, totals, lost, combiner, same_session=same_session)
+        if grown.missing < 0:
+            why = "more are on disk than the combiner counted"
+            self._blame(name, source, hole, -grown.missing, why)
+        source.account.add(grown, on_disk, own_lost)
         source.totals = totals
-        uncounted = sum(run.missing for run in source.runs.values()) - account.lost_frames
+        uncounted = sum(run.missing for run in source.runs.values()) - source.account.lost_frames
         if uncounted > 0:
             self._blame(name, source, hole, uncounted, "no count says why")
+
+    def _growth(
+        self,
+        name: str,
+        source: _Source,
+        totals: Totals,
+        lost: int,
+        combiner: int,
+        *,
+        same_session: bool,
+    ) -> _Growth:
+        """Return what the combiner, or two of them, counted since the last header; ``lost`` by the recorder."""
+        if source.combiner is None or combiner == source.combiner:
+            reason = reasons.PUBLISHER_OVERFLOW if same_session else reasons.RECORDER_AWAY
+            return _within_combiner(source.totals, totals, len(source.waiting) + lost, reason)
+        if same_session:
+            return _over_combiners(source, totals, lost, reasons.COMBINER_LOST)
+        self._unproved.append(
+            f"{name}: a combiner began while no recorder ran, and how many frames its predecessor"
+            " had captured by then is not known"
+        )
+        return _over_combiners(source, totals, lost, reasons.RECORDER_AWAY)
 
     def _add_seqs(self, source: _Source, totals: Totals) -> tuple[int, int, int, int] | None:
         """Note the seqs that are on disk; return run, seq, size and time of the first new hole."""
@@ -282,21 +302,17 @@ def _less(later: Mapping[str, int], former: Mapping[str, int]) -> Counter[str]:
     return Counter({name: later.get(name, 0) - former.get(name, 0) for name in names})
 
 
-def _within_combiner(
-    former: Totals, later: Totals, here: int
-) -> tuple[int, Mapping[str, int], int]:
-    """Return how many frames were captured, lost by reason, and are missing ``here``, of one combiner."""
+def _within_combiner(former: Totals, later: Totals, here: int, reason: str) -> _Growth:
+    """Return what one combiner counted, of which ``here`` frames are accounted for; ``reason``: of the rest."""
     counted = _less(later.dropped, former.dropped)
     # These were published; only their pair's header had no room for them.
     fragmented = counted.pop(reasons.FRAGMENTED, 0)
     counted[LATE] = later.late - former.late
     published = later.paired - former.paired + later.open - former.open + fragmented
-    return later.captured - former.captured, counted, published - here
+    return _Growth(later.captured - former.captured, counted, published - here, reason)
 
 
-def _over_combiners(
-    source: _Source, later: Totals, lost: int
-) -> tuple[int, Mapping[str, int], int]:
+def _over_combiners(source: _Source, later: Totals, lost: int, reason: str) -> _Growth:
     """Return the same over two combiners: only how far producers had come is known."""
     reached, began = source.totals.reached, later.began
     again = outside = 0
@@ -306,4 +322,4 @@ def _over_combiners(
         # Of a run that the later combiner never heard of.
         outside = sum(frame.run == reached.run for frame in source.waiting)
     captured = later.captured - again + outside
-    return captured, {}, captured - len(source.waiting) - lost
+    return _Growth(captured, {}, captured - len(source.waiting) - lost, reason)
