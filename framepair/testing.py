@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +24,7 @@ from framepair.protocol.client.subscriber import Subscription, subscribe
 from framepair.protocol.memory.ring import Pixels
 from framepair.protocol.memory.shared_ring import DIRECTORY_VARIABLE
 from framepair.protocol.transport.endpoints import PAIRS, SUB_VARIABLE
-from framepair.protocol.wire.frame import Encoding, FrameHeader, Pace
+from framepair.protocol.wire.frame import Encoding, FrameHeader, Pace, picture_size
 from framepair.protocol.wire.pair import ClipHeader, Missing, PairHeader, Totals, spans_of
 
 # More than any array of a test has.
@@ -124,6 +124,7 @@ class _Window:
             expected=self._expected,
             missing=missing,
             totals=Totals(captured=len(frames), paired=len(frames)),
+            **_newest(frames),
         )
 
     def pair(self, clips: dict[str, ClipHeader], *, complete: bool) -> PairHeader:
@@ -143,6 +144,23 @@ class _Window:
     @property
     def _expected(self) -> int:
         return round(self.fps * self.length_ns / 1e9)
+
+
+def _newest(frames: Sequence[FrameHeader]) -> dict[str, Any]:
+    """Return what a clip's header says of its newest frame."""
+    if not frames:
+        return {}
+    newest = frames[-1]
+    width, height = picture_size(newest.shape, newest.encoding)
+    return {
+        "newest_ns": newest.captured_ns,
+        "sent_ns": newest.sent_ns,
+        "uncertainty_ns": newest.whole_uncertainty_ns,
+        "stamp": newest.stamp,
+        "fps": newest.fps,
+        "width": width,
+        "height": height,
+    }
 
 
 def _frames(name: str, given: ArrayLike) -> Pixels:

@@ -6,6 +6,7 @@ import itertools
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
@@ -46,6 +47,23 @@ def test_an_accepted_frame_says_its_window_and_when_the_combiner_had_it() -> Non
     assert accepted.pixels == "pixels"
     assert (accepted.header.window, accepted.header.window_ns) == (BEGIN_NS // (2 * S), 2 * S)
     assert accepted.header.received_ns == at(0.1)
+
+
+def test_a_clip_says_of_its_newest_frame_what_consumers_without_frames_should_know() -> None:
+    feed = Feed("left right", Rules(max_wait_ns=2 * S))
+    known = {"stamp": "driver", "stamp_uncertainty_ns": 3, "uncertainty_ns": 4}
+    sent = [replace(each, **known) for each in frames("left", range(10))]
+    sent[2] = replace(sent[2], stamp_uncertainty_ns=50)
+    newest = sent[9] = replace(sent[9], stamp="camera")
+    # The newest is the one that was captured last, not the one that came last.
+    for headers in ([*sent[:8], newest, sent[8]], frames("right", range(10))):
+        feed.send(*headers, now_ns=at(0.95))
+    feed.tick(at(2))
+    clip = feed.pairs[0].clips["left"]
+    assert (clip.newest_ns, clip.sent_ns) == (newest.captured_ns, newest.sent_ns)
+    assert (clip.stamp, clip.fps, clip.uncertainty_ns) == ("camera", newest.fps, 54)
+    assert (clip.height, clip.width) == newest.shape[:2]
+    assert feed.pairs[0].clips["right"].uncertainty_ns is None
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(["left", "right", "top"])))

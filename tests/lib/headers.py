@@ -40,6 +40,7 @@ TOTALS = Totals(
 CLIP = ClipHeader(
     spans=(Span(1, 10, 20), Span(2, 0, 5)), received_ns=1500, expected=25, gaps=1, late=1, dropped=1,
     missing="offline", delay_ns=5, pause_ns=40, totals=TOTALS, complete=True,
+    newest_ns=1099, sent_ns=1100, uncertainty_ns=3, stamp="driver", fps=25.0, width=1920, height=1080,
 )  # fmt: skip
 PAIR = PairHeader(
     run=3, seq=4, window=10, start_ns=1000, end_ns=1100, closed_ns=1105, complete=False, partial=True,

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from framepair.protocol.wire import pair
+from framepair.protocol.wire.frame import MAX_SIDE
 from framepair.protocol.wire.header import MAX_INT
 from framepair.protocol.wire.pair import (
     MAX_HEADER_BYTES,
@@ -107,7 +108,10 @@ def test_the_largest_headers_fit(sources: int) -> None:
         top, top, top, top, top, top, dict.fromkeys(reasons, top), top, top, top, progress, progress
     )
     pieces = (Span(top, top, MAX_SPAN_FRAMES),) * max_spans(sources)
-    clip = ClipHeader(pieces, top, top, top, top, top, "not_started", top, top, most)
+    clip = ClipHeader(
+        pieces, top, top, top, top, top, "not_started", top, top, most, True, False,
+        top, top, top, "arrival", 29.97, MAX_SIDE, MAX_SIDE,
+    )  # fmt: skip
     clips = {f"{i:064}": clip for i in range(sources)}
     header = replace(
         PAIR, run=top, seq=top, window=top, end_ns=top, closed_ns=top, clips=clips, previous=top

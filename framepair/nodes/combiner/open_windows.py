@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import Span, spans_of
+from msgspec.structs import replace
+
+from framepair.protocol.wire.frame import FrameHeader, picture_size
+from framepair.protocol.wire.pair import ClipHeader, Span, spans_of
 
 Pixels = TypeVar("Pixels")
 
@@ -22,15 +24,39 @@ class ReceivedFrame(Generic[Pixels]):
 
 @dataclass(slots=True)
 class OpenClip:
-    """One source's frames of an open window: capture time, run and seq of each, in order of arrival."""
+    """One source's frames of an open window: capture time, run and seq of each, in order of arrival.
+
+    ``newest`` was captured last of them. By ``uncertainty_ns`` any capture time may be wrong (None: not known).
+    """
 
     stamps: list[tuple[int, int, int]] = field(default_factory=list)
     received_ns: int = 0
+    newest: FrameHeader | None = None
+    uncertainty_ns: int | None = 0
 
     def add(self, header: FrameHeader, received_ns: int) -> None:
         """Add a frame that the combiner had at ``received_ns``."""
         self.stamps.append((header.captured_ns, header.run, header.seq))
         self.received_ns = max(self.received_ns, received_ns)
+        if self.newest is None or header.captured_ns >= self.newest.captured_ns:
+            self.newest = header
+        self.uncertainty_ns = _greater(self.uncertainty_ns, header.whole_uncertainty_ns)
+
+    def described(self, announced: ClipHeader) -> ClipHeader:
+        """Return ``announced`` with what consumers without frames should know of these."""
+        if self.newest is None:
+            return announced
+        width, height = picture_size(self.newest.shape, self.newest.encoding)
+        return replace(
+            announced,
+            newest_ns=self.newest.captured_ns,
+            sent_ns=self.newest.sent_ns,
+            uncertainty_ns=self.uncertainty_ns,
+            stamp=self.newest.stamp,
+            fps=self.newest.fps,
+            width=width,
+            height=height,
+        )
 
     def spans(self) -> tuple[Span, ...]:
         """Return the frames in order of capture, as spans of consecutive seq."""
@@ -84,3 +110,8 @@ class OpenWindows:
         index = self._next or 0
         self._next = index + 1
         return index, self._clips.pop(index, {})
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    """Return the greater bound of an error; None, not known, is greater than any."""
+    return None if one is None or other is None else max(one, other)

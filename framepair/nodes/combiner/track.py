@@ -188,7 +188,7 @@ class Track:
         if missing == "offline":
             # It goes on: how long it is in all, only its end will tell.
             self._longest_outage_ns = max(self._longest_outage_ns, end_ns - self.watermark_ns)
-        return ClipHeader(
+        announced = ClipHeader(
             spans=spans[:max_spans],
             received_ns=clip.received_ns,
             expected=expected,
@@ -202,6 +202,7 @@ class Track:
             totals=self.totals(),
             complete=missing is None and not (may_lack or left_out or restamped),
         )
+        return clip.described(announced)
 
     def totals(self) -> Totals:
         """Return what became of this source's frames until now."""

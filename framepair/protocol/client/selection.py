@@ -92,7 +92,12 @@ class Selection:
         if self.every == 1:
             return header
         spans = tuple(kept for span in header.spans for kept in self._of_span(span))
-        return replace_fields(header, spans=spans, expected=math.ceil(header.expected / self.every))
+        return replace_fields(
+            header,
+            spans=spans,
+            expected=math.ceil(header.expected / self.every),
+            fps=header.fps and header.fps / self.every,
+        )
 
     def keeps(self, header: FrameHeader) -> bool:
         """Return whether a frame is kept."""

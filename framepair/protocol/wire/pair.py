@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from framepair.protocol.wire.frame import EndReason, Pace
+from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS, EndReason, Pace, StampGrade
 from framepair.protocol.wire.header import (
     Count,
     Decoder,
@@ -108,6 +108,9 @@ class ClipHeader(msgspec.Struct, frozen=True):
     how long the source's frames took from capture to the combiner of late (99.9 % of them no longer), and
     ``pause_ns`` the longest time between two arrivals (0: not known, as with pace ``max``). ``complete``: the
     clip has every frame that the source captured in the window (None: not said, see the pair's).
+    The rest is for consumers without frames. Of the clip's newest frame: when it was captured and when its
+    producer sent it, how its stamp is known, its nominal rate, and the size of its picture (0: no frame, or not
+    said). ``uncertainty_ns`` is by how much any capture time of the clip may be wrong (None: not known).
     """
 
     spans: Annotated[tuple[Span, ...], Meta(max_length=MAX_SPANS)] = ()
@@ -122,6 +125,13 @@ class ClipHeader(msgspec.Struct, frozen=True):
     totals: Totals = field(default_factory=Totals)
     restamped: bool = False
     complete: bool | None = None
+    newest_ns: Nanoseconds = 0
+    sent_ns: Nanoseconds = 0
+    uncertainty_ns: Nanoseconds | None = None
+    stamp: StampGrade | None = None
+    fps: Annotated[float, Meta(ge=MIN_FPS, le=MAX_FPS)] | None = None
+    width: Annotated[int, Meta(ge=0, le=MAX_SIDE)] = 0
+    height: Annotated[int, Meta(ge=0, le=MAX_SIDE)] = 0
 
     @property
     def frames(self) -> int:
