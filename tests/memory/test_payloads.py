@@ -16,14 +16,14 @@ from msgspec.structs import replace
 
 from framepair.nodes.common import payload_limits
 from framepair.nodes.common.runtime import Refused
-from framepair.protocol.memory import payloads
+from framepair.protocol.memory import free_space, payloads
 from framepair.protocol.memory.payload import Payload, Place
 from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.ring import Pixels, Shape
 from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import PayloadKind
-from tests.lib.shm import own_directory
+from tests.lib.shm import own_directory, rings
 from tests.lib.stream import Stream
 
 SHAPE: Shape = (48, 64, 3)
@@ -113,3 +113,57 @@ def test_the_table_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_auto_is_shared_memory_as_long_as_a_ring_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.full(SHAPE, 7, np.uint8)
+    with own_directory() as directory:
+        assert (sent_and_received(payloads.parse("auto"), image, directory) == image).all()
+    with own_directory() as directory:
+        writer = payloads.parse("auto").writer(Place("left", 1, 25.0, 1.0, directory))
+        writer.reserve(SHAPE)[:] = image
+        in_ring = writer.pack(0, "bgr8")
+        monkeypatch.setattr(free_space, "free_memory", lambda: 1000)
+        writer.reserve((24, 32, 3))[:] = 8
+        in_message = writer.pack(1, "bgr8")
+        # The frame before is still on its way.
+        assert in_ring.location
+        assert in_ring.location.ring in rings(directory)
+        writer.close()
+    assert (in_ring.payload, in_message.payload) == ("shm", "raw")
+    assert bytes(in_message.data) == bytes([8]) * (24 * 32 * 3)
+
+
+def test_auto_is_raw_where_no_ring_fits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(free_space, "free_memory", lambda: 1000)
+    image = np.full(SHAPE, 7, np.uint8)
+    with own_directory() as directory:
+        writer = payloads.parse("auto").writer(Place("left", 1, 25.0, 1.0, directory))
+        for seq in range(3):
+            writer.reserve(SHAPE)[:] = image + seq
+            packed = writer.pack(seq, "bgr8")
+            assert (packed.payload, packed.location) == ("raw", None)
+            assert bytes(packed.data) == (image + seq).tobytes()
+        writer.close()
+    (said,) = caplog.messages
+    assert said.startswith("left: payload raw instead of shm: a ring of")
+
+
+@pytest.mark.parametrize(
+    ("pace", "address", "word"),
+    [
+        ("realtime", "ipc:///x", "auto"),
+        ("realtime", "tcp://127.0.0.1:7400", "auto"),
+        ("realtime", "tcp://10.0.0.1:7400", "raw"),
+        ("max", "ipc:///x", "raw"),
+    ],
+)
+def test_auto_is_raw_where_shared_memory_would_be_refused(
+    pace: str, address: str, word: str
+) -> None:
+    settled = payload_limits.settled(payloads.parse("auto"), pace, [address])
+    assert str(settled) == word
+    payload_limits.refuse_beyond(settled, pace, address)
+    assert payload_limits.settled(payloads.parse("shm"), pace, [address]).name == "shm"

@@ -167,6 +167,19 @@ def test_a_plan_that_does_not_fit_is_exit_code_2(directory: Path) -> None:
         assert list(small.iterdir()) == []
 
 
+def test_a_plan_with_auto_says_which_sources_are_sent_raw(directory: Path) -> None:
+    with small_file_system(16 * 1024 * 1024) as small:
+        sources = ("left=synthetic://160x120@25", "right=synthetic://640x480@25")
+        plan, running = planned(
+            directory, *sources, "--payload", "auto", "--shm-dir", small / "rings"
+        )
+    assert running.process.returncode == 0
+    (sentence,) = plan["verdicts"]
+    assert sentence == f"right is sent raw: its ring needs 94 MB and {small} has 10 MB"
+    assert [plan["links"][name][1] for name in ("left", "right")] == [0, 25 * 640 * 480 * 3]
+    assert 0 < plan["shared_bytes"] < 16 * 1024 * 1024
+
+
 def test_frames_too_large_for_a_message_are_refused_but_not_for_shared_memory(
     directory: Path,
 ) -> None:

@@ -146,6 +146,26 @@ def test_the_launcher_shares_the_sources_that_it_is_told_to(directory: Path, shm
     assert report["lost_pairs"] == 0
 
 
+def test_auto_shares_the_sources_that_there_is_room_for(directory: Path) -> None:
+    with small_file_system(12 * 1024 * 1024) as small:
+        asked = ("right=synthetic://640x480@25", "--payload", "auto", "--shm-dir", small / "rings")
+        command = launcher(
+            "--run-dir", directory / "run", "--window", "0.2", "left=synthetic://160x120@25", *asked
+        )
+        with Running(command, cwd=directory) as running:
+            running.wait_for(r"^framepair: --payload auto: shm, as all nodes are on this machine")
+            running.wait_for("right: payload raw instead of shm: a ring of")
+            running.wait_for(PAIR, count=3)
+            with subscribe(f"ipc://{directory}/run/pairs", shm_dir=small / "rings") as pairs:
+                pair = next(pair for pair, _ in copies(pairs))
+            assert {clip.source: clip.frames[0].payload for clip in pair.values()} == {
+                "left": "shm", "right": "raw",
+            }  # fmt: skip
+            assert running.stop() == 0
+            assert "The ledger balances" in running.stdout[-1]
+        assert list(small.iterdir()) == []
+
+
 def test_a_slow_consumer_gets_what_is_intact_and_the_count_of_the_rest(shm: Path) -> None:
     with (
         Pipeline(["left", "right"]) as nodes,

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from framepair.nodes.common.runtime import Refused
 from framepair.protocol.memory import payloads
+from framepair.protocol.memory.auto import Auto
 from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import endpoints
+
+
+def settled(payload: Payload, pace: str, addresses: Iterable[str]) -> Payload:
+    """Return what ``auto`` comes to at this pace and with these addresses: itself, or raw; others stay."""
+    if isinstance(payload, Auto) and why_not_shared(pace, addresses):
+        return payloads.DEFAULT
+    return payload
+
+
+def why_not_shared(pace: str, addresses: Iterable[str]) -> str | None:
+    """Return why frames can't be in shared memory at this pace and with these addresses; None: they can."""
+    if pace == "max":
+        return "--pace max waits for consumers, which shared memory cannot"
+    open_to = (each for each in addresses if not endpoints.is_on_this_machine(each))
+    return next((f"{each} can be reached from other machines" for each in open_to), None)
 
 
 def refuse_beyond(payload: Payload, pace: str, push: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cyclopts import CycloptsError
@@ -28,7 +28,8 @@ from framepair.nodes.launcher.names import (
 )
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.topology import Plan
-from framepair.protocol.memory import free_space, payload, shared_ring
+from framepair.protocol.memory import free_space, payload, payloads, shared_ring
+from framepair.protocol.memory.auto import Auto
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire.frame import picture_size
@@ -50,14 +51,39 @@ def of_links(sources: Sequence[Source], pub: str) -> Iterator[str]:
 def of_shared_memory(sources: Sequence[Source], limits: Limits, directory: Path) -> Iterator[str]:
     """Say whether the rings don't fit."""
     needed = sum(ring_bytes(source, limits) for source in sources)
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    status = os.statvfs(existing)
-    free = status.f_bavail * status.f_frsize
-    if status.f_blocks and needed > free:
+    existing, free = _free_bytes(directory)
+    if free is not None and needed > free:
         yield (
             f"{existing} has {size(free)}, the rings need {size(needed)}: choose a smaller --history, or give"
             " it more (docker: --shm-size, compose: shm_size)"
         )
+
+
+def _free_bytes(directory: Path) -> tuple[Path, int | None]:
+    """Return what exists of ``directory``, and how much is free there, None if there is no limit."""
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    status = os.statvfs(existing)
+    return existing, status.f_bavail * status.f_frsize if status.f_blocks else None
+
+
+def _fitting(
+    sources: Sequence[Source], limits: Limits, directory: Path
+) -> tuple[list[Source], list[str]]:
+    """Return the sources, with ``auto`` as raw where a ring does not fit, and a sentence on each of those."""
+    existing, free = _free_bytes(directory)
+    known, sentences, taken = [], [], 0
+    for source in sources:
+        nbytes = ring_bytes(source, limits)
+        if isinstance(source.payload, Auto) and free is not None and taken + nbytes > free:
+            sentences.append(
+                f"{source.name} is sent raw: its ring needs {size(nbytes)} and {existing} has"
+                f" {size(free - taken)}"
+            )
+            source = replace(source, payload=payloads.DEFAULT, message_bytes=source.frame_bytes)
+        else:
+            taken += nbytes
+        known.append(source)
+    return known, sentences
 
 
 def of_messages(sources: Sequence[Source]) -> Iterator[str]:
@@ -144,20 +170,22 @@ def main() -> int:
 def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     """Return what ``sources`` take in the pipeline of ``plan``."""
     limits = _limits(options, plan)
-    processes = _processes(options, sources, limits)
     directory = options.shm_dir or shared_ring.default_directory()
+    sources, fallen_back = _fitting(sources, limits, directory)
+    processes = _processes(options, sources, limits)
     return Needs(
         links=_links(plan, sources),
         processes=processes,
         shared_bytes=sum(bounds.ring_bytes(source, limits) for source in sources),
         verdicts=[
             *of_unknown(sources),
+            *fallen_back,
             *of_links(sources, plan.endpoints.pub),
             *of_memory(sum(processes.values())),
         ],
         refusals=[
             *of_messages(sources),
-            *of_shared_memory(sources, limits, Path(directory)),
+            *of_shared_memory(sources, limits, directory),
         ],
     )
 

@@ -125,6 +125,8 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     python = (sys.executable, "-P")
     nodes = commands.table(options, plan, python)
     say_start(nodes, quiet=options.quiet)
+    if plan.settled and not options.quiet:
+        say(plan.settled)
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
     manager = ServiceManager.from_environment()

@@ -17,6 +17,7 @@ from framepair.nodes.launcher.names import COMBINER, RECORDER, SINK, is_stream, 
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
 from framepair.protocol.memory import payloads as table
+from framepair.protocol.memory.auto import Auto
 from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import endpoints, keys
 from framepair.protocol.transport.endpoints import Endpoints
@@ -118,6 +119,8 @@ class Plan:
     """For how long each node may be silent."""
     asked: dict[str, SourceOptions]
     """What is asked of each source's frames."""
+    settled: str | None = None
+    """What ``--payload auto`` has come to, in a sentence; None if no source has it."""
     placement: Placement | None = None
 
     def here(self, node: str) -> bool:
@@ -143,6 +146,11 @@ def plan(options: Options) -> Plan:
         listen=options.listen,
     )
     addresses, run_dir = _meeting_points(options, list(uris), placement)
+    settled = _settled(options, payloads, addresses)
+    payloads = {
+        name: payload_limits.settled(payload, options.pace, addresses.listening())
+        for name, payload in payloads.items()
+    }
     _refuse_impossible(options, payloads, addresses)
     if placement is not None and not options.no_sink:
         for payload in payloads.values():
@@ -151,7 +159,9 @@ def plan(options: Options) -> Plan:
         for payload in payloads.values():
             beside = placement.beside_combiner(RECORDER)
             payload_limits.refuse_elsewhere(payload, RECORDER, beside)
-    return Plan(uris, payloads, addresses, run_dir, restarts, faults, health, asked, placement)
+    return Plan(
+        uris, payloads, addresses, run_dir, restarts, faults, health, asked, settled, placement
+    )
 
 
 def _meeting_points(
@@ -218,6 +228,16 @@ def _payloads(asked: tuple[str, ...], sources: list[str]) -> dict[str, Payload]:
             )
         payloads |= {name: payload} if separator else dict.fromkeys(sources, payload)
     return payloads
+
+
+def _settled(options: Options, payloads: dict[str, Payload], at: Endpoints) -> str | None:
+    """Return what ``--payload auto`` comes to, and why; None if no source has it."""
+    if not any(isinstance(payload, Auto) for payload in payloads.values()):
+        return None
+    reason = payload_limits.why_not_shared(options.pace, at.listening())
+    if reason:
+        return f"--payload auto: raw, as {reason}"
+    return "--payload auto: shm, as all nodes are on this machine; raw for a source whose ring does not fit"
 
 
 def max_wait_s(options: Options, plan: Plan) -> float:

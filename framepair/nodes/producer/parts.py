@@ -25,7 +25,7 @@ from framepair.protocol.clocks.clock import Clock
 from framepair.protocol.memory import payload, shared_ring
 from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.jpeg import Jpeg
-from framepair.protocol.memory.payload import Place, Writer
+from framepair.protocol.memory.payload import Payload, Place, Writer
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import header
@@ -99,7 +99,7 @@ class Parts:
         history_s = payload.history_s(options.history, options.window, options.max_wait_s)
         directory = options.shm_dir or shared_ring.default_directory()
         place = Place(options.name, self._run, source_format.fps, history_s, directory)
-        writer = options.payload_asked().writer(place)
+        writer = _payload(options).writer(place)
         try:
             writer.reserve(source_format.shape)
         except NoRoom as error:
@@ -197,6 +197,10 @@ def _is_live(options: Options) -> bool:
     return False
 
 
+def _payload(options: Options) -> Payload:
+    return payload_limits.settled(options.payload_asked(), options.pace, [options.push])
+
+
 def _hint(options: Options) -> str:
     return "; --wait keeps trying" if _is_live(options) else ""
 
@@ -207,7 +211,7 @@ def refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--history", options.history, above=0)
     for address in (options.push, *([options.sync] if options.sync else [])):
         keys.client(options.keys, address, insecure=options.insecure)
-    payload_limits.refuse_beyond(options.payload_asked(), options.pace, options.push)
+    payload_limits.refuse_beyond(_payload(options), options.pace, options.push)
     if options.offset_ns < 0 and not _is_live(options):
         raise runtime.Refused(
             f"--offset {options.offset}: only a live source's stamps can be put back: give the others an offset"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from framepair.protocol.memory.auto import Auto
 from framepair.protocol.memory.jpeg import Jpeg
 from framepair.protocol.memory.payload import Payload
 from framepair.protocol.memory.raw import Raw
@@ -14,18 +15,22 @@ PAYLOADS: Final[dict[PayloadKind, type[Payload]]] = {
     payload.name: payload for payload in (Raw, Shm, Jpeg)
 }
 DEFAULT: Final[Payload] = Raw()
+# What may be asked for: those, and what becomes one of them.
+WORDS: Final[dict[str, type[Payload]]] = {str(kind): each for kind, each in PAYLOADS.items()} | {
+    "auto": Auto
+}
 
 
 def _usage() -> str:
-    words = [usage for payload in PAYLOADS.values() for usage in payload.usages]
-    arguments = [payload.argument for payload in PAYLOADS.values() if payload.argument]
+    words = [usage for payload in WORDS.values() for usage in payload.usages]
+    arguments = [payload.argument for payload in WORDS.values() if payload.argument]
     return f"{', '.join(words[:-1])} or {words[-1]} with {', '.join(arguments)}"
 
 
 # For sentences and help: how payloads are written, what each is, and those without a limit of their own.
 USAGE: Final = _usage()
 HELP: Final = "; ".join(
-    f"{' or '.join(payload.usages)}, {payload.what}" for payload in PAYLOADS.values()
+    f"{' or '.join(payload.usages)}, {payload.what}" for payload in WORDS.values()
 )
 ACROSS_HOSTS: Final = " or ".join(
     name for name, payload in PAYLOADS.items() if not payload.one_machine
@@ -36,10 +41,9 @@ LOSSLESS: Final = " or ".join(name for name, payload in PAYLOADS.items() if payl
 def parse(text: str) -> Payload:
     """Return the payload that ``text``, NAME or NAME:ARGUMENT, asks for; raises ValueError if there is none."""
     name, colon, argument = text.partition(":")
-    found = next((payload for kind, payload in PAYLOADS.items() if kind == name), None)
     try:
-        if found is not None:
-            return found.parse(argument if colon else None)
+        if name in WORDS:
+            return WORDS[name].parse(argument if colon else None)
     except ValueError:
         pass
     raise ValueError(f"{text!r} is not {USAGE}")

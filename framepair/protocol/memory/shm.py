@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from framepair.protocol.memory.payload import Packed, Payload, Place, history_frames
+from framepair.protocol.memory.payload import Packed, Payload, Place, Writer, history_frames
 from framepair.protocol.wire.frame import Encoding, FrameHeader, Location
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Shm(Payload):
     # A ring is overwritten in turn, whether its frames were read or not.
     waits = False
 
-    def writer(self, place: Place) -> RingWriter:
+    def writer(self, place: Place) -> Writer:
         """Return a producer's end."""
         return RingWriter(place)
 
