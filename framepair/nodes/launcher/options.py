@@ -55,7 +55,8 @@ KINDS = {
     list: "a list",
     dict: "a table",
 }
-PAYLOAD = f"How pixels travel: {payloads.HELP}; NAME=shm is for one source only. [default: raw]"
+SAID_OF_ONE = "NAME=shm is for one source only"
+PAYLOAD = f"How pixels travel: {payloads.NAMES}; {SAID_OF_ONE}. {payloads.HELP}. [default: raw]"
 # What may be given as a table as well as a list.
 TABLES = ("sources", "hosts", "restart", "health_timeout")
 # What may be given as one word as well as a list.

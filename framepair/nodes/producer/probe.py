@@ -33,7 +33,7 @@ class Options(SourceOptions, Opening):
     source: str = ""
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
     A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
-    payload: Annotated[str, Parameter(help=f"How pixels travel: {payloads.HELP}.")] = "raw"
+    payload: Annotated[str, Parameter(help=f"How pixels travel. {payloads.HELP}.")] = "raw"
 
     def wanted(self) -> Wanted:
         """Return what frames are to be made of the source."""

@@ -21,16 +21,21 @@ WORDS: Final[dict[str, type[Payload]]] = {str(kind): each for kind, each in PAYL
 }
 
 
-def _usage() -> str:
+def _words() -> str:
     words = [usage for payload in WORDS.values() for usage in payload.usages]
+    return f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def _usage() -> str:
     arguments = [payload.argument for payload in WORDS.values() if payload.argument]
-    return f"{', '.join(words[:-1])} or {words[-1]} with {', '.join(arguments)}"
+    return f"{_words()} with {', '.join(arguments)}"
 
 
 # For sentences and help: how payloads are written, what each is, and those without a limit of their own.
 USAGE: Final = _usage()
+NAMES: Final = _words()
 HELP: Final = "; ".join(
-    f"{' or '.join(payload.usages)}, {payload.what}" for payload in WORDS.values()
+    f"{' or '.join(payload.usages)}: {payload.what}" for payload in WORDS.values()
 )
 ACROSS_HOSTS: Final = " or ".join(
     name for name, payload in PAYLOADS.items() if not payload.one_machine
