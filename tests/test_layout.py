@@ -21,6 +21,7 @@ ALLOWED = {
     "framepair.nodes.combiner": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.sink": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.recorder": ["framepair.nodes.common", "framepair.protocol"],
+    "framepair.nodes.monitor": ["framepair", "framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.recordings": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.launcher": ["framepair", "framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.estimate": [

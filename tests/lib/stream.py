@@ -12,6 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from framepair.nodes.combiner.open_windows import OpenClip
 from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.frame_store import WindowTooLarge
 from framepair.protocol.client.losses import SubscriberStats
@@ -188,7 +189,8 @@ class Stream:
         self.totals[source] = replace(
             before, captured=before.captured + len(frames), paired=before.paired + len(frames)
         )
-        return ClipHeader(spans=spans(frames), expected=self.fps, totals=self.totals[source])
+        clip = ClipHeader(spans=spans(frames), expected=self.fps, totals=self.totals[source])
+        return OpenClip(newest=frames[-1]).described(clip) if frames else clip
 
     def _clip_frames(self, source: str, window: int) -> list[FrameHeader]:
         return [frame for frame in self._open.get(window, []) if frame.source == source]
