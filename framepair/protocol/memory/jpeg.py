@@ -123,9 +123,7 @@ def decode(file: memoryview, out: Pixels, encoding: Encoding) -> None:
     import simplejpeg
 
     try:
-        _refuse_slow(file)
-        height, width, *found = simplejpeg.decode_jpeg_header(file)
-        _check(out, encoding, (height, width), tuple(found))
+        _check(file, out.shape, encoding)
         if encoding == "i420":
             _decode_planes(file, out)
         else:
@@ -136,13 +134,37 @@ def decode(file: memoryview, out: Pixels, encoding: Encoding) -> None:
         raise ProtocolError(f"it is no whole JPEG: {error}") from None
 
 
-def _check(out: Pixels, encoding: Encoding, sides: tuple[int, int], found: tuple[str, ...]) -> None:
-    """Raise ProtocolError unless a file of ``sides``, height and width, fits ``out`` and ``encoding``."""
-    width, height = picture_size(out.shape, encoding)
-    if sides != (height, width) or (found == GREY) != (encoding == "mono8"):
+def decode_scaled(file: memoryview, shape: Shape, encoding: Encoding, min_width: int) -> Pixels:
+    """Return the picture of a JPEG file of ``shape``, (height, width, channels), scaled while it is decoded.
+
+    It is the smallest one of a number of eighths that has ``min_width`` pixels, and costs less than the whole.
+    Raises ProtocolError if the file is damaged or is not of that size; not for planes.
+    """
+    import simplejpeg
+
+    try:
+        _check(file, shape, encoding)
+        colours = COLOURS[encoding][0]
+        picture: Pixels = simplejpeg.decode_jpeg(file, colorspace=colours, min_width=min_width)
+    except ProtocolError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        raise ProtocolError(f"it is no whole JPEG: {error}") from None
+    return picture
+
+
+def _check(file: memoryview, shape: Shape, encoding: Encoding) -> None:
+    """Raise ProtocolError, or what the decoder does, unless a file is of ``shape`` and ``encoding``."""
+    import simplejpeg
+
+    _refuse_slow(file)
+    *sides, colour, subsampling = simplejpeg.decode_jpeg_header(file)
+    found = (colour, subsampling)
+    width, height = picture_size(shape, encoding)
+    if sides != [height, width] or (found == GREY) != (encoding == "mono8"):
         raise ProtocolError(f"a JPEG of {sides[1]}x{sides[0]}, not {width}x{height}")
     if encoding == "i420" and found != IN_PLANES:
-        raise ProtocolError(f"a JPEG with {found[0]} in {found[1]}, not with planes in 420")
+        raise ProtocolError(f"a JPEG with {colour} in {subsampling}, not with planes in 420")
 
 
 def _decode_planes(file: memoryview, out: Pixels) -> None:

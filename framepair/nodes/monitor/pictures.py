@@ -1,0 +1,279 @@
+"""The pictures that browsers look at: frames are received, chosen and made small only while one does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from framepair.nodes.monitor.instants import Arrival, Instant, Instants
+from framepair.protocol.client.receiver import Receiver
+from framepair.protocol.client.selection import Selection
+from framepair.protocol.memory.payloads import PAYLOADS
+from framepair.protocol.memory.shared_ring import Attached
+from framepair.protocol.transport.keys import ClientKeys
+from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+from framepair.protocol.wire.frame import FrameHeader, picture_size
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
+from framepair.protocol.wire.published import Frame
+
+INTERVAL_NS: Final = 100_000_000
+# Pictures take no more than a third of one processor core, however many sources and widths there are.
+REST: Final = 2
+# Sent and not yet acknowledged: one on its way, and one that the browser draws.
+MAX_IN_FLIGHT: Final = 2
+# A page that is loaded again comes back before its frames have stopped.
+LINGER_S: Final = 2.0
+MAX_WIDTH, WIDTH_STEP = 1920, 160
+
+LENGTH: Final = struct.Struct(">I")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame as JPEG files, by the width that was asked for."""
+
+    header: FrameHeader
+    files: dict[int, bytes]
+
+
+class Viewer:
+    """One browser: how wide its pictures are, which one it gets next, and how many it has not acknowledged.
+
+    A picture that a newer one overtakes is never sent: a slow browser gets fewer, and no older ones. Belongs to
+    the event loop; other threads may ask what it ``wants``.
+    """
+
+    def __init__(self) -> None:
+        self._width = 0
+        self._in_flight = 0
+        self._next: bytes | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def wants(self) -> int:
+        """The width in pixels that its next picture should have; 0: it wants none for now."""
+        return self._width if self._in_flight < MAX_IN_FLIGHT and self._next is None else 0
+
+    def show(self, width: int) -> None:
+        """Note how wide pictures are shown, in pixels; 0: none are for now."""
+        self._width = min(MAX_WIDTH, -(-width // WIDTH_STEP) * WIDTH_STEP)
+
+    def acknowledge(self) -> None:
+        """Note that a message has been drawn."""
+        self._in_flight = max(0, self._in_flight - 1)
+        self._changed.set()
+
+    @property
+    def owes(self) -> bool:
+        """Whether it has not acknowledged all that it got."""
+        return self._in_flight > 0
+
+    def offer(self, message: bytes) -> None:
+        """Give it a message, in place of one that it has not got yet."""
+        self._next = message
+        self._changed.set()
+
+    async def next_message(self) -> bytes:
+        """Return the newest message as soon as the browser may have it."""
+        while self._next is None or self._in_flight >= MAX_IN_FLIGHT:
+            self._changed.clear()
+            await self._changed.wait()
+        message, self._next = self._next, None
+        self._in_flight += 1
+        return message
+
+
+class Pictures:
+    """Sends what a combiner publishes at ``sub`` to viewers, of all sources side by side.
+
+    While one looks it subscribes to frames alone, as ``subscribe(pairs=False)`` does, in a thread that also
+    scales and codes; what it can't do in time is not sent, and slows nothing. To be used in one event loop.
+    """
+
+    def __init__(self, sub: str, shm_dir: Path, client: ClientKeys | None = None) -> None:
+        self._sub = sub
+        self._shm_dir = shm_dir
+        self._client = client
+        self._viewers: set[Viewer] = set()
+        self._changing = asyncio.Lock()
+        self._receiver: Receiver | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @contextlib.asynccontextmanager
+    async def viewing(self, viewer: Viewer) -> AsyncIterator[None]:
+        """Send pictures to ``viewer`` as long as the ``with`` lasts."""
+        self._viewers.add(viewer)
+        try:
+            async with self._changing:
+                if self._receiver is None:
+                    await self._begin()
+            yield
+        finally:
+            self._viewers.discard(viewer)
+            task = asyncio.create_task(self._end_later())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @property
+    def viewers(self) -> int:
+        """How many browsers look."""
+        return len(self._viewers)
+
+    def widths(self) -> frozenset[int]:
+        """Return the widths that viewers want; may be called from any thread."""
+        return frozenset(viewer.wants for viewer in tuple(self._viewers)) - {0}
+
+    def close(self) -> None:
+        """End the subscription, if there is one."""
+        if self._receiver is not None:
+            self._receiver.close()
+
+    async def _begin(self) -> None:
+        loop = asyncio.get_running_loop()
+        queue = FrameQueue(
+            self._shm_dir,
+            widths=self.widths,
+            show=lambda instant: self._hand_over(loop, instant),
+        )
+        topics = Selection(pairs=False, decode=False).topics()
+        receiver = Receiver(self._sub, queue, topics, self._client)
+        await asyncio.to_thread(receiver.start)
+        self._receiver = receiver
+
+    async def _end_later(self) -> None:
+        await asyncio.sleep(LINGER_S)
+        async with self._changing:
+            if self._receiver is not None and not self._viewers:
+                await asyncio.to_thread(self._receiver.close)
+                self._receiver = None
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop, instant: Instant[Picture]) -> None:
+        # The server may stop before the thread that receives does.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(self._offer, instant)
+
+    def _offer(self, instant: Instant[Picture]) -> None:
+        messages = {width: message(instant, width) for width in instant.widths}
+        for viewer in self._viewers:
+            if viewer.wants in messages:
+                viewer.offer(messages[viewer.wants])
+
+
+def message(instant: Instant[Picture], width: int) -> bytes:
+    """Return what is sent of an instant: the length of a JSON text in 4 bytes, the text, and the JPEG files.
+
+    The text says of each file, in order, which frame it is. Nanoseconds are text: a browser's numbers are too
+    coarse for them.
+    """
+    shown = [picture for picture in instant.pictures.values() if picture is not None]
+    times = [picture.header.captured_ns for picture in shown]
+    text = msgspec.json.encode(
+        {
+            "at_ns": str(instant.at_ns),
+            "spread_ms": (max(times) - min(times)) / 1e6 if times else 0.0,
+            "pictures": [_description(picture.header, picture.files[width]) for picture in shown],
+        }
+    )
+    return b"".join((LENGTH.pack(len(text)), text, *(picture.files[width] for picture in shown)))
+
+
+def _description(header: FrameHeader, file: bytes) -> dict[str, object]:
+    width, height = picture_size(header.shape, header.encoding)
+    uncertainty_ns = header.whole_uncertainty_ns
+    return {
+        "source": header.source,
+        "seq": str(header.seq),
+        "captured_ns": str(header.captured_ns),
+        "stamp": header.stamp,
+        "uncertainty_ms": None if uncertainty_ns is None else uncertainty_ns / 1e6,
+        "width": width,
+        "height": height,
+        "bytes": len(file),
+    }
+
+
+class FrameQueue:
+    """Where the thread that receives puts frames; it draws those of which pictures are wanted, no others."""
+
+    def __init__(
+        self,
+        shm_dir: Path,
+        widths: Callable[[], frozenset[int]],
+        show: Callable[[Instant[Picture]], object],
+    ) -> None:
+        self._attached = Attached(shm_dir)
+        self._widths = widths
+        self._show = show
+        self._instants: Instants[Frame, Picture] = Instants(INTERVAL_NS, self._draw)
+        self._spent_ns = 0
+        self._rest_until_ns = 0
+        self._log = RateLimitedLog(log)
+
+    def add(self, received: Frame | PairHeader | StreamEnd, now: object) -> None:  # noqa: ARG002
+        """Add a message; one that is no frame tells nothing here."""
+        if not isinstance(received, tuple):
+            return
+        header, _ = received
+        now_ns = time.monotonic_ns()
+        widths = self._widths() if now_ns >= self._rest_until_ns else frozenset[int]()
+        arrival = Arrival(header.source, header.captured_ns, header.period_ns, received)
+        instant = self._instants.add(arrival, now_ns, widths)
+        if instant is not None:
+            self._rest_until_ns = now_ns + REST * self._spent_ns
+            self._spent_ns = 0
+            self._show(instant)
+
+    def reject(self, error: ProtocolError) -> None:
+        """Warn of a malformed message, but not of each."""
+        self._log.warn("malformed", f"dropped a malformed message: {error}")
+
+    def wait_for_room(self, over: Callable[[], bool]) -> None:
+        """Return at once: there is always room."""
+
+    def finish(self, error: Exception | None) -> None:
+        """Forget all frames."""
+        self._instants.clear()
+        self._attached.clear()
+        if error is not None:
+            log.error("pictures have ended: %s", error)
+
+    @property
+    def stream_end(self) -> StreamEnd | None:
+        """None: also after the combiner's last word another one may come, and viewers wait for it."""
+        return None
+
+    def _draw(self, frame: Frame, widths: frozenset[int]) -> Picture | None:
+        """Return the pictures of a frame; None if it is damaged, or has been overwritten meanwhile."""
+        began_ns = time.monotonic_ns()
+        header, _ = frame
+        try:
+            files = self._files(frame, widths)
+        except ProtocolError as error:
+            self.reject(error)
+            return None
+        finally:
+            self._spent_ns += time.monotonic_ns() - began_ns
+        return Picture(header, files) if files else None
+
+    def _files(self, frame: Frame, widths: frozenset[int]) -> dict[int, bytes] | None:
+        # OpenCV takes 40 MB: it is loaded once a browser looks.
+        from framepair.nodes.monitor.drawing import draw
+
+        header, pixels = frame
+        if pixels is not None:
+            return draw(header, pixels, widths)
+        slot = PAYLOADS[header.payload].locate(header, self._attached)
+        files = draw(header, slot.image, widths)
+        return files if slot.intact else None

@@ -1,0 +1,286 @@
+"""What browsers get of a combiner's frames: while one looks, of one instant, and no more than they draw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+import zmq
+from msgspec.structs import replace
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from framepair.nodes.monitor import server
+from framepair.nodes.monitor.pictures import MAX_IN_FLIGHT, Pictures, Viewer
+from framepair.nodes.producer.sources import pattern
+from framepair.protocol.client.selection import Selection
+from framepair.protocol.wire import published
+from tests.lib.headers import FRAME
+from tests.lib.processes import PATIENCE_S
+from tests.lib.publisher import Combiner, combiner_at
+from tests.monitor.served import connected, served
+
+TOPICS = Selection(pairs=False).topics()
+SHAPE = (90, 160, 3)
+PERIOD_NS = 100_000_000
+
+
+@dataclass
+class Served:
+    """A server, the combiner that it gets frames from, and how far those have come."""
+
+    port: int
+    combiner: Combiner
+    sent: int = 0
+
+    @contextlib.contextmanager
+    def look(self, width: int | None = 160) -> Iterator[ClientConnection]:
+        with connect(f"ws://127.0.0.1:{self.port}/pictures", max_size=2**20) as client:
+            if width is not None:
+                client.send(json.dumps({"width": width}))
+            yield client
+
+    def send(self, *sources: str, apart_ns: int = 0) -> None:
+        """Publish the next frame of each source, each ``apart_ns`` after the one before."""
+        self.sent += 1
+        for number, source in enumerate(sources):
+            self.combiner.send_raw(*message(source, self.sent, number * apart_ns))
+
+    def send_until(self, client: ClientConnection, *sources: str, apart_ns: int = 0) -> str | bytes:
+        """Publish frames, at their own rate, until one is shown to a client; return that message."""
+        for _ in range(round(PATIENCE_S * 10)):
+            self.send(*sources, apart_ns=apart_ns)
+            with contextlib.suppress(TimeoutError):
+                return client.recv(0.1)
+        raise AssertionError("no picture came")
+
+
+def message(source: str, seq: int, after_ns: int) -> list[bytes]:
+    captured_ns = 10**18 + seq * PERIOD_NS + after_ns
+    header = replace(
+        FRAME,
+        source=source,
+        seq=seq,
+        captured_ns=captured_ns,
+        next_ns=captured_ns,
+        shape=SHAPE,
+        fps=1e9 / PERIOD_NS,
+        dropped=0,
+        stamp="media",
+        stamp_uncertainty_ns=2_000_000,
+        uncertainty_ns=500_000,
+    )
+    image = np.full(SHAPE, 90, np.uint8)
+    pattern.stamp(image, source, seq, captured_ns)
+    return [published.frame_topic(source), header.encode(), image.tobytes()]
+
+
+def parsed(data: str | bytes) -> tuple[dict[str, Any], list[pattern.Code | None]]:
+    """Return what a message says of its pictures, and the code in each of them."""
+    assert isinstance(data, bytes)
+    (length,) = struct.unpack_from(">I", data)
+    told, begin = json.loads(data[4 : 4 + length]), 4 + length
+    codes = []
+    for picture in told["pictures"]:
+        file = data[begin : begin + picture["bytes"]]
+        codes.append(pattern.read(simplejpeg.decode_jpeg(file)))
+        begin += picture["bytes"]
+    assert begin == len(data)
+    return told, codes
+
+
+@pytest.fixture
+def watched(directory: Path) -> Iterator[Served]:
+    address = f"ipc://{directory}/pairs"
+    pictures = Pictures(address, directory)
+    with (
+        combiner_at(address) as combiner,
+        contextlib.closing(pictures),
+        served(pictures=pictures) as port,
+    ):
+        yield Served(port, combiner)
+
+
+def test_pictures_are_those_of_one_instant_and_say_which_frames_they_are(watched: Served) -> None:
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        # The first one may have come before the other source was known.
+        watched.send_until(client, "left", "right", apart_ns=3_000_000)
+        client.send('{"drawn": true}')
+        told, codes = parsed(watched.send_until(client, "left", "right", apart_ns=3_000_000))
+    left, right = told["pictures"]
+    assert (left["source"], right["source"]) == ("left", "right")
+    assert told["spread_ms"] == 3.0
+    # As text: a browser's numbers can't hold them.
+    assert int(right["captured_ns"]) - int(left["captured_ns"]) == 3_000_000
+    assert told["at_ns"] in (left["captured_ns"], right["captured_ns"])
+    for picture, code in zip(told["pictures"], codes, strict=True):
+        crc = pattern.source_crc(picture["source"])
+        assert code == pattern.Code(crc, int(picture["seq"]), int(picture["captured_ns"]))
+        assert (picture["width"], picture["height"]) == (160, 90)
+        assert (picture["stamp"], picture["uncertainty_ms"]) == ("media", 2.5)
+
+
+def test_a_browser_that_draws_nothing_gets_two_and_then_the_newest(watched: Served) -> None:
+    with watched.look() as slow, watched.look() as quick:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        for _ in range(MAX_IN_FLIGHT + 3):
+            newest = watched.send_until(quick, "left")
+            quick.send('{"drawn": true}')
+        seen = [parsed(slow.recv(PATIENCE_S))[0] for _ in range(MAX_IN_FLIGHT)]
+        with pytest.raises(TimeoutError):
+            slow.recv(0.1)
+        slow.send('{"drawn": true}')
+        late = parsed(watched.send_until(slow, "left"))[0]
+    numbers = [int(each["pictures"][0]["seq"]) for each in [*seen, late]]
+    assert numbers == sorted(set(numbers))
+    # None of those that it missed meanwhile.
+    assert numbers[-1] > int(parsed(newest)[0]["pictures"][0]["seq"])
+
+
+def test_frames_are_subscribed_to_only_while_a_browser_looks(
+    watched: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("framepair.nodes.monitor.pictures.LINGER_S", 0.0)
+    with pytest.raises(zmq.Again):
+        watched.combiner._xpub.recv(zmq.NOBLOCK)
+    for _ in range(2):
+        with watched.look() as client:
+            watched.combiner.wait_for_subscriber(TOPICS)
+            watched.send_until(client, "left")
+        left = {b"\x00" + topic for topic in TOPICS}
+        while left:
+            left.discard(watched.combiner._xpub.recv())
+
+
+def test_a_browser_that_holds_gets_nothing_until_it_goes_on(watched: Served) -> None:
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        watched.send_until(client, "left")
+        client.send('{"drawn": true, "width": 0}')
+        client.ping().wait(PATIENCE_S)
+        with contextlib.suppress(TimeoutError):
+            # What was drawn by then.
+            client.recv(0.2)
+        for _ in range(5):
+            watched.send("left")
+            with pytest.raises(TimeoutError):
+                client.recv(0.1)
+        client.send('{"drawn": true, "width": 160}')
+        assert watched.send_until(client, "left")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["", "{", "[]", '{"width": -1}', '{"width": 1e9}', '{"other": 1}', '{"drawn": 1}', b"\xff"],
+)
+def test_a_browser_that_makes_no_sense_is_dismissed(watched: Served, said: str | bytes) -> None:
+    with watched.look(width=None) as client:
+        client.send(said)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(PATIENCE_S)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_a_message_that_is_too_large_ends_the_connection(watched: Served) -> None:
+    with watched.look() as client:
+        client.send("x" * 2000)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(PATIENCE_S)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+def test_more_browsers_than_there_may_be_are_told_to_come_again(
+    watched: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_VIEWERS", 2)
+    with contextlib.ExitStack() as stack:
+        first, _ = (stack.enter_context(watched.look()) for _ in range(2))
+        watched.combiner.wait_for_subscriber(TOPICS)
+        with watched.look(width=None) as third, pytest.raises(ConnectionClosed) as closed:
+            third.recv(PATIENCE_S)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1013
+        assert watched.send_until(first, "left")
+
+
+def test_a_browser_that_does_not_draw_what_it_got_is_dismissed(
+    watched: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "ACKNOWLEDGE_S", 0.3)
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        for _ in range(MAX_IN_FLIGHT):
+            watched.send_until(client, "left")
+        with pytest.raises(ConnectionClosed):
+            client.recv(PATIENCE_S)
+
+
+def test_damaged_frames_and_lost_rings_show_nothing_and_end_nothing(watched: Served) -> None:
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        topic = published.frame_topic("left")
+        torn = replace(FRAME, payload="jpeg", packed_bytes=3, shape=SHAPE)
+        for raw in ([b"frame."], [topic, b"x", b"y"], [topic, torn.encode(), b"\xff\xd8\xff"]):
+            watched.combiner.send_raw(*raw)
+        assert watched.send_until(client, "left")
+
+
+def test_other_connections_by_the_thousand_cost_a_browser_nothing(watched: Served) -> None:
+    with watched.look() as client, contextlib.ExitStack() as stack:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        watched.send_until(client, "left")
+        client.send('{"drawn": true}')
+        for _ in range(5):
+            for _ in range(100):
+                stack.enter_context(connected(watched.port))
+            watched.send_until(client, "left")
+            client.send('{"drawn": true}')
+
+
+def test_a_viewer_asks_for_steps_of_widths_and_for_none_while_it_has_not_drawn() -> None:
+    async def look() -> None:
+        viewer = Viewer()
+        assert viewer.wants == 0
+        for shown, wanted in ((1, 160), (160, 160), (161, 320), (5000, 1920), (0, 0), (640, 640)):
+            viewer.show(shown)
+            assert viewer.wants == wanted
+        for _ in range(MAX_IN_FLIGHT):
+            assert viewer.wants == 640
+            viewer.offer(b"1")
+            assert viewer.wants == 0
+            assert await viewer.next_message() == b"1"
+        assert viewer.owes
+        viewer.offer(b"2")
+        viewer.offer(b"3")
+        waiting = asyncio.create_task(viewer.next_message())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        viewer.acknowledge()
+        assert await waiting == b"3"
+
+    asyncio.run(look())
+
+
+def test_without_a_browser_opencv_is_not_loaded() -> None:
+    program = (
+        "import sys, framepair.nodes.monitor.server;"
+        "print(sorted({'cv2', 'av', 'simplejpeg'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
