@@ -7,11 +7,18 @@ import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
+from framepair.nodes.common.monitor_options import Monitoring
 from framepair.nodes.common.options import Combining, Consuming, Declared, Producing, declared
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.launcher import options
 
-SHARED = {"producer": Producing, "combiner": Combining, "sink": Consuming, "recorder": Recording}
+SHARED = {
+    "producer": Producing,
+    "combiner": Combining,
+    "sink": Consuming,
+    "recorder": Recording,
+    "monitor": Monitoring,
+}
 KINDS = {bool: "switch", float: "number", int: "whole number", tuple: "several texts"}
 HEAD = """\
 # Options

@@ -32,11 +32,13 @@ def test_a_node_that_is_not_named_runs_beside_the_combiner() -> None:
     placement = placed()
     assert placement.of == {
         "left": "cam-pi", "right": "nuc", "combiner": "nuc", "sink": "desk", "recorder": "nuc",
+        "monitor": "nuc",
     }  # fmt: skip
     assert [node for node in placement.of if placement.here(node)] == [
         "right",
         "combiner",
         "recorder",
+        "monitor",
     ]
     assert placement.beside_combiner("right")
     assert not placement.beside_combiner("left")

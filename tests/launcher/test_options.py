@@ -123,6 +123,8 @@ RECORDED = {
     "record_segment": "90s",
     "record_keep": "7d",
     "record_max_bytes": "500MB",
+    "monitor": "10.0.0.5:8000",
+    "unhealthy_after": "1min",
 }
 
 
@@ -227,6 +229,9 @@ record_codec = "jpeg:95"
 record_segment = "1h"
 record_keep = "7d"
 record_max_bytes = "2TB"
+monitor = ":8000"
+monitor_token = "token"
+unhealthy_after = "1min"
         """
     )
     parsed = parse("--config", str(file))
@@ -287,6 +292,9 @@ record_max_bytes = "2TB"
         record_segment="1h",
         record_keep="7d",
         record_max_bytes="2TB",
+        monitor=":8000",
+        monitor_token=Path("token"),
+        unhealthy_after="1min",
     )
     unset = [f.name for f in dataclasses.fields(Options) if getattr(parsed, f.name) == f.default]
     assert unset == []
@@ -450,7 +458,14 @@ def test_a_file_that_cannot_be_used_does_not_give_its_passwords_away(
 def test_a_node_may_be_given_its_own_health_timeout() -> None:
     asked = options.parse(["--health-timeout", "20", "--health-timeout", "sink=60"])
     found = topology.plan(asked).health_timeouts_s
-    assert found == {"left": 20.0, "right": 20.0, "combiner": 20.0, "sink": 60.0, "recorder": 20.0}
+    assert found == {
+        "left": 20.0,
+        "right": 20.0,
+        "combiner": 20.0,
+        "sink": 60.0,
+        "recorder": 20.0,
+        "monitor": 20.0,
+    }
     assert set(topology.plan(options.parse([])).health_timeouts_s.values()) == {10.0}
 
 

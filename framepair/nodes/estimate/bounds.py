@@ -12,9 +12,20 @@ from framepair.protocol.transport import sockets
 from framepair.protocol.wire.frame import Encoding
 
 MB = 10**6
-# The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71 and 37 MB),
-# and some more for other versions of those.
-BASE_BYTES = {"sink": 70 * MB, "combiner": 50 * MB, "video": 100 * MB, "synthetic": 60 * MB}
+# The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71, 37, 50 and
+# 120 MB, a monitor while a browser looks), and some more for other versions of those.
+BASE_BYTES = {
+    "sink": 70 * MB,
+    "combiner": 50 * MB,
+    "video": 100 * MB,
+    "synthetic": 60 * MB,
+    "recorder": 80 * MB,
+    "monitor": 140 * MB,
+}
+# What waits for a recorder's disk and its encoders: messages, and pictures of one chunk.
+RECORDER_QUEUE_BYTES, RECORDER_CHUNK_BYTES, ENCODERS = 256 * 1024 * 1024, 32 * MB, 4
+# Frames of a source that a monitor keeps while a browser looks.
+SHOWN_FRAMES = 8
 # What a decoder and its conversion keep of a video, in decoded frames.
 DECODER_FRAMES = 24
 # Frames that are being captured, received or sent, beside those that queue.
@@ -143,6 +154,23 @@ def sink_bytes(sources: Sequence[Source], limits: Limits) -> int:
             frames = math.ceil(source.format.fps * limits.window_s) + 1
             held += windows * frames * source.frame_bytes + _in_hand(source)
     return BASE_BYTES["sink"] + round(HEAP * held)
+
+
+def recorder_bytes(sources: Sequence[Source]) -> int:
+    """Return how much memory the recorder takes at most."""
+    largest = max((source.frame_bytes for source in sources), default=0)
+    held = RECORDER_QUEUE_BYTES + 2 * RECORDER_CHUNK_BYTES + ENCODERS * largest
+    return BASE_BYTES["recorder"] + round(HEAP * (held + sum(map(_in_hand, sources))))
+
+
+def monitor_bytes(sources: Sequence[Source]) -> int:
+    """Return how much memory the monitor takes at most, while browsers look."""
+    shown = sum(
+        SHOWN_FRAMES * source.frame_bytes + _in_hand(source)
+        for source in sources
+        if not source.payload.one_machine
+    )
+    return BASE_BYTES["monitor"] + round(HEAP * shown)
 
 
 def _in_hand(source: Source) -> int:

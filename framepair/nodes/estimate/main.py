@@ -22,6 +22,8 @@ from framepair.nodes.estimate.probes import Probe
 from framepair.nodes.launcher import topology as planning
 from framepair.nodes.launcher import verbs
 from framepair.nodes.launcher.names import (
+    MONITOR,
+    RECORDER,
     is_missing_file,
     is_synthetic,
     without_secrets,
@@ -219,10 +221,15 @@ def _rate(source: Source) -> float | None:
 def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[str, int]:
     own = "your consumer, with nothing else in it" if options.sink or options.no_sink else "sink"
     producers = {f"producer {s.name}": bounds.producer_bytes(s, limits) for s in sources}
-    return producers | {
+    needed = producers | {
         "combiner": bounds.combiner_bytes(sources, limits),
         own: bounds.sink_bytes(sources, limits),
     }
+    if options.record:
+        needed[RECORDER] = bounds.recorder_bytes(sources)
+    if options.monitor:
+        needed[MONITOR] = bounds.monitor_bytes(sources)
+    return needed
 
 
 def find_sources(options: Options, plan: Plan) -> list[Source]:

@@ -15,6 +15,7 @@ from typing import Literal
 from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.json_output import STDOUT
 from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
+from framepair.nodes.common.monitor_options import Monitoring
 from framepair.nodes.common.options import Combining, Consuming, Producing, variable
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
@@ -22,6 +23,7 @@ from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.launcher import pace
 from framepair.nodes.launcher.names import (
     COMBINER,
+    MONITOR,
     RECORDER,
     SINK,
     descriptors,
@@ -40,7 +42,7 @@ from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
 CONSUMER_PATIENCE_S = 20.0
 SOURCE_VARIABLE = variable("source")
 
-Kind = Literal["producer", "combiner", "sink", "recorder"]
+Kind = Literal["producer", "combiner", "sink", "recorder", "monitor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Node:
 
     @property
     def key(self) -> str:
-        """What the user calls it: the name of its source, combiner, sink or recorder."""
+        """What the user calls it: the name of its source, combiner, sink, recorder or monitor."""
         return self.name.rpartition(" ")[2]
 
 
@@ -86,6 +88,8 @@ def table(options: Options, plan: Plan, python: tuple[str, ...] = ("python",)) -
         nodes.append(_combiner(options, plan, python))
     if options.record and plan.here(RECORDER):
         nodes.append(_recorder(options, options.record, plan, python))
+    if options.monitor and plan.here(MONITOR):
+        nodes.append(_monitor(options, options.monitor, plan, python))
     if not options.no_sink and plan.here(SINK):
         nodes.append(
             _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
@@ -165,6 +169,25 @@ def _recorder(options: Options, directory: Path, plan: Plan, python: tuple[str, 
     )
     command = (*python, "-m", "framepair.nodes.recorder", *flags)
     return Node(RECORDER, "recorder", command, tuple(_unset()), plan.restarts[RECORDER])
+
+
+def _monitor(options: Options, address: str, plan: Plan, python: tuple[str, ...]) -> Node:
+    sub = reachable(plan.endpoints.pub)
+    flags = _flags(
+        address=address,
+        sub=sub,
+        sync=_clock(plan, plan.endpoints.pub),
+        **_given(options, Monitoring),
+    )
+    return Node(
+        MONITOR,
+        "monitor",
+        (*python, "-m", "framepair.nodes.monitor", *flags),
+        tuple(_unset()),
+        plan.restarts[MONITOR],
+        # Pairs flow without a page that shows them.
+        is_kept=True,
+    )
 
 
 def _consumer(command: str, options: Options, plan: Plan) -> Node:

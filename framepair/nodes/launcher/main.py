@@ -106,6 +106,7 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
 
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
+    from framepair.nodes.common import monitor_options
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
     from framepair.nodes.common.runtime import LOG_LEVEL_VARIABLE, refuse_bad_offset
     from framepair.nodes.launcher import commands, topology
@@ -127,6 +128,8 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     say_start(nodes, quiet=options.quiet)
     if plan.settled and not options.quiet:
         say(plan.settled)
+    if options.monitor and any(node.kind == "monitor" for node in nodes):
+        say(f"page at {monitor_options.parse_address(options.monitor).url}")
     if options.no_sink:
         say(f"pairs at {topology.reachable(plan.endpoints.pub)}")
     manager = ServiceManager.from_environment()

@@ -14,7 +14,9 @@ from framepair.protocol.wire.header import SOURCE_NAME
 
 MAX_NAME = 64
 # Users call those nodes so, in flags and files; a source of that name could not be told from them.
-COMBINER, SINK, RECORDER = "combiner", "sink", "recorder"
+COMBINER, SINK, RECORDER, MONITOR = "combiner", "sink", "recorder", "monitor"
+OTHERS = (COMBINER, SINK, RECORDER, MONITOR)
+OTHERS_IN_WORDS = f"{', '.join(OTHERS[:-1])} or {OTHERS[-1]}"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 # An address that may hold a password: as user:password@host, or as a parameter.
 SECRET = re.compile(r"""(?i)(?!synthetic:)\b([a-z][a-z0-9+.-]*://)[^\s"'@?=]*[@?=][^\s"']*""")
@@ -37,11 +39,11 @@ def name_sources(arguments: Sequence[str]) -> dict[str, str]:
     if len(set(given)) < len(given):
         twice = next(name for name in given if given.count(name) > 1)
         raise Refused(f"more than one source is called {twice}: give each its own name")
-    if reserved := {COMBINER, SINK, RECORDER} & set(given):
+    if reserved := set(OTHERS) & set(given):
         raise Refused(f"{reserved.pop()} is another node: give the source another name")
     uris: dict[str, str] = {}
     for name, uri in split:
-        uris[name or _free(_name_of(uri), {*given, *uris, COMBINER, SINK, RECORDER})] = uri
+        uris[name or _free(_name_of(uri), {*given, *uris, *OTHERS})] = uri
     return uris
 
 

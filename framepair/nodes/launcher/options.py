@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, cast
 from cyclopts import App, Parameter
 from cyclopts.config import Dict
 
-from framepair.nodes.common import source_options
+from framepair.nodes.common import monitor_options, source_options
 from framepair.nodes.common.log_format import Name as LogFormatName
+from framepair.nodes.common.monitor_options import Monitoring
 from framepair.nodes.common.options import (
     NETWORK,
     ONLY_ON,
@@ -65,6 +66,11 @@ WORDS = ("payload", "restart", "fault", "health_timeout", *source_options.NAMES)
 OF_SOURCE = (*source_options.NAMES, "payload")
 
 
+def _page(_type: object, value: str | None) -> None:
+    if value is not None and monitor_options.parse_address(value).port == 0:
+        raise ValueError("It needs a port, so that the page can be found.")
+
+
 @dataclass(frozen=True)
 class Sources:
     """The one option that needs no flag. The last base of Options: its field has to be the first."""
@@ -78,7 +84,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
+class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring, Sources):
     """Everything that a user can say about a pipeline. Times are in seconds."""
 
     duration: Annotated[float | None, PAIRS, Positive] = None
@@ -95,7 +101,11 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
     """Start no consumer: leave the pairs to your own."""
 
     record: Annotated[Path | None, RECORDING] = None
-    """Directory to record all sources to, as MCAP files that framepair plays again."""
+    """Directory to record all sources to, as MCAP files. framepair plays them again."""
+
+    monitor: Annotated[str | None, OUTPUT, Parameter(validator=_page)] = None
+    """HOST:PORT of a page that shows the pipeline, and of metrics for Prometheus. --monitor alone is
+    127.0.0.1:7480, which this machine alone reaches."""
 
     verbose: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Log what each node does, not only what goes wrong."""
@@ -122,7 +132,7 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
 
     restart: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
-    (a source's name, combiner, sink or recorder). [default: on-failure; with --pace max: never]"""
+    (a source's name, combiner, sink, recorder or monitor). [default: on-failure; with --pace max: never]"""
 
     on_failure: Annotated[Literal["keep", "stop"], RUNNING] = "keep"
     """When a source's process ends for the sixth time within a minute: keep the others and try it again, each
@@ -130,7 +140,7 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
 
     health_timeout: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Seconds without a sign of work after which a node is killed, and started again; NODE=60 for one of them
-    (a source's name, combiner, sink or recorder). A camera and a consumer of your own get more.
+    (a source's name, combiner, sink, recorder or monitor). A camera and a consumer of your own get more.
     [default: 10]"""
 
     fault: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
@@ -146,9 +156,8 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Sources):
     one more for the combiner's clock."""
 
     hosts: Annotated[tuple[str, ...], NETWORK, SEVERAL] = ()
-    """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner, sink and
-    recorder.
-    In the file a table [hosts]."""
+    """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner, sink,
+    recorder and monitor. In the file a table [hosts]."""
 
     host: Annotated[str | None, NETWORK] = None
     """Start what runs on this host. [default: this machine's name]"""
@@ -192,6 +201,8 @@ def read(path: Path) -> dict[str, Any]:
         raise Refused(f"{path} is not TOML: {error}") from None
     if "config" in fields:
         raise Refused(f"{path} cannot name another file with config")
+    if fields.get("monitor") is True:
+        fields["monitor"] = monitor_options.DEFAULT_ADDRESS
     for key in WORDS:
         if isinstance(fields.get(key), str | int | float) and fields[key] is not True:
             fields[key] = [str(fields[key])]

@@ -85,8 +85,12 @@ class Offline(RealTime):
         return False
 
     def consumers(self, options: Options) -> int:
-        """Return how many consumers the first pair waits for: a recorder is one more, beside a sink."""
-        return options.consumers + (bool(options.record) and not options.no_sink)
+        """Return how many consumers the first pair waits for: a recorder is one more, beside a sink.
+
+        So is a monitor, which is never the only one.
+        """
+        recorders = bool(options.record) and not options.no_sink
+        return options.consumers + recorders + bool(options.monitor)
 
 
 def of(options: Options) -> RealTime:

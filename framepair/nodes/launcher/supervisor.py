@@ -38,7 +38,11 @@ from framepair.nodes.launcher.watched_time import TICK_S, WatchedTime
 from framepair.protocol.transport.heartbeat import Word
 
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
-STOP_ORDER: tuple[tuple[Kind, ...], ...] = (("producer",), ("combiner",), ("recorder", "sink"))
+STOP_ORDER: tuple[tuple[Kind, ...], ...] = (
+    ("producer",),
+    ("combiner",),
+    ("recorder", "sink", "monitor"),
+)
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from framepair.nodes.common import fault_spec, payload_limits, source_options
+from framepair.nodes.common import fault_spec, monitor_options, payload_limits, source_options
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.source_options import SourceOptions
 from framepair.nodes.launcher import pace, recordings
-from framepair.nodes.launcher.names import COMBINER, RECORDER, SINK, is_stream, name_sources
+from framepair.nodes.launcher.names import (
+    COMBINER,
+    MONITOR,
+    OTHERS,
+    OTHERS_IN_WORDS,
+    RECORDER,
+    SINK,
+    is_stream,
+    name_sources,
+)
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import POLICIES, Policy
 from framepair.protocol.memory import payloads as table
@@ -72,7 +82,7 @@ def place(
             "nodes on several hosts need listen = tcp://ADDRESS:PORT, the address that the others"
             f" reach {named[COMBINER]} at"
         )
-    of = {node: named.get(node, named[COMBINER]) for node in (*sources, COMBINER, SINK, RECORDER)}
+    of = {node: named.get(node, named[COMBINER]) for node in (*sources, *OTHERS)}
     return Placement(_chosen(host, this_machine, of), of)
 
 
@@ -81,10 +91,9 @@ def _named(asked: Sequence[str], sources: Collection[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for word in asked:
         node, _, host = word.partition("=")
-        if node not in (*sources, COMBINER, SINK, RECORDER):
+        if node not in (*sources, *OTHERS):
             raise Refused(
-                f"[hosts] names {node}, which is no node: they are {', '.join(sources)}, combiner, sink,"
-                " recorder"
+                f"[hosts] names {node}, which is no node: they are {', '.join((*sources, *OTHERS))}"
             )
         if not host or node in named:
             raise Refused(f"[hosts] needs one host for {node}")
@@ -137,7 +146,7 @@ def plan(options: Options) -> Plan:
     restarts = _restarts(options, list(uris))
     health = _health_timeouts_s(options, list(uris))
     asked = source_options.of_sources(options, list(uris))
-    faults = fault_spec.parse(options.fault, list(uris), (COMBINER, SINK, RECORDER))
+    faults = fault_spec.parse(options.fault, list(uris), OTHERS)
     placement = place(
         options.hosts,
         list(uris),
@@ -152,16 +161,18 @@ def plan(options: Options) -> Plan:
         for name, payload in payloads.items()
     }
     _refuse_impossible(options, payloads, addresses)
-    if placement is not None and not options.no_sink:
-        for payload in payloads.values():
-            payload_limits.refuse_elsewhere(payload, SINK, placement.beside_combiner(SINK))
-    if placement is not None and options.record:
-        for payload in payloads.values():
-            beside = placement.beside_combiner(RECORDER)
-            payload_limits.refuse_elsewhere(payload, RECORDER, beside)
+    if placement is not None:
+        for node, payload in itertools.product(consumers(options), payloads.values()):
+            payload_limits.refuse_elsewhere(payload, node, placement.beside_combiner(node))
     return Plan(
         uris, payloads, addresses, run_dir, restarts, faults, health, asked, settled, placement
     )
+
+
+def consumers(options: Options) -> list[str]:
+    """Return the nodes that are started to take pairs."""
+    wanted = {SINK: not options.no_sink, RECORDER: options.record, MONITOR: options.monitor}
+    return [node for node, is_wanted in wanted.items() if is_wanted]
 
 
 def _meeting_points(
@@ -184,7 +195,11 @@ def _meeting_points(
 
 
 def _refuse_contradictions(options: Options) -> None:
-    """Raise Refused for flags that would do nothing."""
+    """Raise Refused for flags that would do nothing, and for a page that anyone could look at."""
+    if options.monitor:
+        listening = monitor_options.parse_address(options.monitor)
+        monitor_options.refuse_open(listening, options.monitor_token)
+        monitor_options.read_token(options.monitor_token)
     if options.plan or not (options.sink or options.no_sink):
         return
     flag = "--sink" if options.sink else "--no-sink"
@@ -253,14 +268,14 @@ def reachable(address: str) -> str:
 
 def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
     """Return each node's policy; raises Refused for a word that is none, or a node that isn't there."""
-    policies = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), pace.of(options).restart)
+    policies = dict.fromkeys((*sources, *OTHERS), pace.of(options).restart)
     for word in options.restart:
         name, separator, asked = word.rpartition("=")
         policy = next((policy for policy in POLICIES if policy == asked), None)
         if policy is None or (separator and name not in policies):
             raise Refused(
                 f"--restart {word}: it is {', '.join(POLICIES)}, or NODE=one of them for a source of that"
-                " name, combiner, sink or recorder"
+                f" name, {OTHERS_IN_WORDS}"
             )
         policies |= {name: policy} if separator else dict.fromkeys(policies, policy)
     return policies
@@ -268,7 +283,7 @@ def _restarts(options: Options, sources: list[str]) -> dict[str, Policy]:
 
 def _health_timeouts_s(options: Options, sources: list[str]) -> dict[str, float]:
     """Return for how long each node may be silent; raises Refused for no time, or a node that isn't there."""
-    seconds = dict.fromkeys((*sources, COMBINER, SINK, RECORDER), HEALTH_TIMEOUT_S)
+    seconds = dict.fromkeys((*sources, *OTHERS), HEALTH_TIMEOUT_S)
     for word in options.health_timeout:
         name, separator, text = word.rpartition("=")
         try:
@@ -278,7 +293,7 @@ def _health_timeouts_s(options: Options, sources: list[str]) -> dict[str, float]
         if not 0 < asked <= MAX_SECONDS or (separator and name not in seconds):
             raise Refused(
                 f"--health-timeout {word}: it is seconds, more than 0, or NODE=SECONDS for a source of that"
-                " name, combiner, sink or recorder"
+                f" name, {OTHERS_IN_WORDS}"
             )
         seconds |= {name: asked} if separator else dict.fromkeys(seconds, asked)
     return seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import textwrap
 import typing
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from framepair import __version__
-from framepair.nodes.common import streams
+from framepair.nodes.common import monitor_options, streams
 from framepair.nodes.common.options import Declared, declared
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import options
@@ -29,7 +30,7 @@ class Verb:
     module: str | None = None
     """The module that does it, a process of its own which takes what follows the verb."""
     short: tuple[str, ...] = ()
-    """What may be said without the ``record-`` that the same flags of ``run`` begin with."""
+    """What may be said without the verb and the dash that the same flags of ``run`` begin with."""
 
 
 SOURCES = "[SOURCES] [OPTIONS]"
@@ -39,7 +40,7 @@ VERBS = {
         "pair the frames of several videos, and show how they come",
         (
             "config", "window", "duration", "pace", "loop", "size", "payload", "listen", "keys", "sink",
-            "no_sink", "record", "json",
+            "no_sink", "record", "monitor", "json",
         ),
     ),
     "plan": Verb(
@@ -70,6 +71,13 @@ VERBS = {
         module="framepair.nodes.recorder",
         short=("codec", "segment", "keep", "max-bytes"),
     ),
+    "monitor": Verb(
+        "[HOST:PORT] --sub ADDRESS [OPTIONS]",
+        "show what a combiner publishes: a page, and metrics for Prometheus",
+        (),
+        module="framepair.nodes.monitor",
+        short=("token",),
+    ),
     "verify": Verb(
         "FILE|DIR… [--repair]",
         "prove that every frame of a recording is on disk or counted as lost",
@@ -84,14 +92,14 @@ VERBS = {
     ),
     "export": Verb(
         "FILE|DIR… --to DIR",
-        "write an mp4 for each source of a recording, and tables of frames and pairs",
+        "write an mp4 for each recorded source, and tables of frames and pairs",
         (),
         module="framepair.nodes.recordings",
     ),
 }  # fmt: skip
 # What may be a verb, and from what likeness on, of difflib, it is taken for one that is misspelt.
 WORD, SIMILAR = re.compile(r"[A-Za-z]+"), 0.75
-RESERVED = ("monitor", "reload", "relay")
+RESERVED = ("reload", "relay")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report
@@ -125,9 +133,9 @@ def program(arguments: Sequence[str]) -> list[str] | None:
     verb = VERBS.get(name or "")
     if verb is None or verb.module is None or any(word in (*HELP, VERSION) for word in words):
         return None
-    long = {f"--{flag}": f"--record-{flag}" for flag in verb.short}
+    long = {f"--{flag}": f"--{name}-{flag}" for flag in verb.short}
     split = [word.partition("=") for word in words]
-    command = [] if name == "record" else [name or ""]
+    command = [] if verb.short else [name or ""]
     return [
         verb.module,
         *command,
@@ -168,7 +176,17 @@ def _flags(name: str, words: list[str]) -> list[str]:
         if len(words) != 1 or words[0].startswith("-"):
             raise Refused("keygen takes one directory and nothing else: framepair keygen DIR")
         return [f"--keygen={words[0]}"]
-    return [verb.flag, *words] if verb.flag else words
+    return [verb.flag, *_with_address(words)] if verb.flag else _with_address(words)
+
+
+def _with_address(words: list[str]) -> list[str]:
+    """Return ``words`` with the default address after a ``--monitor`` that none follows."""
+    default = f"--monitor={monitor_options.DEFAULT_ADDRESS}"
+    alone = [
+        word == "--monitor" and not monitor_options.ADDRESS.fullmatch(following)
+        for word, following in itertools.zip_longest(words, words[1:], fillvalue="")
+    ]
+    return [default if alone[i] else word for i, word in enumerate(words)]
 
 
 def _help() -> Iterator[str]:
@@ -210,7 +228,8 @@ def _often(verb: Verb) -> Iterator[str]:
 
 def _full_help() -> Iterator[str]:
     known = declared(options.app())
-    yield f"Usage: framepair [{'|'.join(VERBS)}] {SOURCES}"
+    usage = f"Usage: framepair [{' | '.join(VERBS)}] {SOURCES}"
+    yield from textwrap.wrap(usage, WIDTH, subsequent_indent=" " * len("Usage: framepair "))
     yield ""
     yield from textwrap.wrap(
         "Each option may also be an environment variable (--max-wait: FRAMEPAIR_MAX_WAIT) or a key of the TOML"

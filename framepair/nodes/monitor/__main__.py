@@ -1,0 +1,3 @@
+from framepair.nodes.monitor.main import main
+
+main()
