@@ -46,8 +46,9 @@ class Watched:
 def test_of_a_regular_stream_ten_pictures_a_second_are_drawn_and_no_others() -> None:
     watched = Watched()
     whole = [watched.add("a", n * 40) for n in range(250)]
-    assert sum(pictures is not None for pictures in whole) == 100
-    assert len(watched.drawn) == 100
+    # None in the first tenth of a second: other sources may be there.
+    assert sum(pictures is not None for pictures in whole) == 99
+    assert len(watched.drawn) == 99
 
 
 def test_nothing_is_drawn_while_nothing_looks() -> None:

@@ -71,6 +71,9 @@ class Instants(Generic[Frame, Picture]):
 
         Those before it are forgotten. If pictures of any ``widths`` are wanted, the frame may begin an instant.
         """
+        if not self._tracks:
+            # The other sources have to be heard of first.
+            self._due_ns = now_ns + self._interval_ns
         track = self._tracks.get(arrival.source)
         for instant in self._open:
             if arrival.source not in instant.pictures and _decides(instant.at_ns, arrival):

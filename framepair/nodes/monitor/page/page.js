@@ -72,6 +72,7 @@ async function show(instant) {
     const index = instant.pictures.findIndex((picture) => picture.source === source);
     draw(figure, source, instant, images[index] ? instant.pictures[index] : undefined, images[index]);
   }
+  $("pictures").dataset.ns = instant.at_ns;
   write($("spread"), instant.pictures.length > 1 ? `spread ${instant.spread_ms.toFixed(2)} ms` : "");
   showControls();
 }
@@ -84,6 +85,7 @@ function draw({ canvas, note, stamp, offset }, source, instant, picture, image) 
     write(note, "no picture of this instant");
     write(stamp, "");
     write(offset, "");
+    delete stamp.dataset.ns;
     return;
   }
   if (canvas.width !== image.width || canvas.height !== image.height) {
@@ -145,8 +147,7 @@ function hold(wanted) {
   held = wanted;
   cameMs = performance.now();
   tellWidth();
-  if (!held && sent.length) show(sent.at(-1));
-  showControls();
+  if (sent.length) show(held ? shown : sent.at(-1));
 }
 
 function step(by) {
@@ -282,7 +283,7 @@ function showSources(sources) {
     }
     const row = rows.get(source.name);
     const lost = Object.entries(source.lost).filter(([, count]) => count);
-    row.className = `${source.up === false ? "down" : ""} ${lost.length ? "has-lost" : ""}`;
+    row.className = `${["on", "ended"].includes(source.state) ? "" : "down"} ${lost.length ? "has-lost" : ""}`;
     const cells = row.querySelectorAll("td");
     cellTexts(source, lost).forEach((text, index) => write(cells[index], text));
   }
