@@ -17,6 +17,7 @@ from tests.lib.processes import PATIENCE_S, Running, python
 from tests.lib.scraping import counters, get, labelled, state
 from tests.system.test_ledger_kills import SOURCE, more
 
+POLL_S = 0.1
 # What one consumer loses and another doesn't.
 OWN = {reasons.PUBLISHER_OVERFLOW, reasons.SUBSCRIBER_SLOW, reasons.NO_SUBSCRIBER}
 
@@ -46,6 +47,7 @@ class Scraped:
         deadline_s = time.monotonic() + PATIENCE_S
         while not (said := state(self.url)["sentence"]).startswith(begin):
             assert time.monotonic() < deadline_s, said
+            time.sleep(POLL_S)
 
 
 def url_of(monitor: Running) -> str:
