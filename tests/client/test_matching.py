@@ -6,7 +6,9 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,24 +30,31 @@ class Item:
     kept: bool = False
 
 
-def nearest(stamp: int, stamps: Sequence[int]) -> int:
-    return min(range(len(stamps)), key=lambda i: (abs(stamps[i] - stamp), stamps[i], i))
-
-
 def oracle(stamps: Stamps, reference: str, within: int) -> list[dict[str, int]]:
     """Return all matches, as the definition says: every frame is compared with every other."""
+    partners = [
+        mutual_nearest(stamps[reference], others, within) if source != reference else None
+        for source, others in stamps.items()
+    ]
     found = []
-    for index, stamp in enumerate(stamps[reference]):
-        match = {reference: index}
-        for source, others in stamps.items():
-            if source != reference and others:
-                partner = nearest(stamp, others)
-                near = abs(others[partner] - stamp) <= within
-                if near and nearest(others[partner], stamps[reference]) == index:
-                    match[source] = partner
-        if len(match) == len(stamps):
-            found.append(match)
+    for index in range(len(stamps[reference])):
+        match = [index if of is None else of.get(index) for of in partners]
+        if None not in match:
+            found.append(dict(zip(stamps, cast(list[int], match), strict=True)))
     return found
+
+
+def mutual_nearest(ours: Sequence[int], theirs: Sequence[int], within: int) -> dict[int, int]:
+    """Return which of theirs belongs to each of ours; of equally near ones the earlier, which comes first."""
+    if not ours or not theirs:
+        return {}
+    apart = np.abs(np.subtract.outer(ours, theirs))
+    to_theirs, to_ours = apart.argmin(axis=1), apart.argmin(axis=0)
+    return {
+        index: int(partner)
+        for index, partner in enumerate(to_theirs)
+        if to_ours[partner] == index and apart[index, partner] <= within
+    }
 
 
 def told(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import importlib
 import inspect
 import shlex
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclopts import CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError, Token
 
 from framepair import subscribe
 from framepair.nodes.common.options import Combining, Consuming, Producing
@@ -209,6 +211,33 @@ def test_what_is_said_reaches_the_nodes_that_it_is_for(kind: str, name: str) -> 
     assert taken == (value.absolute() if isinstance(value, Path) else value)
 
 
+def app_of(kind: str) -> App:
+    """Return the command line of a node or of the launcher."""
+    if kind == "launcher":
+        return options_module.app()
+    app: App = importlib.import_module(f"framepair.nodes.{kind}.main").app
+    return app
+
+
+@functools.cache
+def arguments_of(kind: str) -> ArgumentCollection:
+    """Return what its parser takes, built once: it takes long."""
+    return app_of(kind).assemble_argument_collection()
+
+
+@functools.cache
+def refusal(kind: str, flag: str, text: str) -> str:
+    """Return how a process refuses a value of a flag; empty if it takes it."""
+    argument = copy.copy(arguments_of(kind)[flag])  # One keeps its first value.
+    argument.tokens = [Token(keyword=flag, value=text, source="cli")]
+    try:
+        argument.convert_and_validate()
+    except CycloptsError as error:
+        error.verbose = False
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize(("kind", "name"), KNOWN)
 def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str, name: str) -> None:
     main = importlib.import_module(f"framepair.nodes.{kind}.main")
@@ -216,18 +245,19 @@ def test_a_node_has_the_launchers_default_and_refuses_the_same_values(kind: str,
     assert defaults[name] == getattr(Options(), name)
     flag = f"--{name.replace('_', '-')}"
     for text in ("-1", "0", "nan", "slow"):
-        refusals = set()
-        for app in (main.app, options_module.app()):
-            ours = nodes_of(Options(("0",)))
-            needed = next(node for node in ours if node.kind == kind).command[3:]
-            others = needed[: needed.index(flag)] if flag in needed else needed
-            words = [*(others if app is main.app else ()), f"{flag}={text}"]
-            try:
-                app.parse_args(words, exit_on_error=False, print_error=False)
-                refusals.add("")
-            except CycloptsError as error:
-                refusals.add(str(error))
-        assert len(refusals) == 1
+        assert refusal(kind, flag, text) == refusal("launcher", flag, text)
+
+
+def test_what_a_value_is_refused_with_is_what_the_command_says() -> None:
+    ours = nodes_of(Options(("0",)))
+    for kind in ("producer", "combiner"):
+        needed = next(node for node in ours if node.kind == kind).command[3:]
+        others = needed[: needed.index("--max-wait")]
+        for text in ("-1", "slow"):
+            words = [*others, f"--max-wait={text}"]
+            with pytest.raises(CycloptsError) as refused:
+                app_of(kind).parse_args(words, exit_on_error=False, print_error=False)
+            assert str(refused.value) == refusal(kind, "--max-wait", text) != ""
 
 
 def test_what_is_asked_of_a_source_reaches_its_producer_alone() -> None:

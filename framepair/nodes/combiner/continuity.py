@@ -176,10 +176,11 @@ class _Run:
             self.unseen = max(0, self.unseen - 1)
         return True
 
-    def reasons(self) -> Counter[str]:
-        """Return why frames are missing: what is known for sure first, ``transport`` for the rest."""
-        reasons: Counter[str] = Counter()
+    def add_reasons(self, total: Counter[str]) -> None:
+        """Add to ``total`` why frames are missing: what is known for sure, ``transport`` for the rest."""
         rest = self.missing
+        if not rest:  # As in most runs, and it is asked for each pair.
+            return
         for reason, count in [
             (PRODUCER_DROPPED, self.producer_dropped),
             *self.refused.items(),
@@ -187,9 +188,8 @@ class _Run:
             *self.explained.items(),
             (TRANSPORT, rest),
         ]:
-            reasons[reason] = min(count, rest)
-            rest -= reasons[reason]
-        return reasons
+            total[reason] += min(count, rest)
+            rest -= min(count, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +290,7 @@ class Continuity:
         """Return how many frames are missing, by reason."""
         total = Counter(self._forgotten)
         for run in self._runs.values():
-            total.update(run.reasons())
+            run.add_reasons(total)
         return +total
 
     def lost_in(self, start_ns: int, end_ns: int) -> tuple[int, bool]:
@@ -330,6 +330,6 @@ class Continuity:
     def _forget_oldest(self) -> None:
         if len(self._runs) > MAX_RUNS:
             run = self._runs.pop(next(iter(self._runs)))
-            self._forgotten.update(run.reasons())
+            run.add_reasons(self._forgotten)
             self._forgotten_reopened = min(MAX_INT, self._forgotten_reopened + run.reopened)
             self._forgotten_until_ns = max(self._forgotten_until_ns, run.holes.until_ns)

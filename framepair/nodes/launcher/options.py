@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-from cyclopts import App, Parameter
+from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Dict
 
 from framepair.nodes.common import monitor_options, source_options
@@ -168,26 +168,30 @@ def parse(arguments: Sequence[str]) -> Options:
 
     Raises CycloptsError or Refused, in one sentence, for what can't be used.
     """
-    options = _parse(arguments)
-    if options.config is None:
-        return options
-    fields = read(options.config)
-    check_types(fields, options.config)
-    return _parse(arguments, fields, options.config)
+    return cast(Options, app()(arguments, exit_on_error=False, print_error=False))
 
 
-def app(fields: dict[str, Any] | None = None, source: Path | None = None) -> App:
-    """Return the parser of a pipeline's options, of which ``fields`` gives those that flags leave open."""
-    file = [Dict(fields, source=str(source))] if fields else []
+def app() -> App:
+    """Return the parser of a pipeline's options."""
     parser = App(
         name="framepair",
         help_flags=[],
         version_flags=[],
-        config=[from_environment, *file],
+        config=[from_environment, _from_file],
         result_action="return_value",
     )
     parser.default(_options)
     return parser
+
+
+def _from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give each option without a flag or variable what the file says that --config names."""
+    named = arguments["--config"].tokens
+    if named:
+        path = Path(named[0].value)
+        fields = read(path)
+        check_types(fields, path)
+        Dict(fields, source=str(path))(app, commands, arguments)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -281,13 +285,6 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 def _kind(value: object) -> str:
     return KINDS.get(type(value), "a date")
-
-
-def _parse(
-    arguments: Sequence[str], fields: dict[str, Any] | None = None, source: Path | None = None
-) -> Options:
-    parser = app(fields, source)
-    return cast(Options, parser(arguments, exit_on_error=False, print_error=False))
 
 
 def _options(options: Annotated[Options, Parameter(name="*")] = Options()) -> Options:
