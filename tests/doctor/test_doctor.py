@@ -86,6 +86,15 @@ def test_ports_and_keys_of_a_network(asked: Options, directory: Path) -> None:
     assert (level, "does not answer" in said) == ("note", True)
 
 
+def test_the_port_of_a_page(asked: Options, directory: Path) -> None:
+    port = free_ports(1)
+    asked = replace(asked, monitor=f":{port}")
+    assert found(pipeline.addresses, asked) == [("ok", "ports", f"tcp://127.0.0.1:{port} is free")]
+    with socket.create_server(("127.0.0.1", port)):
+        [(level, _, said)] = found(pipeline.addresses, asked)
+    assert (level, "is in use by process" in said) == ("bad", True)
+
+
 def look(*probed: Probe) -> object:
     """Return what is found of sources in place of producers that look at them."""
 

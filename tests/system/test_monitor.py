@@ -133,5 +133,9 @@ def test_a_monitor_that_is_killed_is_back_and_nothing_else_is(directory: Path) -
             assert second.wait() == 2
             [said] = second.stderr
             assert "Address already in use: give another HOST:PORT" in said
+        with Running(launcher(*SMALL, "--run-dir", directory / "2", "--monitor", address)) as third:
+            assert third.wait() == 2
+            [said] = third.stderr
+            assert said.startswith(f"framepair: tcp://{address} is in use by process ")
         assert running.stop() == 0
         running.wait_for("^framepair: restarts: monitor 1$")

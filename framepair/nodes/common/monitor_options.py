@@ -37,6 +37,11 @@ class Listening:
             return self.host == "localhost"
 
     @property
+    def tcp(self) -> str:
+        """The same as an address of ZeroMQ is written."""
+        return f"tcp://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The page's address for a browser on this machine, or on one that reaches ``host``."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104

@@ -15,7 +15,7 @@ from framepair.nodes.estimate.probes import Probe
 from framepair.nodes.launcher import ports, run_dir
 from framepair.nodes.launcher.names import COMBINER, is_missing_file
 from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.topology import Plan
+from framepair.nodes.launcher.topology import Plan, listening_here
 from framepair.protocol.transport import keys as key_files
 from framepair.protocol.transport.endpoints import EndpointError
 
@@ -40,19 +40,19 @@ def place(_options: Options, plan: Plan) -> Iterator[Finding]:
     yield Finding("ok", "run directory", f"{plan.run_dir} is free")
 
 
-def addresses(_options: Options, plan: Plan) -> Iterator[Finding]:
-    """Yield whether ports are free, or on another host than the combiner's, whether that answers."""
-    tcp = [address for address in plan.endpoints.listening() if address.startswith("tcp://")]
-    if not tcp:
-        return
+def addresses(options: Options, plan: Plan) -> Iterator[Finding]:
+    """Yield whether ports are free, and on another host than the combiner's whether that answers."""
+    tcp = [each for each in listening_here(options, plan) if each.startswith("tcp://")]
     try:
-        if plan.here(COMBINER):
-            ports.refuse_taken_ports(tcp)
-            yield Finding("ok", "ports", f"{', '.join(tcp)} are free")
-        else:
-            yield from _answers(plan.endpoints.pub)
+        ports.refuse_taken_ports(tcp)
+        if tcp:
+            yield Finding(
+                "ok", "ports", f"{', '.join(tcp)} {'is' if len(tcp) == 1 else 'are'} free"
+            )
     except Refused as error:
         yield Finding("bad", "ports", str(error))
+    if not plan.here(COMBINER):
+        yield from _answers(plan.endpoints.pub)
 
 
 def _answers(address: str) -> Iterator[Finding]:

@@ -77,14 +77,12 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
 
 def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
     """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
-    from framepair.nodes.launcher import ports, run_dir
+    from framepair.nodes.launcher import ports, run_dir, topology
     from framepair.nodes.launcher.cleanup import Leftovers
     from framepair.nodes.launcher.guard import Guard
-    from framepair.nodes.launcher.names import COMBINER
     from framepair.protocol.transport import endpoints
 
-    if plan.here(COMBINER):
-        ports.refuse_taken_ports(plan.endpoints.listening())
+    ports.refuse_taken_ports(topology.listening_here(options, plan))
     lock_held = (
         run_dir.locked(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
     )

@@ -169,6 +169,14 @@ def plan(options: Options) -> Plan:
     )
 
 
+def listening_here(options: Options, plan: Plan) -> list[str]:
+    """Return the addresses that nodes on this host listen at."""
+    found = plan.endpoints.listening() if plan.here(COMBINER) else []
+    if options.monitor and plan.here(MONITOR):
+        found = [*found, monitor_options.parse_address(options.monitor).tcp]
+    return found
+
+
 def consumers(options: Options) -> list[str]:
     """Return the nodes that are started to take pairs."""
     wanted = {SINK: not options.no_sink, RECORDER: options.record, MONITOR: options.monitor}
