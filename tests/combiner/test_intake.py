@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from framepair.nodes.combiner.inbox import Inbox, Received
 from framepair.nodes.combiner.intake import MIN_MAX_FRAME_BYTES, QUIET_NS, Intake
 from framepair.nodes.combiner.open_windows import ReceivedFrame
-from framepair.protocol.wire.frame import FrameHeader, FromProducer
+from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import Header
+from framepair.protocol.wire.recorded import FromProducer
 from tests.lib.feed import alive, frame
 from tests.lib.units import MS
 

@@ -20,7 +20,7 @@ import pytest
 from framepair import Clip, Frame, Match, Pair, Subscription, subscribe
 from framepair.nodes.launcher import commands, options, topology, verbs
 from framepair.protocol.client.subscriber import SubscriberStats
-from framepair.protocol.wire import frame, pair, reasons, sync
+from framepair.protocol.wire import frame, pair, reasons, recorded, sync
 from framepair.protocol.wire.header import VERSION, Header
 from tests.lib import recordings
 from tests.lib.pages import PAGES, blocks
@@ -182,6 +182,7 @@ HEADERS: dict[str, type[msgspec.Struct]] = {
     "Frame": frame.FrameHeader,
     "Location": frame.Location,
     "Alive": frame.Alive,
+    "Recorded clip": recorded.RecordedClip,
     "End of a source": frame.SourceEnd,
     "Pair": pair.PairHeader,
     "Clips": pair.ClipHeader,

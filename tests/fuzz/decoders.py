@@ -14,7 +14,7 @@ from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.clocks.comparison import Comparison, Offset, Steering
 from framepair.protocol.memory import jpeg
 from framepair.protocol.memory.ring import Shape
-from framepair.protocol.wire import frame, pair, published, sync
+from framepair.protocol.wire import frame, pair, published, recorded, sync
 from framepair.protocol.wire.frame import Alive, Encoding, FrameHeader, Pace
 from framepair.protocol.wire.header import MAX_INT, Header, ProtocolError
 from framepair.protocol.wire.sync import Pong
@@ -66,6 +66,8 @@ def edited(data: bytes) -> None:
 
 def _words(data: bytes) -> None:
     pings(data)
+    with contextlib.suppress(ProtocolError):
+        comes_back(recorded.decode(data), recorded.decode)
     with contextlib.suppress(ProtocolError):
         comes_back(sync.decode_pong(data), sync.decode_pong)
 

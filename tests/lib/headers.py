@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 from msgspec.structs import replace
 
-from framepair.protocol.wire import frame, pair, sync
+from framepair.protocol.wire import frame, pair, recorded, sync
 from framepair.protocol.wire.frame import CHANNELS, Alive, FrameHeader, Location, SourceEnd
 from framepair.protocol.wire.header import Header
 from framepair.protocol.wire.pair import (
@@ -22,6 +22,7 @@ from framepair.protocol.wire.pair import (
     StreamEnd,
     Totals,
 )
+from framepair.protocol.wire.recorded import RecordedClip
 from framepair.protocol.wire.sync import Ping, Pong
 from tests.lib.malformed import Decode
 
@@ -47,6 +48,10 @@ PAIR = PairHeader(
     pace="realtime", clips={"left": CLIP, "right": ClipHeader()}, previous=9,
 )  # fmt: skip
 STREAM_END = StreamEnd(run=3, seq=5, reason="stopped", totals={"left": TOTALS, "right": Totals()})
+RECORDED = RecordedClip(
+    "left", 2, start_ns=1000, end_ns=1100, previous_ns=900, partial=True, frames=25,
+    clip=replace(CLIP, spans=()), lost={"recorder_disk": 2}, unsent=1,
+)  # fmt: skip
 PING = Ping(123, "left", 7)
 PONG = Pong(123, 456, 789, combiner=5, taken=10)
 
@@ -65,6 +70,7 @@ KINDS = {
     "frame as JPEG": Kind(JPEG, frame.decode),
     "alive": Kind(ALIVE, frame.decode),
     "source's end": Kind(SOURCE_END, frame.decode),
+    "recorded clip": Kind(RECORDED, recorded.decode),
     "pair": Kind(PAIR, pair.decode),
     "stream's end": Kind(STREAM_END, pair.decode),
     "ping": Kind(PING, sync.decode_ping),
@@ -72,6 +78,7 @@ KINDS = {
 }
 DECODERS = {
     "frame": frame.decode,
+    "recorded": recorded.decode,
     "pair": pair.decode,
     "ping": sync.decode_ping,
     "pong": sync.decode_pong,
@@ -168,7 +175,10 @@ def _consistent(kind: type, values: dict[str, Any]) -> dict[str, Any]:
             values["packed_bytes"] = values["packed_bytes"] or 1
         else:
             values["packed_bytes"] = None
-    if kind is PairHeader:
+    if kind is RecordedClip:
+        clip = values["clip"] or CLIP
+        values["clip"] = replace(clip, spans=()) if values["end_ns"] or values["clip"] else None
+    if kind is PairHeader or (kind is RecordedClip and values["end_ns"]):
         values["start_ns"] = min(values["start_ns"], 2**63 - 2)
         values["end_ns"] = max(values["end_ns"], values["start_ns"] + 1)
     return values

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from framepair.protocol.memory import jpeg
+from framepair.protocol.recording import images
 from framepair.protocol.recording.images import Image
-from framepair.protocol.recording.ledger import LedgerEntry, Received
-from framepair.protocol.recording.segment import Segment
+from framepair.protocol.recording.ledger import (
+    Announcement,
+    LedgerEntry,
+    Received,
+    decode_announcement,
+)
+from framepair.protocol.recording.reading import RecordingFile
+from framepair.protocol.recording.segment import PAIRS, Segment
+from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.stream import Stream, pixels
 
@@ -45,3 +54,25 @@ def write(path: Path, *, finish: bool = True) -> list[FrameHeader]:
     else:
         segment.close()
     return written
+
+
+def frames(paths: list[Path]) -> Iterator[tuple[tuple[str, int, int], FrameHeader, bytes]]:
+    """Give each frame on disk: its source, run and seq, its header, and its picture."""
+    for path in paths:
+        with RecordingFile(path) as file:
+            for logged in file.messages():
+                if logged.schema:
+                    image = images.decode(logged.schema, logged.message.data)
+                    header = frame.decode(image.header)
+                    assert isinstance(header, FrameHeader)
+                    yield (header.source, header.run, header.seq), header, bytes(image.data)
+
+
+def announced(paths: list[Path]) -> list[Announcement]:
+    """Return the headers of pairs on disk, and the combiners' last words."""
+    found = []
+    for path in paths:
+        with RecordingFile(path) as file:
+            messages = [each.message.data for each in file.messages() if each.topic == PAIRS]
+        found += [decode_announcement(data) for data in messages]
+    return found

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,11 @@ import pytest
 from framepair import subscribe
 from framepair.nodes.recorder.archive import segments
 from framepair.nodes.recordings.judge import Findings, judge
-from framepair.protocol.recording import images
 from framepair.protocol.recording.reading import RecordingFile
-from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.launcher import SMALL, launcher
 from tests.lib.pipeline import Pipeline
 from tests.lib.processes import PATIENCE_S, Running, python
+from tests.lib.recordings import frames
 from tests.lib.shm import own_directory
 
 PAIRED = r"left +\d/\d +right +\d/\d"
@@ -42,18 +39,6 @@ def check(found: Findings) -> dict[str, int]:
         for reason, count in account.lost.items():
             lost[reason] = lost.get(reason, 0) + count
     return {reason: count for reason, count in lost.items() if count}
-
-
-def frames(paths: list[Path]) -> Iterator[tuple[tuple[str, int, int], FrameHeader, bytes]]:
-    """Give each frame on disk: its source, run and seq, its header, and its picture."""
-    for path in paths:
-        with RecordingFile(path) as file:
-            for logged in file.messages():
-                if logged.schema:
-                    image = images.decode(logged.schema, logged.message.data)
-                    header = frame.decode(image.header)
-                    assert isinstance(header, FrameHeader)
-                    yield (header.source, header.run, header.seq), header, bytes(image.data)
 
 
 def headers(paths: list[Path]) -> dict[tuple[str, int, int], bytes]:

@@ -13,9 +13,10 @@ import zmq
 from framepair.nodes.combiner.inbox import Inbox
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
-from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import Alive, FrameHeader, FromProducer, Pace, SourceEnd
+from framepair.protocol.wire import frame, recorded
+from framepair.protocol.wire.frame import Alive, FrameHeader, Pace, SourceEnd
 from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.recorded import FromProducer, RecordedClip, Word
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Rivals:
 class ReceivedWord:
     """What a producer says besides frames, and when that was received."""
 
-    header: Alive | SourceEnd
+    header: Word
     received_ns: int
 
 
@@ -85,12 +86,14 @@ def parse(
 
     Whose ``clock`` its times are of decides whether they are corrected by what the producer says of it.
     """
-    header = frame.decode(parts[0].buffer)
+    # What has no pixels may be longer than a frame's header.
+    decode = frame.decode if len(parts) > 1 else recorded.decode_word
+    header: FromProducer = decode(parts[0].buffer)
     if header.source != source:
         raise ProtocolError(f"it is from {header.source}")
     if isinstance(header, Alive):
         return ReceivedWord(header.corrected() if clock == "compared" else header, received_ns)
-    if isinstance(header, SourceEnd):
+    if isinstance(header, SourceEnd | RecordedClip):
         return ReceivedWord(header, received_ns)
     if len(parts) != 2 or len(parts[1]) != header.message_bytes:
         raise ProtocolError(
@@ -243,10 +246,13 @@ class IntakeByCapture(Intake):
             yield self._heads.pop(min(self._heads, key=self._captured_ns))
 
     def _words(self) -> Iterator[ReceivedWord]:
-        """Fetch the next frame of each source without one; yield what else was said before it."""
+        """Fetch the next frame of each source without one; yield what else was said before it.
+
+        A recorded clip has its turn as a frame at its window's end, so that no more than one waits here.
+        """
         for source in self._inboxes.keys() - self._heads.keys():
             while (message := self._next(source)) is not None:
-                if isinstance(message, ReceivedFrame):
+                if not isinstance(message, ReceivedWord) or _has_turn(message.header):
                     self._heads[source] = message
                     self._ended.discard(source)
                     break
@@ -256,7 +262,13 @@ class IntakeByCapture(Intake):
 
     def _captured_ns(self, source: str) -> int:
         header = self._heads[source].header
-        return header.captured_ns if isinstance(header, FrameHeader) else 0
+        if isinstance(header, FrameHeader):
+            return header.captured_ns
+        return header.end_ns if isinstance(header, RecordedClip) else 0
 
     def _is_rival(self, incoming: Incoming) -> bool:  # noqa: ARG002
         return False
+
+
+def _has_turn(header: Word) -> bool:
+    return isinstance(header, RecordedClip) and header.end_ns > 0

@@ -33,6 +33,7 @@ from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader
+from framepair.protocol.wire.recorded import RecordedClip
 
 log = logging.getLogger(__name__)
 
@@ -198,6 +199,8 @@ class Combiner:
             self._publish(self._windows.frame(incoming))
         elif isinstance(incoming.header, Alive):
             self._windows.alive(incoming.header, incoming.received_ns)
+        elif isinstance(incoming.header, RecordedClip):
+            self._windows.retell(incoming.header, incoming.received_ns)
         else:
             self._windows.end(incoming.header, incoming.received_ns)
 

@@ -96,6 +96,12 @@ class OpenWindows:
         """Make ``index`` the window that closes next: the first of all, or the next with frames."""
         self._next = index
 
+    def abandon_until(self, index: int) -> list[tuple[str, int]]:
+        """Go on with ``index``; return the sources and numbers of the frames in open windows before it."""
+        clips = [self._clips.pop(each) for each in sorted(self._clips) if each < index]
+        self._next = index
+        return [(source, len(clip.stamps)) for each in clips for source, clip in each.items()]
+
     def add(self, header: FrameHeader, received_ns: int) -> int | None:
         """Put a frame into its window; return the window's index, None if it is closed already."""
         index = self.index(header.captured_ns)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from framepair.nodes.combiner.continuity import Continuation, Continuity
 from framepair.nodes.combiner.open_windows import OpenClip
 from framepair.nodes.combiner.pace import Policy
+from framepair.nodes.combiner.recorded import Recorded, Said
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import ClipHeader, Missing, Totals
 from framepair.protocol.wire.reasons import COMBINER_OVERFLOW, CORRUPT, FRAGMENTED, FUTURE
+from framepair.protocol.wire.recorded import FromProducer, RecordedClip
 
 S = 1_000_000_000
 # A camera that slows down in bad light still covers its time; one that says nothing for longer does not.
@@ -64,6 +66,17 @@ class Track:
         self._is_beyond = False
         # The run that is known to stamp frames ahead of the clock.
         self._future_run: int | None = None
+        self._recorded: Recorded | None = None
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a recording says what its pairs lack."""
+        return self._recorded is not None
+
+    @property
+    def following(self) -> RecordedClip | None:
+        """What the recording says of the next of its windows, as far as it is known."""
+        return self._recorded.following if self._recorded else None
 
     @property
     def ended(self) -> EndReason | None:
@@ -115,8 +128,18 @@ class Track:
         if not self._is_plausible(alive, received_ns) or not self.continuity.count(alive).new:
             return
         if alive.run == self._run and not self._ended:
-            self.watermark_ns = self._policy.renewed_ns(alive, self.watermark_ns, received_ns)
+            if not self._recorded:
+                self.watermark_ns = self._policy.renewed_ns(alive, self.watermark_ns, received_ns)
             self._heard_ns = received_ns
+
+    def retell(self, word: RecordedClip, received_ns: int) -> None:
+        """Note what a recording says of a window that is over: from now on that moves the watermark."""
+        if self._recorded is None:
+            self._recorded = Recorded(whole=word.clip is None)
+        if not self._recorded.add(word, self._worked_totals()):
+            self._rejected += 1
+        self.watermark_ns = max(self.watermark_ns, word.end_ns)
+        self._heard_ns = received_ns
 
     def end(self, end: SourceEnd, received_ns: int) -> None:
         """Note a producer's last word: the source is over, unless another has taken its place already.
@@ -145,7 +168,7 @@ class Track:
         self._rejected += 1
         self.continuity.explain(CORRUPT)
 
-    def reject_rival(self, message: FrameHeader | Alive | SourceEnd) -> None:
+    def reject_rival(self, message: FromProducer) -> None:
         """Count a message of a second producer, which may take the source over later."""
         self._rejected += 1
         if isinstance(message, FrameHeader):
@@ -166,7 +189,13 @@ class Track:
         self._late += 1
 
     def ends_within(self, start_ns: int, end_ns: int) -> bool:
-        """Return whether the source is over, and ended after ``start_ns`` and before ``end_ns``."""
+        """Return whether the source is over, and ended after ``start_ns`` and before ``end_ns``.
+
+        Of a recorded window, before it is announced, whether its pair said so.
+        """
+        following = self.following
+        if following is not None and following.start_ns == start_ns:
+            return following.partial
         over_ns = max(self.watermark_ns, self._over_ns)
         return self._ended is not None and start_ns < over_ns < end_ns
 
@@ -185,10 +214,11 @@ class Track:
         expected = self._expected(start_ns, end_ns)
         restamped = self._restamped_ns[0] < end_ns and self._restamped_ns[1] > start_ns
         late, dropped = self._count(len(clip.stamps) - left_out, end_ns)
+        said = self._recorded.take(start_ns) if self._recorded else None
         if missing == "offline":
             # It goes on: how long it is in all, only its end will tell.
             self._longest_outage_ns = max(self._longest_outage_ns, end_ns - self.watermark_ns)
-        announced = ClipHeader(
+        worked_out = ClipHeader(
             spans=spans[:max_spans],
             received_ns=clip.received_ns,
             expected=expected,
@@ -199,13 +229,20 @@ class Track:
             restamped=restamped,
             delay_ns=self.delays.delay_ns,
             pause_ns=self.delays.pause_ns,
-            totals=self.totals(),
+            totals=self.totals(said),
             complete=missing is None and not (may_lack or left_out or restamped),
         )
-        return clip.described(announced)
+        described = clip.described(worked_out)
+        return said.clip(described) if said else described
 
-    def totals(self) -> Totals:
-        """Return what became of this source's frames until now."""
+    def totals(self, said: Said | None = None) -> Totals:
+        """Return what became of this source's frames until now, or when a recording ``said`` so."""
+        worked_out = self._worked_totals()
+        if self._recorded is None:
+            return worked_out
+        return self._recorded.totals(worked_out, self._refused, said)
+
+    def _worked_totals(self) -> Totals:
         missing = self.continuity.dropped()
         return Totals(
             captured=self.continuity.captured,
@@ -277,7 +314,8 @@ class Track:
         if newest is None or header.captured_ns >= newest.captured_ns:
             self._newest = header
         self._run = header.run
-        self.watermark_ns = promise_ns
+        if not self._recorded:
+            self.watermark_ns = promise_ns
         self._ended = None
 
     def _note_outage(

@@ -17,7 +17,8 @@ from framepair.nodes.combiner.startup import Startup
 from framepair.nodes.combiner.track import Say, Track
 from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
 from framepair.protocol.wire.pair import PairHeader, Totals, max_spans
-from framepair.protocol.wire.reasons import STARTUP
+from framepair.protocol.wire.reasons import COMBINER_LOST, STARTUP
+from framepair.protocol.wire.recorded import FromProducer, RecordedClip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ class Windows(Generic[Pixels]):
     def frame(self, frame: ReceivedFrame[Pixels]) -> list[Accepted[Pixels]]:
         """Take a frame of a known source; return the frames that are now known to be in a pair."""
         track = self._tracks[frame.header.source]
-        furthest_ns = self._policy.furthest_ns(track.watermark_ns, frame.received_ns)
+        # A recording may have gaps of any length.
+        watermark_ns = 0 if track.is_recorded else track.watermark_ns
+        furthest_ns = self._policy.furthest_ns(watermark_ns, frame.received_ns)
         if not track.frame(frame.header, frame.received_ns, furthest_ns):
             return []
         if self._windows.next is not None:
@@ -99,11 +102,21 @@ class Windows(Generic[Pixels]):
         """Take a producer's last word."""
         self._tracks[end.source].end(end, received_ns)
 
+    def retell(self, word: RecordedClip, received_ns: int) -> None:
+        """Take what a recording says of a window; one that is none of ours is of no use."""
+        track, window_ns = self._tracks[word.source], self._rules.window_ns
+        furthest_ns = self._policy.furthest_ns(0, received_ns)
+        fits = word.end_ns - word.start_ns == window_ns and word.start_ns % window_ns == 0
+        if word.end_ns and not (fits and word.end_ns <= furthest_ns):
+            track.reject()
+        else:
+            track.retell(word, received_ns)
+
     def reject(self, source: str) -> None:
         """Count a message on ``source``'s socket that is of no use; it may explain why a frame is missing."""
         self._tracks[source].reject()
 
-    def reject_rival(self, message: FrameHeader | Alive | SourceEnd) -> None:
+    def reject_rival(self, message: FromProducer) -> None:
         """Count a message of a second producer of a source; its frames are missing if it becomes the first."""
         self._tracks[message.source].reject_rival(message)
 
@@ -115,7 +128,9 @@ class Windows(Generic[Pixels]):
         """Return the frames that waited for the first window, once it is known."""
         if self._windows.next is not None:
             return []
-        waiting = any(not track.begun and not track.ended for track in self._tracks.values())
+        waiting = any(
+            not (track.begun or track.ended or track.is_recorded) for track in self._tracks.values()
+        )
         first = self._startup.first_window(now_ns, waiting=waiting)
         if first is None:
             return []
@@ -126,8 +141,33 @@ class Windows(Generic[Pixels]):
     def closed(self, now_ns: int) -> Iterator[PairHeader]:
         """Close every window that is due; yields pairs in order."""
         while self._closing.is_due(now_ns):
-            if not self._closing.pass_over(now_ns):
+            announced = self._announced_then()
+            if announced is None:
+                if not self._closing.pass_over(now_ns):
+                    yield self._close(now_ns)
+            elif announced > (self._windows.next or 0):
+                self._abandon_until(announced)
+            else:
                 yield self._close(now_ns)
+
+    def _announced_then(self) -> int | None:
+        """Return the next window that was announced when it was recorded; None if that is not known."""
+        if not all(track.is_recorded for track in self._tracks.values()):
+            return None
+        words = [track.following for track in self._tracks.values() if track.following]
+        if not words:
+            return None
+        word = min(words, key=lambda word: word.start_ns)
+        index, oldest = self._windows.index(word.start_ns), self._windows.oldest()
+        if oldest is None or oldest >= index or word.previous_ns is None:
+            return index
+        # A window between that has frames, and whose header was not recorded.
+        return oldest if oldest <= self._windows.index(word.previous_ns) else index
+
+    def _abandon_until(self, index: int) -> None:
+        """Go on with window ``index``: those before were not announced, though they may have frames."""
+        for source, frames in self._windows.abandon_until(index):
+            self._tracks[source].drop(frames, COMBINER_LOST)
 
     def stop(self, now_ns: int) -> list[Accepted[Pixels]]:
         """End all sources, as nothing more will come; return the frames that waited for the first window."""
@@ -175,6 +215,7 @@ class Windows(Generic[Pixels]):
         start_ns = index * self._rules.window_ns
         end_ns = start_ns + self._rules.window_ns
         self._closing.count(empty=not open_clips)
+        partial = any(track.ends_within(start_ns, end_ns) for track in self._tracks.values())
         most = max_spans(len(self._tracks))
         clips = {
             source: track.announce(
@@ -192,7 +233,7 @@ class Windows(Generic[Pixels]):
             end_ns=end_ns,
             closed_ns=now_ns,
             complete=all(clip.complete for clip in clips.values()),
-            partial=any(track.ends_within(start_ns, end_ns) for track in self._tracks.values()),
+            partial=partial,
             pace=self._rules.pace,
             clips=clips,
             previous=previous,

@@ -110,6 +110,14 @@ class SkewedStamps:
         """Return the earliest stamp that the next frame can bear."""
         return self._stamps.earliest_ns() + self._skew_ns
 
+    def of_position(self, at_ns: int) -> int:
+        """Return the stamp of a frame at ``at_ns`` within the video."""
+        return self._stamps.of_position(at_ns) + self._skew_ns
+
+    def wait_until(self, at_ns: int, stop: Stop) -> None:
+        """Wait until frames that are stamped ``at_ns`` are due, or until ``stop``."""
+        self._stamps.wait_until(at_ns - self._skew_ns, stop)
+
 
 class FaultyOutbox(Outbox):
     """An outbox that drops frames, or sends garbage once among them; times count from the first frame on."""

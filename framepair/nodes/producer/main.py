@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Annotated, NoReturn
+from typing import Annotated, Final, NoReturn
 
 import numpy as np
 from cyclopts import Parameter
@@ -23,6 +23,7 @@ from framepair.nodes.producer.sources.source import (
     Format,
     FrameLost,
     Image,
+    Retelling,
     SourceError,
 )
 from framepair.nodes.producer.stamps import Stamp, Stamps
@@ -31,6 +32,9 @@ from framepair.protocol.memory.free_space import NoRoom
 from framepair.protocol.memory.payload import Packed, Writer
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import EndReason, picture_size
+
+# A combiner may announce a pair so much before its window's end.
+MAX_EARLY_NS: Final = 50_000_000
 
 app = node_app("producer", __doc__)
 app.command(probe.probe, name="--probe")
@@ -55,10 +59,13 @@ def _capture(options: Options) -> None:
             return
         with parts.outbox(source.format) as outbox, closing(parts.memory(source.format)) as memory:
             runtime.ready(f"{options.name} {_describe(source.format)}", heartbeat)
+            if isinstance(source, Retelling) and source.run is not None:
+                outbox.use_run(source.run)
             outbox.wait_for_combiner()
             stamps = parts.stamps(source.format, outbox.offset_ns())
             files = source if parts.passes_files and isinstance(source, Compressed) else None
-            stream = Stream(source, memory, stamps, outbox, heartbeat, files)
+            records = parts.retelling(source)
+            stream = Stream(source, memory, stamps, outbox, heartbeat, files, records)
             with parts.signs_of_life(outbox, stamps), _refusing():
                 reason = stream.run(parts.until_ns(source.format), stop)
             outbox.end("stopped" if options.returns else reason)
@@ -76,9 +83,11 @@ class Stream:
         outbox: Outbox,
         heartbeat: Heartbeat,
         files: Compressed | None = None,
+        records: Retelling | None = None,
     ) -> None:
         self._source = source
         self._files = files
+        self._records = records
         self._payload = payload
         self._stamps = stamps
         self._outbox = outbox
@@ -86,6 +95,9 @@ class Stream:
 
     def run(self, until_ns: int | None, stop: runtime.Stop) -> EndReason:
         """Send frames until the video is over; return why it ended."""
+        if self._records:
+            self._outbox.begin_retelling()
+        self._retell(stop)
         while self._grab(stop):
             stamp = self._outbox.stamp(self._stamps, self._source.position)
             until_ns = until_ns or self._heartbeat.read_until_ns()
@@ -94,11 +106,26 @@ class Stream:
             # Asked first: a frame that has no room on the link need not be decoded.
             if stamp.late or not self._outbox.has_room():
                 self._outbox.drop()
-            elif not self._send(stamp, stop):
-                continue
-            self._heartbeat.count_frames()
-            self._heartbeat.tell("flowing")
+                self._count_frame()
+            elif self._send(stamp, stop):
+                self._count_frame()
+            self._retell(stop)
         return "stopped" if stop.is_set() else "finished"
+
+    def _count_frame(self) -> None:
+        self._heartbeat.count_frames()
+        self._heartbeat.tell("flowing")
+
+    def _retell(self, stop: runtime.Stop) -> None:
+        """Send what was announced of recorded pairs before the next frame, each when its window ends."""
+        for retold in self._records.retold() if self._records else ():
+            self._heartbeat.beat()
+            if retold.end_ns is not None:
+                due_ns = self._stamps.of_position(retold.end_ns) - MAX_EARLY_NS
+                self._stamps.wait_until(due_ns, stop)
+            if stop.is_set():
+                return
+            self._outbox.retell(retold, self._stamps)
 
     def _grab(self, stop: runtime.Stop) -> bool:
         """Take the next frame when it is time; return whether there is one, and it is not time to stop."""

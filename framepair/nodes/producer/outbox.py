@@ -12,7 +12,13 @@ import zmq
 
 from framepair.nodes.common.runtime import Stop
 from framepair.nodes.producer.flow import Link
-from framepair.nodes.producer.sources.source import Format, FrameLost, FrameName, Position
+from framepair.nodes.producer.sources.source import (
+    Format,
+    FrameLost,
+    FrameName,
+    Position,
+    Retold,
+)
 from framepair.nodes.producer.stamps import Stamp, Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
@@ -26,9 +32,11 @@ from framepair.protocol.wire.frame import (
     EndReason,
     FrameHeader,
     Pace,
+    RunEndReason,
     SourceEnd,
     StampGrade,
 )
+from framepair.protocol.wire.recorded import RecordedClip
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +91,7 @@ class Outbox:
         """How many frames former runs captured and could not send."""
         self._unsent = 0
         """How many frames of the run could not be sent again, if they were recorded."""
+        self._unsent_in_all = 0
         self._grade: StampGrade | None = None
         self._peer_log = RateLimitedLog(log)
         self._lock = threading.Lock()
@@ -147,6 +156,7 @@ class Outbox:
             self.seq += 1
             self.dropped += 1
             self._unsent += 1
+            self._unsent_in_all += 1
             self._in_hand_ns = None
 
     def send(
@@ -170,6 +180,7 @@ class Outbox:
             if self._refused:
                 self.dropped += 1
                 self._unsent += 1
+                self._unsent_in_all += 1
                 return
             self._sent_s = time.monotonic()
             if self._link:
@@ -188,6 +199,24 @@ class Outbox:
                 self._push.send(self._alive(stamps).encode(), zmq.NOBLOCK)
                 self._sent_s = time.monotonic()
             return after_s
+
+    def retell(self, retold: Retold, stamps: Stamps) -> None:
+        """Send what was announced of the recorded pair that the last frames were in; see RecordedClip."""
+        with self._lock:
+            word = self._recorded(retold, stamps)
+            self._try([word.encode()])
+
+    def begin_retelling(self) -> None:
+        """Say that what was announced of recorded pairs will come, each behind its frames."""
+        with self._lock:
+            self._try([RecordedClip(self._origin.source, self._origin.run).encode()])
+
+    def use_run(self, run: int) -> None:
+        """Go on as ``run`` before any frame: as what the first frame was recorded."""
+        with self._lock:
+            self._origin = replace(self._origin, run=run)
+            if self._link:
+                self._link.begin_run(run)
 
     def skip(self, error: FrameLost) -> None:
         """Count a frame that was captured but could not be decoded."""
@@ -211,6 +240,9 @@ class Outbox:
     def _rename(self, named: FrameName) -> None:
         """Call the frame that was grabbed what it was called when it was recorded."""
         if named.run != self._origin.run:
+            if not self._origin.lossless:
+                # Else the combiner takes it for a second producer.
+                self._end_run("stopped")
             self._former = self.captured, self.lost
             self._origin = replace(self._origin, run=named.run)
             self._unsent = 0
@@ -227,14 +259,19 @@ class Outbox:
             former.source,
             "its camera's clock" if stamp.grade == "camera" else f"{stamp.grade} time",
         )
-        end = SourceEnd(former.source, former.run, self.seq, self.dropped, "restamped")
-        # If no combiner takes it, none has to be told.
-        sockets.send_tracked(self._push, [end.encode()])
+        self._end_run("restamped")
         self._former = self.captured, self.lost
         self.seq = self.dropped = self._promised_ns = 0
         self._origin = replace(former, run=max(former.run + 1, self._now_ns()))
         if self._link:
             self._link.begin_run(self._origin.run)
+
+    def _end_run(self, reason: RunEndReason) -> None:
+        """Say that the run is over, and another begins at once."""
+        origin = self._origin
+        end = SourceEnd(origin.source, origin.run, self.seq, self.dropped, reason)
+        # If no combiner takes it, none has to be told.
+        sockets.send_tracked(self._push, [end.encode()])
 
     def _knows_clock(self) -> bool:
         return self._link is None or self._link.wait(POLL_MS / 1000)
@@ -271,6 +308,22 @@ class Outbox:
             skipped=skipped,
         )
 
+    def _recorded(self, retold: Retold, stamps: Stamps) -> RecordedClip:
+        is_of_window = retold.end_ns is not None
+        previous_ns = retold.previous_ns
+        return RecordedClip(
+            self._origin.source,
+            self._origin.run,
+            stamps.of_position(retold.start_ns) if is_of_window else 0,
+            0 if retold.end_ns is None else stamps.of_position(retold.end_ns),
+            None if previous_ns is None else stamps.of_position(previous_ns),
+            retold.partial,
+            retold.frames,
+            retold.clip,
+            dict(retold.lost),
+            self._unsent_in_all,
+        )
+
     def _alive(self, stamps: Stamps) -> Alive:
         now_ns = self._now_ns()
         offset = self._link.offset(now_ns) if self._link else None
@@ -290,7 +343,7 @@ class Outbox:
     def _try(self, message: list[bytes | memoryview]) -> bool:
         """Send ``message`` at once or, with pace max, as soon as there is room."""
         # Without pixels, copying is faster than handing memory over.
-        no_pixels = not len(message[1])
+        no_pixels = not len(message[-1]) or len(message) == 1
         while True:
             try:
                 self._push.send_multipart(message, copy=no_pixels)

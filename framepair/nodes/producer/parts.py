@@ -18,7 +18,7 @@ from framepair.nodes.producer.flow import Link, linked
 from framepair.nodes.producer.options import Options
 from framepair.nodes.producer.outbox import Origin, Outbox
 from framepair.nodes.producer.sources.opening import open_source, parse
-from framepair.nodes.producer.sources.source import Capture, Format, SourceError
+from framepair.nodes.producer.sources.source import Capture, Format, Retelling, SourceError
 from framepair.nodes.producer.stamps import Stamps
 from framepair.protocol.clocks import clock
 from framepair.protocol.clocks.clock import Clock
@@ -117,6 +117,16 @@ class Parts:
     def passes_files(self) -> bool:
         """Whether a frame that is a JPEG file already may travel as it is."""
         return self._options.payload_asked().name == Jpeg.name
+
+    def retelling(self, source: Capture) -> Retelling | None:
+        """Return ``source`` if it knows of pairs that are the same when it plays now; None if it doesn't."""
+        window_ns = round(self._options.window * 1e9)
+        same = self._options.offset_ns % window_ns == 0
+        return (
+            source
+            if isinstance(source, Retelling) and source.window_ns == window_ns and same
+            else None
+        )
 
     def stamps(self, source_format: Format, offset_ns: int | None) -> Stamps:
         """Return the rule for stamps, beginning now; ``offset_ns`` is how far the combiner's clock is ahead.

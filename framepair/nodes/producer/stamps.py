@@ -50,6 +50,12 @@ class Stamps(Protocol):
     def earliest_ns(self) -> int:
         """Return the earliest stamp that the next frame can bear, if none was grabbed yet."""
 
+    def of_position(self, at_ns: int) -> int:
+        """Return the stamp of a frame at ``at_ns`` within the video."""
+
+    def wait_until(self, at_ns: int, stop: Stop) -> None:
+        """Wait until frames that are stamped ``at_ns`` are due, or until ``stop``."""
+
 
 class LiveStamps:
     """Stamps of a live source: its own, else the time right after the grab; ``offset_ns`` is added to both.
@@ -93,6 +99,13 @@ class LiveStamps:
         former, self._grade = self._grade, grade
         return former is not None and (former == "camera") is not (grade == "camera")
 
+    def of_position(self, at_ns: int) -> int:
+        """Return ``at_ns`` with the offset: a live source's positions are stamps."""
+        return at_ns + self._offset_ns
+
+    def wait_until(self, at_ns: int, stop: Stop) -> None:
+        """Return at once."""
+
     def rest(self, stop: Stop) -> None:
         """Return at once: the camera makes one wait."""
 
@@ -117,6 +130,13 @@ class MediaStamps:
     def earliest_ns(self) -> int:
         """Return the next time in the video."""
         return self._next_ns
+
+    def of_position(self, at_ns: int) -> int:
+        """Return a time within the video as a stamp."""
+        return at_ns + self._offset_ns
+
+    def wait_until(self, at_ns: int, stop: Stop) -> None:
+        """Return at once."""
 
     def rest(self, stop: Stop) -> None:
         """Return at once."""
@@ -181,7 +201,15 @@ class PacedStamps:
         # The longest that decoding took, and slowly forgotten.
         self._needs_ns = max(now_ns - self._rested_ns, FORGETTING * self._needs_ns)
         self._played = True
-        left_ns = stamp.captured_ns - now_ns
+        self.wait_until(stamp.captured_ns, stop)
+
+    def of_position(self, at_ns: int) -> int:
+        """Return when what is at ``at_ns`` within the video is due."""
+        return self._start_ns + at_ns
+
+    def wait_until(self, at_ns: int, stop: Stop) -> None:
+        """Wait until ``at_ns``, or until ``stop``."""
+        left_ns = at_ns - self._now_ns()
         if left_ns > 0:
             stop.wait(left_ns / 1e9)
 

@@ -51,6 +51,10 @@ class RecordingFiles:
                 found.setdefault(source, set()).update(topics)
         return found
 
+    def has(self, topic: str) -> bool:
+        """Return whether any of the files has a channel of ``topic``."""
+        return any(file.has(topic) for file in self._each())
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks that can be read, file by file."""
         for file in self._each():

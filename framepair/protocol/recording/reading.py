@@ -150,6 +150,11 @@ class RecordingFile:
                 found.setdefault(source_of(channel), set()).add(channel.topic)
         return found
 
+    def has(self, topic: str) -> bool:
+        """Return whether there is a channel of ``topic``; by the index, else by reading all."""
+        channels, _ = self._named()
+        return any(channel.topic == topic for channel in channels)
+
     def _named(self) -> tuple[list[Channel], dict[int, Schema]]:
         known = Known()
         for record in self._summary() if self.is_whole() else ():

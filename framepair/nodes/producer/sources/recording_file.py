@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
 
@@ -14,6 +14,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from framepair.nodes.producer.sources.pair_records import PairRecords
 from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
     Format,
@@ -21,16 +22,20 @@ from framepair.nodes.producer.sources.source import (
     FrameName,
     Image,
     Position,
+    Retold,
     SourceError,
 )
 from framepair.nodes.producer.sources.uri import SourceUri, Wanted
 from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images, names
 from framepair.protocol.recording.directory import RecordingFiles, opened
+from framepair.protocol.recording.ledger import Announcement, decode_announcement, decode_entry
 from framepair.protocol.recording.reading import Logged, NotARecording, RecordingFile
+from framepair.protocol.recording.segment import LEDGER, PAIRS
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.pair import PairHeader
 
 Readable = RecordingFile | RecordingFiles
 # What a recording that says no rate is taken to have.
@@ -43,11 +48,15 @@ PIXELS: Final = {"bgr8": "bgr24", "8UC3": "bgr24", "rgb8": "rgb24", "mono8": "gr
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A frame on disk: its time, picture, and header if framepair has written it."""
+    """A frame on disk: its time, picture, and header if framepair has written it.
+
+    ``then`` is what was announced before the next one, once that has been read.
+    """
 
     at_ns: int
     image: images.Image
     header: FrameHeader | None
+    then: list[Retold] = field(default_factory=list)
 
 
 def open_track(name: str, source: SourceUri, wanted: Wanted) -> Track:
@@ -76,12 +85,17 @@ class Track:
         self._name, self._file = name, file
         self._pictures = Pictures(name, wanted)
         self._as_recorded = wanted.pixels is None and wanted.size is None
-        self._topics = _topics(name, self._file, track)
+        self._source, self._topics = _topics(name, self._file, track)
+        self._records = PairRecords(self._source)
+        self._announced: Announcement | None = None
+        self._retold: list[Retold] = []
         self._coming = self._frames()
         first = next(self._coming, None)
         if first is None:
             raise SourceError(f"source {name}: {file.path} has no frame of {track or 'it'}")
+        self.run = first.header.run if first.header else None
         self._begins_ns = _begins_ns(self._file)
+        self.window_ns = _window_ns(self._file)
         second = next(self._coming, None)
         self._coming = itertools.chain([second] if second else [], self._coming)
         self._period_ns = second.at_ns - first.at_ns if second else 0
@@ -109,6 +123,7 @@ class Track:
         with _readable(self._name, self._file.path):
             following = next(self._coming, None)
         self._over = following is None
+        self._retold = self._current.then
         self._ahead = following or self._current
         if self._is_native():
             self.format = self._format(self._current)
@@ -137,17 +152,46 @@ class Track:
         native = self._is_native() and found.kind == images.COMPRESSED
         return memoryview(found.data) if native else None
 
+    def retold(self) -> list[Retold]:
+        """Return what was announced between the grabbed frame and the next; see Retelling."""
+        return [
+            replace(
+                each,
+                start_ns=each.start_ns - self._begins_ns,
+                end_ns=None if each.end_ns is None else each.end_ns - self._begins_ns,
+                previous_ns=None
+                if each.previous_ns is None
+                else each.previous_ns - self._begins_ns,
+            )
+            for each in self._retold
+        ]
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _frames(self) -> Iterator[Recorded]:
+        then = self._retold
         for logged in self._file.messages():
-            if logged.schema in images.FIELDS and logged.topic in self._topics:
-                try:
-                    yield _recorded(logged)
-                except ProtocolError:
-                    continue
+            with contextlib.suppress(ProtocolError):
+                if logged.topic in self._topics and logged.schema in images.FIELDS:
+                    found = _recorded(logged)
+                    if found.header is not None:
+                        header = found.header
+                        self._records.add_frame(header.run, header.seq, header.captured_ns)
+                    then = found.then
+                    yield found
+                elif (retold := self._announcement(logged)) is not None:
+                    then.append(retold)
+
+    def _announcement(self, logged: Logged) -> Retold | None:
+        """Return what a message says of the pairs that frames are in, None if nothing."""
+        if logged.topic == PAIRS:
+            self._announced = decode_announcement(logged.message.data)
+        elif logged.topic == LEDGER and self._announced is not None:
+            announced, self._announced = self._announced, None
+            return self._records.add_announcement(announced, decode_entry(logged.message.data))
+        return None
 
     def _is_native(self) -> bool:
         """Return whether the frame is wanted as framepair has recorded it."""
@@ -208,16 +252,29 @@ def _readable(name: str, path: Path) -> Iterator[None]:
         ) from None
 
 
-def _topics(name: str, file: Readable, track: str) -> frozenset[str]:
-    """Return the topics of ``track``, or of the only source; raises SourceError if that can't be told."""
+def _topics(name: str, file: Readable, track: str) -> tuple[str, frozenset[str]]:
+    """Return name and topics of ``track``, or of the only source; raises SourceError if there is no such."""
     tracks = file.tracks()
     chosen = track or (next(iter(tracks)) if len(tracks) == 1 else "")
     if chosen not in tracks:
         there = f"it has {', '.join(tracks)}" if tracks else "it has none"
         raise SourceError(f"source {name}: name a source of {file.path}: {there}: {file.path}#NAME")
-    return frozenset(tracks[chosen])
+    return chosen, frozenset(tracks[chosen])
 
 
 def _begins_ns(file: Readable) -> int:
     """Return when the first chunk begins: the same for all sources of a recording."""
     return next(file.chunks()).message_start_time
+
+
+def _window_ns(file: Readable) -> int | None:
+    """Return how long the windows of its pairs are, None if it has none."""
+    if not file.has(PAIRS):
+        return None
+    for logged in file.messages():
+        if logged.topic == PAIRS:
+            with contextlib.suppress(ProtocolError):
+                header = decode_announcement(logged.message.data)
+                if isinstance(header, PairHeader):
+                    return header.end_ns - header.start_ns
+    return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from framepair.protocol.wire.frame import Colour, Encoding, StampGrade
+from framepair.protocol.wire.pair import ClipHeader
 
 # A picture: uint8 (height, width, channels).
 Image = NDArray[np.uint8]
@@ -122,6 +123,38 @@ class Compressed(Protocol):
 
     def file(self) -> memoryview | None:
         """Return the grabbed frame as a JPEG file of the source's format, None if it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retold:
+    """A source's part of a recorded pair, as RecordedClip has it; times are those of a Position.
+
+    With ``end_ns`` None it is of no window: only the clip's totals count.
+    """
+
+    clip: ClipHeader
+    start_ns: int = 0
+    end_ns: int | None = None
+    previous_ns: int | None = None
+    partial: bool = False
+    frames: int = 0
+    lost: Mapping[str, int] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Retelling(Protocol):
+    """A capture that may know what its frames were called, and what pairs they were in."""
+
+    @property
+    def run(self) -> int | None:
+        """The run of its first frame; None if it isn't known."""
+
+    @property
+    def window_ns(self) -> int | None:
+        """How long the windows of those pairs were; None if there are none."""
+
+    def retold(self) -> Sequence[Retold]:
+        """Return what was announced between the grabbed frame and the next, or at first before any frame."""
 
 
 @contextmanager

@@ -105,7 +105,9 @@ class Thinned:
         found = self._capture.position
         if found is None:
             return None
-        return replace(found, next_ns=max(found.next_ns, self._thinning.earliest_ns))
+        # What a recorded frame was called would make holes of those that are left out.
+        next_ns = max(found.next_ns, self._thinning.earliest_ns)
+        return replace(found, next_ns=next_ns, named=None)
 
     def grab(self) -> bool:
         """Go on to the next frame that is wanted; see Capture."""
