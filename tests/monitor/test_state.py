@@ -94,6 +94,16 @@ def test_a_source_that_is_missing_is_the_sentence_and_the_reason_of_its_pairs(mi
     assert (right["state"], right["up"], right["fps"]) == (missing, missing == "slow", None)
 
 
+def test_a_source_that_is_back_is_on_though_its_pair_is_incomplete() -> None:
+    pipeline = stream()
+    monitor = watched(pipeline, 3)
+    away = {"right": {"missing": "offline", "complete": False}}
+    monitor.hear(*pipeline.next({"right": 0}, clips=away, complete=False))
+    monitor.hear(*pipeline.next(clips=away, complete=False))
+    assert row(monitor, "right")["state"] == "on"
+    assert monitor.sentence() == "2 of the last 5 pairs are incomplete: right: offline"
+
+
 def test_a_camera_that_is_frozen_shows_within_three_seconds_though_it_is_not_called_offline() -> (
     None
 ):
@@ -128,7 +138,7 @@ def test_lost_frames_are_in_the_strip_by_reason_in_the_sentence_and_in_the_row()
     monitor.hear(*lossy(pipeline, producer_dropped=3, transport=1))
     why = ["left: 3 frames producer_dropped", "left: 1 frame transport"]
     assert cells(monitor)[-1] == ("incomplete", why)
-    assert monitor.sentence() == f"1 of the last 4 pairs are incomplete: {', '.join(why)}"
+    assert monitor.sentence() == f"1 of the last 4 pairs is incomplete: {', '.join(why)}"
     left = row(monitor, "left")
     assert left["lost"] == {"producer_dropped": 3, "transport": 1}
     assert left["fps"] == pytest.approx(25, rel=0.1)

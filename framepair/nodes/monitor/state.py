@@ -59,13 +59,12 @@ class State:
         timed = pace.named(header.pace).timed
         self.combiner_restarts += former is not None and header.run != former.header.run
         self._count(stats, final=False)
-        window_ns = pair.end_ns - pair.start_ns
         follows = former is not None and pair.index == former.index + 1
         ahead_ns = now_ns - pair.ready_ns if timed else None
         for name, source in self.sources.items():
             source.is_gone = name not in header.clips
         for name, clip in header.clips.items():
-            self.sources[name].add_clip(clip, window_ns, ahead_ns, follows=follows)
+            self.sources[name].add_clip(clip, pair, ahead_ns, follows=follows)
         self._add_times(pair, former, timed=timed)
         self._pair, self._end, self._came_ns = pair, None, now_ns
         if any(clip.frames for clip in header.clips.values()):
@@ -198,10 +197,9 @@ class State:
         faulty = [cell for cell in recent if cell.state != "complete"]
         if faulty:
             lost = all(cell.state == "lost" for cell in faulty)
-            yield (
-                f"{len(faulty)} of the last {len(recent)} pairs {'did not come' if lost else 'are incomplete'}:"
-                f" {', '.join(faulty[-1].why)}"
-            )
+            verb = "did not come" if lost else f"{'is' if len(faulty) == 1 else 'are'} incomplete"
+            why = ", ".join(faulty[-1].why)
+            yield f"{len(faulty)} of the last {len(recent)} pairs {verb}: {why}"
 
     def _all_is_well(self) -> str:
         if self._end is not None:
