@@ -23,6 +23,7 @@ LABEL org.opencontainers.image.title=framepair \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.version=${VERSION}
 COPY --from=build /opt/framepair /opt/framepair
+COPY deploy/healthcheck.sh /usr/local/bin/healthcheck
 ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1
 # Volumes mounted here get this owner and mode: a node's own keys, and the keys of all nodes where those are made.
 RUN mkdir --mode=700 /keys /made /made/combiner /made/left /made/right /made/sink \

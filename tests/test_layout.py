@@ -45,7 +45,6 @@ ALLOWED = {
         "framepair.protocol",
     ],
     "framepair.nodes.common": ["framepair.protocol"],
-    "framepair.nodes.healthcheck": ["framepair.nodes.common"],
     "framepair.protocol.client": [
         "framepair.protocol.memory",
         "framepair.protocol.clocks",

@@ -124,7 +124,7 @@ def check_launcher(words: list[str]) -> None:
 def check_module(name: str, words: list[str]) -> None:
     """Check that the module ``name`` takes ``words``; nothing is run."""
     benches = ("bench.curve", "bench.decoding", "bench.matching", "bench.newest")
-    if name in (*benches, "framepair.nodes.healthcheck"):
+    if name in benches:
         module = importlib.import_module(name)
         parser = getattr(module, "parser", None)
         assert parser is None or parser.parse_args(words)

@@ -206,7 +206,6 @@ class Combiner:
 
     def _note(self, head: FrameHeader) -> None:
         """Note how far a source has come, and where its pixels are."""
-        self._heartbeat.count_frames()
         self._ways.taken[head.source] = head.run, head.seq + 1
         (self._at_rest if head.location else self._moving).add(head.source)
         (self._moving if head.location else self._at_rest).discard(head.source)
@@ -219,6 +218,8 @@ class Combiner:
             self._limit_inbox(frame.header)
         for frame in frames:
             self._publisher.frame(frame)
+        # Those that came in time for a pair: of a link that is too slow none may.
+        self._heartbeat.count_frames(len(frames))
 
     def _limit_inbox(self, head: FrameHeader) -> None:
         """Let two windows of a source's frames wait, MAX_HELD_BYTES at most, unless told otherwise."""
