@@ -103,7 +103,7 @@ class Stack:
 
     def containers(self, service: str) -> list[str]:
         """Return the ids of a service's containers, running or not."""
-        return self("ps", "--quiet", service).split()
+        return self("ps", "--all", "--quiet", service).split()
 
     def state(self, container: str) -> dict[str, object]:
         """Return what the engine knows of a container."""

@@ -17,7 +17,7 @@ import zmq
 
 from framepair import Clip, Overwritten, Pair, subscribe
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.common.status import STATUS_VARIABLE, read
+from framepair.nodes.common.status import STATUS_VARIABLE
 from framepair.nodes.producer import main
 from framepair.nodes.producer.options import Options
 from framepair.protocol.memory.shared_ring import attach, remove_stale
@@ -259,7 +259,7 @@ def test_frames_that_nobody_takes_are_counted_and_the_ring_goes_with_its_produce
         ring = attach(shm, name, (240, 320, 3))
         assert ring.slots == SLOTS
         until(lambda: (directory / "status").exists())
-        until(lambda: read(directory / "status").frames > SLOTS)
+        until(lambda: int((directory / "status").read_text().split()[0]) > SLOTS)
         with (
             sockets.new_context() as context,
             sockets.pull(context, nodes.endpoints.pull["left"]) as pull,

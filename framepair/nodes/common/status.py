@@ -15,8 +15,8 @@ WRITE_S = 1.0
 class StatusFile:
     """Writes how many frames have passed, at most each WRITE_S, whole or not at all.
 
-    Its modification time is when the newest frame had passed, the year 1970 before the first; its change time is when the
-    work loop wrote it. So a check is one command without an interpreter: deploy/healthcheck.sh.
+    Its modification time is when the newest frame had passed, 1970 before the first; its change time is when
+    the work loop wrote it. So a check is one command without an interpreter: deploy/healthcheck.sh.
     """
 
     def __init__(self, path: Path) -> None:
