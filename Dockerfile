@@ -23,7 +23,8 @@ LABEL org.opencontainers.image.title=framepair \
       org.opencontainers.image.licenses=Apache-2.0 \
       org.opencontainers.image.version=${VERSION}
 COPY --from=build /opt/framepair /opt/framepair
-COPY deploy/healthcheck.sh /usr/local/bin/healthcheck
+COPY deploy/container/healthcheck.sh /usr/local/bin/healthcheck
+COPY deploy/container/node.sh /usr/local/bin/node
 ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1
 # Volumes mounted here get this owner and mode: a node's own keys, and the keys of all nodes where those are made.
 RUN mkdir --mode=700 /keys /made /made/combiner /made/left /made/right /made/sink \
@@ -31,5 +32,5 @@ RUN mkdir --mode=700 /keys /made /made/combiner /made/left /made/right /made/sin
 # By number: Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001
 # Run it with an init (docker run --init): the kernel does not deliver every signal to process 1.
-# For one node alone: --entrypoint python, and -m framepair.nodes.NODE.
+# For one node alone: --entrypoint node, and framepair.nodes.NODE.
 ENTRYPOINT ["framepair"]

@@ -93,9 +93,18 @@ class Stack:
         self._environment = {"FRAMEPAIR_IMAGE": image, "LEFT": small, "RIGHT": small}
         self._environment["SHM_SIZE"] = "64m"
 
+    @property
+    def has_compose_2(self) -> bool:
+        """Tell whether this is docker compose, and not docker-compose 1.29."""
+        return self._command[0] == "docker"
+
     def add(self, file: Path, **environment: str) -> None:
         """Put a file beside the first one, and set what it asks for."""
         self._command += ["--file", str(file)]
+        self.set(**environment)
+
+    def set(self, **environment: str) -> None:
+        """Set what the files ask for."""
         self._environment |= environment
 
     def __call__(self, *arguments: str) -> str:

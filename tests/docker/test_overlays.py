@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from framepair import __version__
-from tests.docker.test_compose import WHOLE, Stack, compose, image, run, wait
+from tests.docker.test_compose import WHOLE, WITHOUT_LEFT, Stack, compose, image, run, wait
 from tests.lib.processes import ROOT
 from tests.lib.timed_videos import write_timed
 
@@ -76,6 +77,47 @@ def test_each_node_has_its_own_keys_only_and_an_interrupted_start_is_repaired(st
     after = [said(stack, "keys", "cat", f"/made/{n}/pipeline/server.key") for n in ("left", "sink")]
     assert after[0] == after[1] != before
     stack.until_pair(WHOLE)
+
+
+def test_up_returns_once_all_is_well_and_again(stack: Stack) -> None:
+    if not stack.has_compose_2:
+        pytest.skip("docker-compose 1.29 knows no up --wait")
+    for _ in range(2):
+        started_s = time.monotonic()
+        stack("up", "--detach", "--wait", "--no-build")
+        assert time.monotonic() - started_s < 60
+        for service in "keys", "left", "right", "combiner", "sink":
+            assert stack.state(stack.containers(service)[0])["health"] == "healthy"
+
+
+def test_what_cannot_work_is_unhealthy_and_not_tried_again(stack: Stack) -> None:
+    stack.set(LEFT="/videos/nothere.mp4")
+    stack("up", "--detach", "--no-build")
+    stack.until_health("unhealthy", "left")
+    [left] = stack.containers("left")
+    assert stack.state(left)["restarts"] == 0
+    said = run("docker", "logs", left)
+    assert said.count("nothere.mp4") == 1, said
+    assert "correct what it says" in said
+    stack("stop", "left")
+    assert stack.state(left)["ExitCode"] == 2
+
+
+def test_an_address_that_is_a_secret_is_in_no_environment(stack: Stack, directory: Path) -> None:
+    directory.chmod(0o755)
+    secret = directory / "right.url"
+    secret.write_text("synthetic://160x120@25")
+    secret.chmod(0o644)
+    overlay = directory / "cameras.yaml"
+    overlay.write_text(
+        (ROOT / "deploy" / "cameras.yaml").read_text().replace("./right.url", str(secret))
+    )
+    stack.add(overlay, RIGHT="synthetic://320x240@10")
+    # There is no camera for the left one.
+    stack("up", "--detach", "--no-build", "right", "combiner", "sink")
+    stack.until_pair(WITHOUT_LEFT)
+    [right] = stack.containers("right")
+    assert secret.read_text() not in run("docker", "inspect", right)
 
 
 def test_videos_that_are_over_end_everything_once(stack: Stack, directory: Path) -> None:

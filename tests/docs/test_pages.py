@@ -123,7 +123,13 @@ def check_launcher(words: list[str]) -> None:
 
 def check_module(name: str, words: list[str]) -> None:
     """Check that the module ``name`` takes ``words``; nothing is run."""
-    benches = ("bench.curve", "bench.decoding", "bench.matching", "bench.newest")
+    benches = (
+        "bench.containers",
+        "bench.curve",
+        "bench.decoding",
+        "bench.matching",
+        "bench.newest",
+    )
     if name in benches:
         module = importlib.import_module(name)
         parser = getattr(module, "parser", None)

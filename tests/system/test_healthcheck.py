@@ -20,7 +20,7 @@ def probe(path: Path | None, *arguments: str) -> tuple[int, str]:
     if path is not None:
         environment["FRAMEPAIR_STATUS"] = str(path)
     done = subprocess.run(
-        [ROOT / "deploy" / "healthcheck.sh", *arguments],
+        [ROOT / "deploy" / "container" / "healthcheck.sh", *arguments],
         env=environment,
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ class StatusFile:
     """Writes how many frames have passed, at most each WRITE_S, whole or not at all.
 
     Its modification time is when the newest frame had passed, 1970 before the first; its change time is when
-    the work loop wrote it. So a check is one command without an interpreter: deploy/healthcheck.sh.
+    the work loop wrote it. So a check is one command without an interpreter: deploy/container/healthcheck.sh.
     """
 
     def __init__(self, path: Path) -> None:
