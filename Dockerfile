@@ -24,6 +24,7 @@ LABEL org.opencontainers.image.title=framepair \
       org.opencontainers.image.version=${VERSION}
 COPY --from=build /opt/framepair /opt/framepair
 COPY deploy/container/healthcheck.sh /usr/local/bin/healthcheck
+COPY deploy/container/keys.sh /usr/local/bin/keys
 COPY deploy/container/node.sh /usr/local/bin/node
 ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1
 # Volumes mounted here get this owner and mode: a node's own keys, and the keys of all nodes where those are made.
