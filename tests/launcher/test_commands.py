@@ -324,7 +324,9 @@ def test_a_variable_for_the_launcher_is_not_read_again_by_its_nodes(
     options = options_module.parse(["--max-wait", "0.5", "left=0", "right=1"])
     for node in nodes_of(options):
         unset = {name for name, text in node.environment if text == ""}
-        expected = {"FAULT", "PAYLOAD", "MAX_WAIT", "SYNC", "SOURCE"}
+        # The file has one writer.
+        of_one = set() if node.kind == "combiner" else {"STATUS"}
+        expected = {"FAULT", "PAYLOAD", "MAX_WAIT", "SYNC", "SOURCE"} | of_one
         assert unset == {f"FRAMEPAIR_{name}" for name in expected}
         for name in unset:
             monkeypatch.setenv(name, "")
@@ -335,6 +337,21 @@ def test_a_variable_for_the_launcher_is_not_read_again_by_its_nodes(
         assert getattr(taken, "fault", ()) == ()
         for name in unset:
             monkeypatch.setenv(name, "x")
+
+
+def test_one_node_writes_the_status_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts = ("left=cam-pi", "combiner=nuc")
+    tcp = {"listen": "tcp://10.0.0.5:7400", "insecure": True, "hosts": hosts}
+    for options, writer in (
+        (Options(("left=0", "right=1")), "combiner"),
+        (Options(("left=0", "right=1"), host="cam-pi", **tcp), "producer left"),  # type: ignore[arg-type]
+    ):
+        monkeypatch.delenv("FRAMEPAIR_STATUS", raising=False)
+        assert not any("FRAMEPAIR_STATUS" in dict(node.environment) for node in nodes_of(options))
+        monkeypatch.setenv("FRAMEPAIR_STATUS", "/x")
+        silent = ("FRAMEPAIR_STATUS", "")
+        nodes = nodes_of(options)
+        assert [node.name for node in nodes if silent not in node.environment] == [writer]
 
 
 def test_a_consumer_in_a_program_has_the_same_default() -> None:

@@ -20,6 +20,7 @@ from framepair.nodes.common.options import Combining, Consuming, Producing, vari
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions
+from framepair.nodes.common.status import STATUS_VARIABLE
 from framepair.nodes.launcher import pace
 from framepair.nodes.launcher.names import (
     COMBINER,
@@ -94,7 +95,17 @@ def table(options: Options, plan: Plan, python: tuple[str, ...] = ("python",)) -
         nodes.append(
             _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
         )
-    return nodes
+    return _with_one_status(nodes) if os.environ.get(STATUS_VARIABLE) else nodes
+
+
+def _with_one_status(nodes: list[Node]) -> list[Node]:
+    """Return ``nodes``, one of which writes the status file that we were told: the combiner, or the first."""
+    writers = sorted(nodes, key=lambda node: node.kind != "combiner")[:1]
+    silent = ((STATUS_VARIABLE, ""),)
+    return [
+        node if node in writers else replace(node, environment=node.environment + silent)
+        for node in nodes
+    ]
 
 
 def _producer(options: Options, plan: Plan, name: str, python: tuple[str, ...]) -> Node:
