@@ -69,6 +69,8 @@ def _capture(options: Options) -> None:
             with parts.signs_of_life(outbox, stamps), _refusing():
                 reason = stream.run(parts.until_ns(source.format), stop)
             outbox.end("stopped" if options.returns else reason)
+            # libzmq closes no socket while it looks up a name, for ten seconds where no server answers.
+            stop.set_done()
     runtime.log.info("captured %d frames, could not send %d", outbox.captured, outbox.lost)
 
 
