@@ -63,7 +63,7 @@ def test_a_stalled_consumer_costs_what_the_sources_that_there_may_be_take() -> N
     ("manifest", "limit"),
     [
         ("compose.yaml", r"memory: \$\{COMBINER_MEMORY:-(\d+)g\}"),
-        ("deploy/kubernetes/framepair.yaml", r"limits: \{memory: (\d+)Gi\}"),
+        ("deploy/kubernetes/base/combiner.yaml", r"limits: \{memory: (\d+)Gi\}"),
     ],
 )
 def test_a_combiners_container_has_room_for_three_stalled_consumers_and_strangers(
