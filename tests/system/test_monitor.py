@@ -13,7 +13,7 @@ from typing import Any
 from framepair.protocol.wire import reasons
 from tests.lib.launcher import SMALL, launcher
 from tests.lib.pipeline import Pipeline, free_ports
-from tests.lib.processes import PATIENCE_S, Running, python
+from tests.lib.processes import PATIENCE_S, Running, memory_bytes, python
 from tests.lib.scraping import counters, get, labelled, state
 from tests.system.test_ledger_kills import SOURCE, more
 
@@ -78,6 +78,8 @@ def test_kills_move_no_counter_back_and_the_ledger_is_that_of_the_sink() -> None
             scraped.scrape()
         assert [node.stop() for node in (left, right, combiner, sink)] == [0] * 4
         scraped.wait_for_sentence("The combiner was stopped")
+        # What it takes before the first browser looks.
+        assert memory_bytes(monitor.process.pid, "VmHWM") < 80_000_000
         ended = scraped.scrape()
         told = json.loads(report.read_text())["sources"]
         for name in nodes.sources:
