@@ -5,6 +5,7 @@
 # where they are, all are, and what an interrupted start has left is made anew.
 set -eu
 umask 077
+mkdir -p "$1"
 cd "$1"
 shift
 test ! -e combiner/pipeline || exit 0
