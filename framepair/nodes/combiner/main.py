@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated, NoReturn
 
 import zmq
-from cyclopts import Parameter
 from msgspec.structs import replace
 
 from framepair.nodes.combiner.inbox import Inbox, receiving
@@ -61,7 +60,7 @@ class Options(Combining):
 
 
 @app.default
-def combine(options: Annotated[Options, Parameter(name="*")]) -> None:
+def combine(options: Options) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
     addresses, rules = _addresses(options.pull), _rules(options)
     options.most_sources(len(addresses))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
-from cyclopts import Parameter
-
 from framepair.nodes.common import durations
 from framepair.nodes.common.options import OUTPUT, Network, SharedMemory
+from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.common.runtime import Refused
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:7480"
@@ -100,5 +99,5 @@ class Monitoring(SharedMemory, Network):
     """File with the token that the monitor asks for, 16 characters at the least. An address that is not on
     this machine needs one."""
 
-    unhealthy_after: Annotated[str, OUTPUT, Parameter(validator=_time)] = "10s"
+    unhealthy_after: Annotated[str, OUTPUT, Detail(validator=_time)] = "10s"
     """Time without a pair, such as 10s or 1min, after which the monitor's /healthz answers 503."""

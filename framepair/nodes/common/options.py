@@ -5,39 +5,39 @@ what only it knows. So both refuse the same values with the same sentence, and t
 """
 
 # Not "from __future__ import annotations": cyclopts looks names up in the module of the class that inherits.
-import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import App, ArgumentCollection, Group, Parameter, Token
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
 from framepair.nodes.common import durations
+from framepair.nodes.common.command_line import CommandLine
+from framepair.nodes.common.plain_words import Detail, variable
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.protocol.wire.pair import MAX_SOURCES
 
-PREFIX = "FRAMEPAIR_"
+if TYPE_CHECKING:
+    from cyclopts import App
+
 # What --max-wait auto is where a network stream may be among the sources: its frames come in lumps.
 AUTO_MAX_WAIT_S = 5.0
 # Of --report-every.
 MIN_INTERVAL_S = 1.0
 
 
-VIDEOS = Parameter(group=Group.create_ordered("Videos"))
-PAIRS = Parameter(group=Group.create_ordered("Pairs"))
-PIXELS = Parameter(group=Group.create_ordered("Pixels and memory"))
-OUTPUT = Parameter(group=Group.create_ordered("Output"))
-RECORDING = Parameter(group=Group.create_ordered("Recording"))
-RUNNING = Parameter(group=Group.create_ordered("Running"))
-NETWORK = Parameter(group=Group.create_ordered("Several machines"))
-OWN = Parameter(group=Group.create_ordered("Parameters"))
+VIDEOS = Detail(group="Videos")
+PAIRS = Detail(group="Pairs")
+PIXELS = Detail(group="Pixels and memory")
+OUTPUT = Detail(group="Output")
+RECORDING = Detail(group="Recording")
+RUNNING = Detail(group="Running")
+NETWORK = Detail(group="Several machines")
+OWN = Detail(group="Parameters")
 GROUPS = (VIDEOS, PAIRS, PIXELS, OUTPUT, RECORDING, RUNNING, NETWORK, OWN)
 # A switch that a file or variable may turn on and a flag off again, as in --no-loop; and one that is only on.
-SWITCH = Parameter(show_default=False)
-ONLY_ON = Parameter(show_default=False, negative=())
+SWITCH = Detail(show_default=False)
+ONLY_ON = Detail(show_default=False, negative=())
 # May be given several times.
-SEVERAL = Parameter(show_default=False, negative=())
+SEVERAL = Detail(show_default=False, negative=())
 
 
 def _above_zero(_type: object, value: float | None) -> None:
@@ -60,9 +60,9 @@ def _interval(_type: object, value: str | None) -> None:
         raise ValueError(f"It must be {MIN_INTERVAL_S:.0f}s or more.")
 
 
-Positive = Parameter(validator=_above_zero)
-NotNegative = Parameter(validator=_not_negative)
-AtLeastOne = Parameter(validator=_at_least_one)
+Positive = Detail(validator=_above_zero)
+NotNegative = Detail(validator=_not_negative)
+AtLeastOne = Detail(validator=_at_least_one)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ def _file_or_stdout(_type: object, value: Path | None) -> None:
         raise ValueError("It is a file, ./-NAME if need be, or - for stdout.")
 
 
-FILE_OR_STDOUT = Parameter(allow_leading_hyphen=True, validator=_file_or_stdout)
+FILE_OR_STDOUT = Detail(allow_leading_hyphen=True, validator=_file_or_stdout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ class Combining(Windows, Network):
 class Reporting:
     """How often it is said how it went."""
 
-    report_every: Annotated[str | None, OUTPUT, Parameter(validator=_interval)] = None
+    report_every: Annotated[str | None, OUTPUT, Detail(validator=_interval)] = None
     """Say in one line how it went since the last one, every 90s, 10min, 1h or 1d; SIGUSR1 does so at once."""
 
     @property
@@ -238,40 +238,12 @@ class Declared:
         return variable(self.name)
 
 
-def node_app(node: str, description: str | None) -> App:
-    """Return the command line of a node: flags first, then environment variables, then defaults."""
-    # The launcher doesn't need it.
-    from framepair.nodes.common.patient_console import PatientConsole
-
-    return App(
-        name=f"python -m framepair.nodes.{node}",
-        help=description,
-        version_flags=[],
-        config=[from_environment],
-        console=PatientConsole(),
-    )
+def node_app(node: str, description: str | None) -> CommandLine:
+    """Return the command line of a node."""
+    return CommandLine(node, description)
 
 
-def variable(name: str) -> str:
-    """Return the environment variable of the option ``name``, written as a field or as a flag."""
-    return PREFIX + name.lstrip("-").replace("-", "_").upper()
-
-
-def from_environment(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Give each option without a flag what its variable says; an empty variable is as none.
-
-    An option that may be given several times takes words, quoted as in a shell.
-    """
-    for argument in arguments:
-        name = variable(argument.name)
-        text = os.environ.get(name)
-        if text and not argument.tokens:
-            several = argument.token_count()[1]
-            for index, value in enumerate(_words(name, text) if several else [text]):
-                argument.append(Token(keyword=name, value=value, source="env", index=index))
-
-
-def declared(app: App) -> list[Declared]:
+def declared(app: Union["App", CommandLine]) -> list[Declared]:
     """Return the options of a command line, group by group, else in the order of their declaration."""
     arguments = app.assemble_argument_collection(parse_docstring=True)
     options = [
@@ -285,18 +257,11 @@ def declared(app: App) -> list[Declared]:
         for argument in arguments
         if argument.name != "*" and argument.show
     ]
-    order = [_group(parameter.group) for parameter in GROUPS]
+    order = [detail.group for detail in GROUPS]
     return sorted(options, key=lambda option: order.index(option.group))
 
 
 def _group(groups: Any) -> str:
     """Return the name of the first of ``groups``, be they one, several or none."""
     first = groups[0] if isinstance(groups, tuple) and groups else groups
-    return first.name if isinstance(first, Group) else ""
-
-
-def _words(name: str, text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise Refused(f"{name}: {error}: quote its words as in a shell") from None
+    return str(getattr(first, "name", ""))

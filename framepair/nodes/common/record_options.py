@@ -5,10 +5,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from cyclopts import Parameter
-
 from framepair.nodes.common import durations
 from framepair.nodes.common.options import RECORDING, Network, SharedMemory
+from framepair.nodes.common.plain_words import Detail
 from framepair.protocol.memory.jpeg import DEFAULT_QUALITY, Jpeg
 
 SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(MB|GB|TB)", re.ASCII)
@@ -51,18 +50,18 @@ def _codec(_type: object, value: str) -> None:
 class Recording(SharedMemory, Network):
     """How a recording is written, and how much of it is kept."""
 
-    record_codec: Annotated[str, RECORDING, Parameter(validator=_codec)] = (
+    record_codec: Annotated[str, RECORDING, Detail(validator=_codec)] = (
         f"{Jpeg.name}:{DEFAULT_QUALITY}"
     )
     """How raw frames are recorded: jpeg:QUALITY, or raw as they are. Frames that travel as JPEG are recorded as
     they come."""
 
-    record_segment: Annotated[str, RECORDING, Parameter(validator=_time)] = "10min"
+    record_segment: Annotated[str, RECORDING, Detail(validator=_time)] = "10min"
     """Length of a file: then the next one begins, and at 2 GB. A time such as 90s, 10min or 1h."""
 
-    record_keep: Annotated[str, RECORDING, Parameter(validator=_time)] = "24h"
+    record_keep: Annotated[str, RECORDING, Detail(validator=_time)] = "24h"
     """Age at which the oldest file is deleted: a time such as 24h or 7d."""
 
-    record_max_bytes: Annotated[str, RECORDING, Parameter(validator=_bytes)] = "100GB"
+    record_max_bytes: Annotated[str, RECORDING, Detail(validator=_bytes)] = "100GB"
     """Size of all files together at which the oldest is deleted. Two 1080p sources at 25 frames a second, as
     JPEG, take 100GB in about an hour and a half."""

@@ -15,13 +15,10 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn, cast
 
-import cyclopts
-
-from framepair.nodes.common import exit_codes, log_format, streams
+from framepair.nodes.common import exit_codes, log_format, streams, usage
 from framepair.nodes.common.log_format import Level, LogFormat
 from framepair.nodes.common.parent_death import die_with_launcher
 from framepair.nodes.common.status import status_file
-from framepair.nodes.common.usage import sentence as usage_sentence
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import BEAT_S, Heartbeat
@@ -47,12 +44,21 @@ class Refused(Exception):  # noqa: N818 - it is not an error of the program
     """A missing precondition: the message is one sentence that says what to do; the node exits with 2."""
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the errors that mean bad usage or a missing precondition."""
+    return EndpointError, Refused, *usage.errors()
+
+
 def run(
-    app: cyclopts.App, name: str, arguments: Sequence[str] | None = None, *, usage: str = ""
+    app: Callable[..., object],
+    name: str,
+    arguments: Sequence[str] | None = None,
+    *,
+    usage: str = "",
 ) -> NoReturn:
     """Parse the command line, run the node and exit: 0 after a clean stop, 2 for bad usage, 1 for a failure.
 
-    ``usage`` is the whole command, for a command line that lacks something.
+    ``app`` is a CommandLine or a cyclopts.App; ``usage`` is the whole command, for one that lacks something.
     """
     streams.prepare()
     handler = logging.StreamHandler(sys.stderr)
@@ -64,7 +70,9 @@ def run(
         streams.finish()
 
 
-def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None, usage: str) -> NoReturn:
+def _run(
+    app: Callable[..., object], name: str, arguments: Sequence[str] | None, whole: str
+) -> NoReturn:
     try:
         _allow_open_files()
         if _log_level() is None:
@@ -74,8 +82,8 @@ def _run(app: cyclopts.App, name: str, arguments: Sequence[str] | None, usage: s
         refuse_bad_offset()
         die_with_launcher()
         app(arguments, exit_on_error=False, print_error=False)
-    except (cyclopts.CycloptsError, EndpointError, Refused) as error:
-        sentence = streams.visible(usage_sentence(error, usage))
+    except refusals() as error:
+        sentence = streams.visible(usage.sentence(error, whole))
         print(log_format.current().sentence(name, "error", sentence), file=sys.stderr)
         sys.exit(exit_codes.USAGE)
     except Exception:

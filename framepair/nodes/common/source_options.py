@@ -10,9 +10,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-
+from framepair.nodes.common import plain_words
 from framepair.nodes.common.options import PIXELS, SEVERAL, VIDEOS
+from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.usage import sentence
 from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS
@@ -88,12 +88,12 @@ STAMP_DEFAULT = "[default: the best that can be trusted]"
 OFFSET_IS = "Time that is added to the stamps, such as 1.25s, 40ms or, of a live source, -40ms"
 
 
-def _said(what: str, default: str = "") -> Parameter:
-    return Parameter(help=f"{what}. {default}")
+def _said(what: str, default: str = "") -> Detail:
+    return Detail(help=f"{what}. {default}")
 
 
-def _of_each(what: str, example: str, default: str = "") -> Parameter:
-    return Parameter(help=f"{what}; NAME={example} is for one source only. {default}")
+def _of_each(what: str, example: str, default: str = "") -> Detail:
+    return Detail(help=f"{what}; NAME={example} is for one source only. {default}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,21 +103,19 @@ class SourceOptions:
     pixels: Annotated[
         Literal["bgr8", "rgb8", "mono8", "i420"] | None, PIXELS, _said(PIXELS_ARE, PIXELS_DEFAULT)
     ] = None
-    size: Annotated[
-        str | None, PIXELS, _said(SIZE_IS, SIZE_DEFAULT), Parameter(validator=_size)
-    ] = None
-    fps: Annotated[float | None, VIDEOS, _said(FPS_IS, FPS_DEFAULT), Parameter(validator=_rate)] = (
+    size: Annotated[str | None, PIXELS, _said(SIZE_IS, SIZE_DEFAULT), Detail(validator=_size)] = (
         None
     )
+    fps: Annotated[float | None, VIDEOS, _said(FPS_IS, FPS_DEFAULT), Detail(validator=_rate)] = None
     stream: Annotated[
-        int | None, VIDEOS, _said(STREAM_IS, STREAM_DEFAULT), Parameter(validator=_not_negative)
+        int | None, VIDEOS, _said(STREAM_IS, STREAM_DEFAULT), Detail(validator=_not_negative)
     ] = None
     stamp: Annotated[
         Literal["driver", "camera", "media", "arrival"] | None,
         VIDEOS,
         _said(STAMP_IS, STAMP_DEFAULT),
     ] = None
-    offset: Annotated[str | None, VIDEOS, _said(OFFSET_IS), Parameter(validator=_offset)] = None
+    offset: Annotated[str | None, VIDEOS, _said(OFFSET_IS), Detail(validator=_offset)] = None
 
     @property
     def offset_ns(self) -> int:
@@ -162,26 +160,22 @@ def of_sources(asked: EachSource, names: Collection[str]) -> dict[str, SourceOpt
     return {name: _parsed(values) for name, values in told.items()}
 
 
-def source_app() -> App:
-    """Return the parser of one source's options."""
-    parser = App(help_flags=[], version_flags=[], result_action="return_value")
-    parser.default(_options)
-    return parser
-
-
 def _parsed(values: Mapping[str, str]) -> SourceOptions:
     """Return the options that have these values, as a producer takes them from its flags."""
     words = [f"--{option}={value}" for option, value in values.items()]
-    if not words:
-        return SourceOptions()
+    return plain_words.read(SourceOptions, words) or _refused(words)
+
+
+def _refused(words: Sequence[str]) -> SourceOptions:
+    """Return what the parser makes of ``words``; raises Refused with what it says against them."""
+    # Not at the top: it takes 0.1 s to import, which only a value that is refused is worth.
+    from cyclopts import CycloptsError
+
+    from framepair.nodes.common.parser import options_parser
+
     try:
-        parsed: SourceOptions = source_app()(words, exit_on_error=False, print_error=False)
+        parser = options_parser(SourceOptions)
+        parsed: SourceOptions = parser(words, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise Refused(sentence(error)) from None
     return parsed
-
-
-def _options(
-    options: Annotated[SourceOptions, Parameter(name="*")] = SourceOptions(),
-) -> SourceOptions:
-    return options

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Final
-
-from cyclopts import CycloptsError, MissingArgumentError
 
 # What the parser says of a word that is no number, in words of Python's types.
 NO_NUMBER: Final = re.compile(
@@ -14,17 +13,27 @@ NO_NUMBER: Final = re.compile(
 TYPES: Final = {"float": "a number", "int": "a whole number"}
 
 
+def errors() -> tuple[type[Exception], ...]:
+    """Return what the parser raises for bad usage; nothing while it was not needed, and so not imported."""
+    cyclopts = sys.modules.get("cyclopts")
+    return (cyclopts.CycloptsError,) if cyclopts else ()
+
+
 def sentence(error: Exception, usage: str = "") -> str:
     """Return what ``error`` says, in one line; ``usage`` is shown if it lacks what it needs."""
     text = " ".join(str(error).split())
-    if (
-        usage
-        and isinstance(error, MissingArgumentError)
-        and error.argument
-        and error.argument.required
-    ):
+    if not isinstance(error, errors()):
+        return text
+    if usage and _lacks_argument(error):
         return f"too few arguments: {usage}"
-    return NO_NUMBER.sub(_no_number, text) if isinstance(error, CycloptsError) else text
+    return NO_NUMBER.sub(_no_number, text)
+
+
+def _lacks_argument(error: Exception) -> bool:
+    from cyclopts import MissingArgumentError
+
+    missing = isinstance(error, MissingArgumentError) and error.argument
+    return bool(missing and missing.required)
 
 
 def _no_number(found: re.Match[str]) -> str:

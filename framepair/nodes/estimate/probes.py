@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from framepair.nodes.common import exit_codes
-from framepair.nodes.common.options import variable
 from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
+from framepair.nodes.common.plain_words import variable
 from framepair.nodes.launcher.names import descriptors
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.python_path import python_path

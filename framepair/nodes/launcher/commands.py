@@ -16,7 +16,8 @@ from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.json_output import STDOUT
 from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
 from framepair.nodes.common.monitor_options import Monitoring
-from framepair.nodes.common.options import Combining, Consuming, Producing, variable
+from framepair.nodes.common.options import Combining, Consuming, Producing
+from framepair.nodes.common.plain_words import variable
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions

@@ -49,14 +49,10 @@ def become(program: Sequence[str] | None) -> None:
 def obey(words: Sequence[str], signals: SignalQueue) -> int:
     """Do what the ``words`` of the command line ask for; return the exit code."""
     # These take a tenth of a second to import, and a Ctrl-C in that time is no failure either.
-    from cyclopts import CycloptsError
-
-    from framepair.nodes.common import log_format
-    from framepair.nodes.common.runtime import Refused
-    from framepair.nodes.common.usage import sentence
+    from framepair.nodes.common import log_format, usage
+    from framepair.nodes.common.runtime import refusals
     from framepair.nodes.launcher import topology, verbs
     from framepair.nodes.launcher.names import without_secrets
-    from framepair.protocol.transport.endpoints import EndpointError
 
     try:
         become(verbs.program(words))
@@ -70,8 +66,8 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
             return look(words, "estimate" if asked.plan else "doctor")
         plan = topology.plan(asked)
         return show(asked, plan) if asked.print else run(asked, plan, signals)
-    except (CycloptsError, EndpointError, Refused) as error:
-        say(without_secrets(sentence(error)), "error")
+    except refusals() as error:
+        say(without_secrets(usage.sentence(error)), "error")
         return exit_codes.USAGE
 
 

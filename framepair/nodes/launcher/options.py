@@ -8,12 +8,9 @@ import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, ArgumentCollection, Parameter
-from cyclopts.config import Dict
-
-from framepair.nodes.common import monitor_options, source_options
+from framepair.nodes.common import monitor_options, plain_words, source_options
 from framepair.nodes.common.log_format import Name as LogFormatName
 from framepair.nodes.common.monitor_options import Monitoring
 from framepair.nodes.common.options import (
@@ -30,13 +27,16 @@ from framepair.nodes.common.options import (
     Consuming,
     Positive,
     Producing,
-    from_environment,
 )
+from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import EachSource, SourceOptions
 from framepair.nodes.launcher.names import is_name
 from framepair.protocol.memory import payloads
+
+if TYPE_CHECKING:
+    from cyclopts import App, ArgumentCollection
 
 # What a key may hold, by the type of its option; all else is text.
 NUMBER, TEXT = ((int, float), "a number"), ((str,), "text")
@@ -90,7 +90,7 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     duration: Annotated[float | None, PAIRS, Positive] = None
     """Seconds to run, and on to the end of the last pair; with --pace max, seconds of video."""
 
-    payload: Annotated[tuple[str, ...], PIXELS, SEVERAL, Parameter(help=PAYLOAD)] = ("raw",)
+    payload: Annotated[tuple[str, ...], PIXELS, SEVERAL, Detail(help=PAYLOAD)] = ("raw",)
 
     sink: Annotated[str | None, OUTPUT] = None
     """A consumer of your own instead of the one that prints: a command such as "python model.py". It is
@@ -103,7 +103,7 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     record: Annotated[Path | None, RECORDING] = None
     """Directory to record all sources to, as MCAP files. framepair plays them again."""
 
-    monitor: Annotated[str | None, OUTPUT, Parameter(validator=_page)] = None
+    monitor: Annotated[str | None, OUTPUT, Detail(validator=_page)] = None
     """HOST:PORT of a page that shows the pipeline, and of metrics for Prometheus. --monitor alone is
     127.0.0.1:7480, which this machine alone reaches."""
 
@@ -168,24 +168,25 @@ def parse(arguments: Sequence[str]) -> Options:
 
     Raises CycloptsError or Refused, in one sentence, for what can't be used.
     """
-    return cast(Options, app()(arguments, exit_on_error=False, print_error=False))
+    plain = plain_words.read(Options, arguments)
+    if plain is not None and plain.config is None:
+        return plain
+    options: Options = app()(arguments, exit_on_error=False, print_error=False)
+    return options
 
 
 def app() -> App:
     """Return the parser of a pipeline's options."""
-    parser = App(
-        name="framepair",
-        help_flags=[],
-        version_flags=[],
-        config=[from_environment, _from_file],
-        result_action="return_value",
-    )
-    parser.default(_options)
-    return parser
+    # Most command lines don't need it, and it takes 0.1 s to import.
+    from framepair.nodes.common.parser import from_environment, options_parser
+
+    return options_parser(Options, "framepair", [from_environment, _from_file])
 
 
 def _from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Give each option without a flag or variable what the file says that --config names."""
+    from cyclopts.config import Dict
+
     named = arguments["--config"].tokens
     if named:
         path = Path(named[0].value)
@@ -285,7 +286,3 @@ def choices(hint: Any) -> tuple[str, ...]:
 
 def _kind(value: object) -> str:
     return KINDS.get(type(value), "a date")
-
-
-def _options(options: Annotated[Options, Parameter(name="*")] = Options()) -> Options:
-    return options

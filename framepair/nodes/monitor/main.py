@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
-from cyclopts import Parameter
-
 from framepair.nodes.common import durations, monitor_options, runtime
 from framepair.nodes.common.monitor_options import DEFAULT_ADDRESS, Listening, Monitoring
 from framepair.nodes.common.options import OUTPUT, node_app
+from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.monitor import metrics, server
 from framepair.nodes.monitor.pictures import Pictures
 from framepair.nodes.monitor.state import State
@@ -37,7 +36,7 @@ app = node_app("monitor", "Show what a combiner publishes: a page, and metrics f
 class Place:
     """The one option that needs no flag. The last base of Options: its field has to be the first."""
 
-    address: Annotated[str, OUTPUT, Parameter(validator=monitor_options.address)] = DEFAULT_ADDRESS
+    address: Annotated[str, OUTPUT, Detail(validator=monitor_options.address)] = DEFAULT_ADDRESS
     """HOST:PORT of the page and the metrics, or :PORT on this machine alone."""
 
 
@@ -53,7 +52,7 @@ class Options(Monitoring, Place):
 
 
 @app.default
-def monitor(options: Annotated[Options, Parameter(name="*")]) -> None:
+def monitor(options: Options) -> None:
     """Show the pipeline until the end of the stream, or until SIGINT or SIGTERM."""
     listening = monitor_options.parse_address(options.address)
     monitor_options.refuse_open(listening, options.monitor_token)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Annotated, Final, NoReturn
+from typing import Final, NoReturn
 
 import numpy as np
-from cyclopts import Parameter
 
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import node_app
@@ -41,7 +40,7 @@ app.command(probe.probe, name="--probe")
 
 
 @app.default
-def produce(options: Annotated[Options, Parameter(name="*")]) -> None:
+def produce(options: Options) -> None:
     """Capture one source and push its frames to the combiner."""
     refuse_impossible(options)
     with shared_offset.agreed([options.push]):

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
-import numpy as np
-from cyclopts import Parameter
 
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.options import Opening
+from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.common.source_options import SourceOptions, parse_size
 from framepair.nodes.producer.sources.opening import open_capture, parse
@@ -33,7 +32,7 @@ class Options(SourceOptions, Opening):
     source: str = ""
     """A video file, a camera (0, /dev/video0), a stream (rtsp://…, http://…) or synthetic://WIDTHxHEIGHT@FPS.
     A URL with a password belongs in FRAMEPAIR_SOURCE: other users can read flags."""
-    payload: Annotated[str, Parameter(help=f"How pixels travel. {payloads.HELP}.")] = "raw"
+    payload: Annotated[str, Detail(help=f"How pixels travel. {payloads.HELP}.")] = "raw"
 
     def wanted(self) -> Wanted:
         """Return what frames are to be made of the source."""
@@ -48,7 +47,7 @@ class Options(SourceOptions, Opening):
             raise Refused(f"--payload {error}") from None
 
 
-def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
+def probe(options: Options) -> None:
     """Print the source's format as JSON, and as message_bytes what its first frame takes in a message.
 
     Exit with 1 if the source can't be opened now, with 2 if there can be no such source.
@@ -79,6 +78,8 @@ def probe(options: Annotated[Options, Parameter(name="*")]) -> None:
 
 def _message_bytes(capture: Capture, payload: Payload) -> int | None:
     """Return how many bytes a message has for the first frame, None if it can't be read."""
+    import numpy as np
+
     try:
         if not capture.grab():
             return None

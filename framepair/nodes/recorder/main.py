@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
-from cyclopts import Parameter
-
 from framepair.nodes.common import durations, record_options, runtime
 from framepair.nodes.common.options import OUTPUT, node_app
 from framepair.nodes.common.record_options import Recording
@@ -62,7 +60,7 @@ class Options(Recording, Target):
 
 
 @app.default
-def record(options: Annotated[Options, Parameter(name="*")]) -> None:
+def record(options: Options) -> None:
     """Record until the end of the stream, or until SIGINT or SIGTERM."""
     runtime.keep_buffers()
     heartbeat = runtime.heartbeat()

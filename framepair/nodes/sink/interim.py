@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from framepair.nodes.sink.latency import PairTimes
-from framepair.nodes.sink.ledger import Account
-from framepair.nodes.sink.report import told_failures
+from framepair.nodes.sink.ledger import Account, told_failures
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.wire import reasons
 

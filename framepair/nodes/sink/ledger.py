@@ -159,3 +159,15 @@ def shortfall(accounts: Mapping[str, Account]) -> str | None:
 
 def _counted(lost: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in sorted(lost.items()) if count)
+
+
+def told_failures(account: Account, before: Account | None = None) -> list[str]:
+    """Return how often a source failed, and in which way, since ``before`` or since the start."""
+    times = {
+        "producer started again": account.restarts - (before.restarts if before else 0),
+        "source opened again": account.reopened - (before.reopened if before else 0),
+        "stamps went over to another clock": account.restamped
+        - (before.restamped if before else 0),
+        "malformed messages": account.rejected - (before.rejected if before else 0),
+    }
+    return [f"{what}: {count}" for what, count in times.items() if count]

@@ -8,22 +8,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NoReturn
-
-from cyclopts import Parameter, validators
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from framepair.nodes.common import exit_codes, json_output, log_format, runtime, streams
-from framepair.nodes.common.options import Consuming, node_app
+from framepair.nodes.common.options import Consuming, NotNegative, node_app
 from framepair.nodes.sink.interim import Interim
 from framepair.nodes.sink.latency import PairTimes
 from framepair.nodes.sink.ledger import Account, Ledger, no_pair, shortfall
-from framepair.nodes.sink.report import Report
-from framepair.nodes.sink.screen import Screen
 from framepair.nodes.sink.stampings import Stampings
 from framepair.protocol.client.clip import Clip, Pair
 from framepair.protocol.client.subscriber import Subscription, subscribe
 from framepair.protocol.clocks import shared_offset
 from framepair.protocol.transport.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from framepair.nodes.sink.report import Report
+    from framepair.nodes.sink.screen import Screen
 
 POLL_S = 0.2
 # Pairs that come later do not count for health checks: frames flow, and are of no use. As old as those let the
@@ -43,20 +43,24 @@ class Options(Consuming):
     sync: str | None = None
     """Where a combiner on another machine tells the time, so that latencies are right."""
 
-    work_ms: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
+    work_ms: Annotated[float, NotNegative] = 0.0
     """Pretend to work on each pair for so many milliseconds."""
 
 
 @app.default
-def measure(options: Annotated[Options, Parameter(name="*")]) -> None:
+def measure(options: Options) -> None:
     """Show pairs as they come, and a report at the end of the stream or on SIGINT or SIGTERM."""
     runtime.keep_buffers()
     heartbeat = runtime.heartbeat()
     stop = runtime.stop_on_signals(heartbeat)
     if options.json:
         json_output.refuse_unwritable(options.json)
-    times, ledger, stampings, screen = PairTimes(), Ledger(), Stampings(), _screen(options)
-    with shared_offset.agreed([options.sub]), _subscribe(options) as subscription, screen:
+    times, ledger, stampings = PairTimes(), Ledger(), Stampings()
+    agreed = shared_offset.agreed([options.sub])
+    with agreed, _subscribe(options) as subscription, _screen(options) as screen:
+        # Not at the top, as the screen: subscribing need not wait for a quarter of the start.
+        from framepair.nodes.sink.report import Report
+
         turns = Turns(options, heartbeat, subscription, ledger, screen)
         runtime.ready(f"waits for pairs at {options.sub}", heartbeat)
         started_s = time.monotonic()
@@ -126,6 +130,8 @@ def _show(report: Report, screen: Screen, json: Path | None) -> None:
 
 
 def _screen(options: Options) -> Screen:
+    from framepair.nodes.sink.screen import Screen
+
     to_stderr = options.json == json_output.STDOUT
     return Screen(to_stderr=to_stderr, lines=options.lines, quiet=options.quiet)
 

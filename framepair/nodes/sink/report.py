@@ -13,7 +13,7 @@ from rich.table import Table
 from framepair.nodes.common.streams import visible
 from framepair.nodes.sink import ledger
 from framepair.nodes.sink.latency import Histogram, PairTimes
-from framepair.nodes.sink.ledger import Account
+from framepair.nodes.sink.ledger import Account, told_failures
 from framepair.nodes.sink.stampings import Stamping
 
 PERCENTILES = ("p50", "p95", "p99", "max", "mean")
@@ -222,18 +222,6 @@ def _failures(accounts: Mapping[str, Account]) -> Iterator[str]:
             told.append(f"away for {account.outage_ns / 1e9:.1f} s at most")
         if told:
             yield f"{source}: {', '.join(told)}."
-
-
-def told_failures(account: Account, before: Account | None = None) -> list[str]:
-    """Return how often a source failed, and in which way, since ``before`` or since the start."""
-    times = {
-        "producer started again": account.restarts - (before.restarts if before else 0),
-        "source opened again": account.reopened - (before.reopened if before else 0),
-        "stamps went over to another clock": account.restamped
-        - (before.restamped if before else 0),
-        "malformed messages": account.rejected - (before.rejected if before else 0),
-    }
-    return [f"{what}: {count}" for what, count in times.items() if count]
 
 
 def _reasons(account: Account) -> str:

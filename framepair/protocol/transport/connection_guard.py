@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
+from framepair.protocol.transport import monitor_events
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -117,10 +117,8 @@ class ConnectionGuard:
         return now_s > self._ended_s + SETTLED_S
 
     def _read_events(self, monitor: zmq.Socket[bytes], now_s: float) -> None:
-        while monitor.poll(0):
-            event = recv_monitor_message(monitor)
-            number = int(event["value"])
-            if event["event"] == zmq.EVENT_ACCEPTED:
+        for event, number in monitor_events.waiting(monitor):
+            if event == zmq.EVENT_ACCEPTED:
                 self._connections[number] = _Connection(now_s, now_s)
             else:
                 self._connections.pop(number, None)

@@ -8,9 +8,8 @@ import time
 from pathlib import Path
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from framepair.protocol.transport import endpoints
+from framepair.protocol.transport import endpoints, monitor_events
 
 PATIENCE_S = 3.0
 EVENTS = (
@@ -43,8 +42,7 @@ class Contact:
         """Take note of what happened; to be called several times a second."""
         if self._over:
             return
-        while self._monitor.poll(0):
-            event = recv_monitor_message(self._monitor)["event"]
+        for event, _ in monitor_events.waiting(self._monitor):
             self._connected = self._connected or event == zmq.EVENT_CONNECTED
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self.close()
