@@ -126,6 +126,8 @@ def test_a_monitor_runs_on_the_host_that_is_said() -> None:
     [node] = commands.table(asked, topology.plan(asked))
     assert node.kind == "monitor"
     assert "--sync tcp://10.0.0.5:" in " ".join(node.command)
+    far = Options(monitor="desk:80", monitor_token=Path("/on/desk"), hosts=hosts, host="nuc", **at)  # type: ignore[arg-type]
+    assert [node.kind for node in commands.table(far, topology.plan(far))][-1] == "sink"
     with pytest.raises(Refused, match="shm"):
         topology.plan(
             Options(monitor=DEFAULT_ADDRESS, hosts=hosts, host="desk", payload=("shm",), **at)  # type: ignore[arg-type]

@@ -154,6 +154,7 @@ def plan(options: Options) -> Plan:
         this_machine=platform.node(),
         listen=options.listen,
     )
+    _refuse_open_page(options, placement)
     addresses, run_dir = _meeting_points(options, list(uris), placement)
     settled = _settled(options, payloads, addresses)
     payloads = {
@@ -203,11 +204,7 @@ def _meeting_points(
 
 
 def _refuse_contradictions(options: Options) -> None:
-    """Raise Refused for flags that would do nothing, and for a page that anyone could look at."""
-    if options.monitor:
-        listening = monitor_options.parse_address(options.monitor)
-        monitor_options.refuse_open(listening, options.monitor_token)
-        monitor_options.read_token(options.monitor_token)
+    """Raise Refused for flags that would do nothing."""
     if options.plan or not (options.sink or options.no_sink):
         return
     flag = "--sink" if options.sink else "--no-sink"
@@ -216,6 +213,17 @@ def _refuse_contradictions(options: Options) -> None:
         if own and getattr(options, field.name) != field.default:
             name = field.name.replace("_", "-")
             raise Refused(f"--{name} is for the consumer that prints, which {flag} leaves out")
+
+
+def _refuse_open_page(options: Options, placement: Placement | None) -> None:
+    """Raise Refused for a page that anyone could look at; the token is where the monitor runs."""
+    if options.monitor is None:
+        return
+    monitor_options.refuse_open(
+        monitor_options.parse_address(options.monitor), options.monitor_token
+    )
+    if placement is None or placement.here(MONITOR):
+        monitor_options.read_token(options.monitor_token)
 
 
 def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpoints:
