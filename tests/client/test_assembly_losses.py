@@ -50,6 +50,29 @@ def test_the_oldest_waiting_pair_is_dropped() -> None:
     assert next_pair(assembly) == (5, 0)
 
 
+def test_what_is_dropped_before_the_first_pair_was_taken_is_the_start() -> None:
+    stream, assembly = Stream(), assembly_of(keep=2)
+    for window in range(6):
+        # Window 3 is lost on the way, between one that is dropped and one that is not.
+        feed(
+            assembly,
+            *(stream.window(3)[1:] if window == 3 else stream.window(window)),
+            stream.pair(window),
+        )
+    assert assembly.stats().lost_pairs == 0
+    assert assembly.stats().lost_frames["left"] == {"startup": 15, "publisher_overflow": 5}
+    assert next_pair(assembly) == (4, 0)
+    for window in range(6, 9):
+        feed(assembly, *stream.whole(window))
+    assert next_pair(assembly) == (7, 2)
+    assert assembly.stats().lost_pairs == 2
+    assert assembly.stats().lost_frames["left"] == {
+        "startup": 15,
+        "publisher_overflow": 5,
+        "subscriber_slow": 10,
+    }
+
+
 def test_a_pair_of_which_a_frame_is_missing_is_lost() -> None:
     stream = Stream()
     assembly = joined(stream)

@@ -64,13 +64,15 @@ def is_balanced(stats: SubscriberStats) -> bool:
 
 def test_a_pair_of_some_sources_has_theirs_alone() -> None:
     stream, queue = Stream(), queue_of(sources=["left"])
-    for window in range(3):
+    for window in range(4):
         left = [frame for frame in stream.window(window) if frame.source == "left"]
         put(queue, *left, stream.pair(window))
+        if not window:
+            assert taken(queue).index == 0
     assert queue.stats().waiting_frames == {"left": 10}
     pair = taken(queue)
     assert list(pair) == list(pair.header.clips) == ["left"]
-    assert (pair.index, pair.lost, len(pair["left"])) == (1, 1, 5)
+    assert (pair.index, pair.lost, len(pair["left"])) == (2, 1, 5)
     put(queue, stream.end())
     stats = queue.stats()
     assert list(stats.totals) == ["left"]

@@ -246,13 +246,21 @@ class Assembly:
 
     def _drop_oldest(self) -> None:
         oldest = self._waiting.popleft()
-        self._losses.count_dropped(oldest.announced)
-        lost, skipped = oldest.pair.lost + 1, oldest.pair.skipped
+        if self._pairs:
+            self._losses.count_dropped(oldest.announced)
+            self._pass_on(oldest.pair.lost + 1, oldest.pair.skipped)
+        else:
+            # The first pair will be a later one, and what was lost before that is no loss.
+            lost = self._waiting[0].remove_gap() if self._waiting else None
+            self._losses.count_shed(oldest.announced, lost)
+        oldest.release()
+
+    def _pass_on(self, lost: int, skipped: int) -> None:
+        """Count what is missing before a pair that was dropped as missing before the next one."""
         if self._waiting:
             self._waiting[0].add_gap(lost, skipped)
         else:
             self._losses.return_gap(lost, skipped)
-        oldest.release()
 
 
 def _as_here(

@@ -42,6 +42,12 @@ class HeldPair:
         pair = self.pair
         self.pair = replace(pair, lost=pair.lost + lost, skipped=pair.skipped + skipped)
 
+    def remove_gap(self) -> int:
+        """Count nothing as missing before this pair; return how many pairs were."""
+        lost = self.pair.lost
+        self.pair = replace(self.pair, lost=0, skipped=0)
+        return lost
+
     def release(self) -> None:
         """Let the frames be overwritten."""
         self.lease.end()

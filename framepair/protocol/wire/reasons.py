@@ -29,7 +29,7 @@ MEANINGS = {
     CORRUPT: "not what its header says",
     COMBINER_OVERFLOW: "the combiner was too busy to take it",
     FUTURE: "stamped later than it can have been captured",
-    STARTUP: "captured before the first pair",
+    STARTUP: "captured before the first pair, or before the first that this consumer took",
     FRAGMENTED: "the header of its pair had no room for it",
     COMBINER_LOST: "the combiner ended before it announced its pair, or had just been started again",
     PUBLISHER_OVERFLOW: "lost on its way to this consumer, which did not receive",
