@@ -180,6 +180,8 @@ SAID: dict[str, tuple[Any, list[str]]] = {
     "max_sources": (9, ["--max-sources", "9"]),
     "history": (8.0, ["--history", "8"]),
     "keep": (4, ["--keep", "4"]),
+    "start": ("1m30s", ["--start", "1m30s"]),
+    "speed": (2.0, ["--speed", "2"]),
     "report_every": ("1h", ["--report-every", "1h"]),
     "strict": (True, ["--strict"]),
     "json": (Path("report.json"), ["--json", f"{Path.cwd()}/report.json"]),

@@ -137,7 +137,7 @@ def test_every_option_has_a_variable(monkeypatch: pytest.MonkeyPatch, file: Path
         text = texts[kind] if kind in texts else typing.get_args(option.type)[-1]
         if kind is typing.Literal:
             text = options.choices(option.type)[-1]
-        if option.name == "report_every":
+        if option.name in ("report_every", "start"):
             text = "1h"
         monkeypatch.setenv(option.variable, RECORDED.get(option.name, text))
     # All at a time, as a parser takes long to build: each sets its own option, and there is one for each.
@@ -206,6 +206,8 @@ quiet = true
         verbose = true
         log_format = "json"
         report_every = "1h"
+        start = "1m30s"
+        speed = 2.0
         listen = "tcp://127.0.0.1:5555"
         keygen = "made"
         keys = "keys"
@@ -269,6 +271,8 @@ unhealthy_after = "1min"
         verbose=True,
         log_format="json",
         report_every="1h",
+        start="1m30s",
+        speed=2.0,
         listen="tcp://127.0.0.1:5555",
         keygen=Path("made"),
         keys=Path("keys"),
@@ -487,7 +491,15 @@ def test_flags_that_would_do_nothing_are_refused(sink: str, flag: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("15m", 900), ("15min", 900), ("1h", 3600), ("1.5h", 5400), ("1d", 86400)],
+    [
+        ("90s", 90),
+        ("15m", 900),
+        ("15min", 900),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("1d", 86400),
+    ],
 )
 def test_how_often_it_is_said_how_it_went(text: str, seconds: float) -> None:
     asked = parse("--report-every", text, "--record-segment", text, "--record-keep", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,15 +18,25 @@ from msgspec.structs import replace
 from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import recordings
 from framepair.nodes.launcher.names import is_missing_file
+from framepair.nodes.producer.options import Options
+from framepair.nodes.producer.parts import refuse_impossible
 from framepair.nodes.producer.sources import opening
 from framepair.nodes.producer.sources.recording_file import Track
-from framepair.nodes.producer.sources.source import FrameName, Position, SourceError
+from framepair.nodes.producer.sources.source import (
+    Capture,
+    Compressed,
+    FrameName,
+    Position,
+    Retelling,
+    Retold,
+    SourceError,
+)
 from framepair.nodes.producer.sources.uri import AS_IT_IS, Wanted
 from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images
 from framepair.protocol.recording.segment import Segment
 from framepair.protocol.wire.frame import FrameHeader
-from tests.lib.recordings import as_jpeg, as_raw
+from tests.lib.recordings import WINDOWS, as_jpeg, as_raw, write
 from tests.lib.stream import WINDOW_NS, Stream, pixels
 from tests.lib.units import MS
 
@@ -75,7 +86,7 @@ def test_frames_have_the_times_and_names_that_they_had(directory: Path, finish: 
             next_ns = following or header.captured_ns + header.period_ns
             assert capture.position == Position(
                 header.captured_ns - begins_ns, next_ns - begins_ns, "driver", 5,
-                FrameName(header.run, header.seq, 0),
+                FrameName(header.run, header.seq, 0), header.captured_ns,
             )  # fmt: skip
             image = capture.retrieve(np.empty((6, 8, 3), np.uint8), 0, 0)
             if source == "right":
@@ -220,13 +231,106 @@ def wrong(uris: Sequence[str]) -> None:
 def test_a_source_that_is_not_in_it_is_named(directory: Path) -> None:
     recorded(directory / "a.mcap")
     wrong([f"{directory}/a.mcap#middle", f"{directory}/a.mcap"])
-    with pytest.raises(SourceError, match="leave out --loop"):
-        opening.open_capture(
-            "it", f"{directory}/a.mcap#left", loop=True, open_timeout_s=1, read_timeout_s=1
-        )
 
 
 def test_a_source_of_a_recording_is_a_file_that_is_there(directory: Path) -> None:
     recorded(directory / "a.mcap")
     assert not is_missing_file(f"{directory}/a.mcap#left")
     assert is_missing_file(f"{directory}/b.mcap#left")
+
+
+def grabbed(capture: Capture, most: int = 10**6) -> list[Position]:
+    """Return the positions of the frames of ``capture``, and close it."""
+    found: list[Position] = []
+    while len(found) < most and capture.grab():
+        assert capture.position is not None
+        found.append(capture.position)
+    capture.close()
+    return found
+
+
+def opened(uri: str, wanted: Wanted = AS_IT_IS, *, loop: bool = False) -> Capture:
+    return opening.open_capture(
+        "it", uri, loop=loop, open_timeout_s=1, read_timeout_s=1, wanted=wanted
+    )
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_it_begins_with_the_window_of_the_start(directory: Path, finish: bool) -> None:
+    headers = write(directory / "a.mcap", finish=finish)
+    capture = opened(f"{directory}/a.mcap#right", Wanted(start_ns=1_700 * MS))
+    first_ns = headers[0].captured_ns // WINDOW_NS * WINDOW_NS + WINDOW_NS
+    assert (capture.format.begins_ns or 0) + capture.format.start_ns == first_ns
+    expected = [h for h in headers if h.source == "right" and h.captured_ns >= first_ns]
+    assert isinstance(capture, Track)
+    assert capture.window_ns == WINDOW_NS
+    positions = grabbed(capture)
+    assert [each.recorded_ns for each in positions] == [h.captured_ns for h in expected]
+    assert [each.at_ns + first_ns for each in positions] == [h.captured_ns for h in expected]
+    with pytest.raises(SourceError, match="--start 60s: it ends before: begin earlier"):
+        opened(f"{directory}/a.mcap#right", Wanted(start_ns=60 * 1000 * MS))
+
+
+def test_looped_it_goes_on_after_whole_windows_as_other_runs(directory: Path) -> None:
+    headers = write(directory / "a.mcap")
+    length_ns = WINDOWS * WINDOW_NS
+    for source in ("left", "right"):
+        capture = opened(f"{directory}/a.mcap#{source}", loop=True)
+        assert isinstance(capture, Track)
+        mine = [header for header in headers if header.source == source]
+        for number, header in itertools.product(range(3), mine):
+            assert capture.grab()
+            at_ns = header.captured_ns - (capture.format.begins_ns or 0) + number * length_ns
+            run = header.run + number * length_ns
+            position = capture.position
+            assert (position.at_ns, position.recorded_ns) == (at_ns, header.captured_ns)
+            assert position.named == FrameName(run, header.seq, 0)
+        capture.close()
+
+
+def test_looped_its_windows_and_totals_go_on(directory: Path) -> None:
+    write(directory / "a.mcap")
+    capture = opened(f"{directory}/a.mcap#left", loop=True)
+    told: list[Retold] = []
+    assert isinstance(capture, Track)
+    while len(told) < 3 * WINDOWS:
+        told += capture.retold()
+        assert capture.grab()
+    capture.close()
+    starts = [each.start_ns for each in told]
+    assert starts == [starts[0] + place * WINDOW_NS for place in range(len(told))]
+    captured = [each.clip.totals.captured for each in told]
+    assert captured == sorted(captured)
+    assert captured[-1] >= 2 * captured[WINDOWS - 1]
+
+
+def test_at_another_speed_frames_keep_names_and_files(directory: Path) -> None:
+    write(directory / "a.mcap")
+    uri = f"{directory}/a.mcap#left"
+    plain, fast = opened(uri), opened(uri, Wanted(speed=2.0))
+    assert fast.format.fps == 2 * plain.format.fps
+    assert isinstance(fast, Compressed)
+    assert isinstance(fast, Retelling)
+    assert fast.window_ns is None
+    assert fast.grab()
+    assert plain.grab()
+    assert isinstance(plain, Track)
+    assert fast.file() == plain.file()
+    slow_at, fast_at = grabbed(plain), grabbed(fast)
+    assert [each.at_ns for each in fast_at] == [round(each.at_ns / 2) for each in slow_at]
+    assert [each.named for each in fast_at] == [each.named for each in slow_at]
+
+
+def test_what_is_live_has_no_middle_and_no_speed() -> None:
+    for wanted, why in (
+        (Wanted(start_ns=1), "--start: only a file"),
+        (Wanted(speed=2.0), "--speed: what"),
+    ):
+        with pytest.raises(SourceError, match=why):
+            opened("rtsp://127.0.0.1/live", wanted)
+
+
+def test_speed_and_pace_max_exclude_each_other() -> None:
+    options = Options(name="left", source="a.mcap", push="ipc:///tmp/x", pace="max", speed=2.0)
+    with pytest.raises(Refused, match="--speed: --pace max is as fast as possible"):
+        refuse_impossible(options)

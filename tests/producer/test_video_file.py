@@ -354,3 +354,46 @@ def test_ffmpeg_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("hole.mp4", "interlaced.mpg"):
         images(opened(CASES / name))
     assert capfd.readouterr() == ("", "")
+
+
+# A phone's with B-frames, one without an index, planes that are interlaced, one whose video begins late.
+BEGUN = [
+    "vfr_phone_left.mp4",
+    "recorder.webm",
+    "vfr_screen.mkv",
+    "interlaced.mpg",
+    "late_video.mp4",
+]
+
+
+@pytest.mark.parametrize("name", BEGUN)
+def test_from_its_middle_on_the_frames_are_the_same(name: str) -> None:
+    whole = images(opened(CASES / name))
+    for start_s in (whole[len(whole) // 2][1], whole[-1][1], whole[2][1] + 0.001):
+        wanted = Wanted(start_ns=round(start_s * 1e9))
+        video = VideoFile("left", parse(str(CASES / name)), wanted=wanted)
+        assert video.format.start_ns == wanted.start_ns
+        rest = [(image, at_s) for image, at_s in whole if round(at_s * 1e9) >= wanted.start_ns]
+        found = images(video)
+        assert [at_s + start_s for _, at_s in found] == pytest.approx([at_s for _, at_s in rest])
+        assert all(
+            image is not None and expected is not None and np.array_equal(image, expected)
+            for (image, _), (expected, _) in zip(found, rest, strict=True)
+        )
+        video.close()
+
+
+def test_looped_from_its_middle_on() -> None:
+    path = CASES / "vfr_phone_left.mp4"
+    once = times(VideoFile("left", parse(str(path)), wanted=Wanted(start_ns=10**9)))
+    video = VideoFile("left", parse(str(path)), loop=True, wanted=Wanted(start_ns=10**9))
+    found = [at_s for _, at_s in played(video, 2 * len(once))]
+    assert found[: len(once)] == once
+    shift_s = found[len(once)] - once[0]
+    assert found[len(once) :] == pytest.approx([at_s + shift_s for at_s in once])
+    video.close()
+
+
+def test_a_start_behind_its_end_is_said() -> None:
+    with pytest.raises(SourceError, match="--start 3600s: it ends before that: begin earlier"):
+        VideoFile("left", parse(str(CASES / "cfr25.mp4")), wanted=Wanted(start_ns=3600 * 10**9))

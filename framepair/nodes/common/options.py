@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # What --max-wait auto is where a network stream may be among the sources: its frames come in lumps.
 AUTO_MAX_WAIT_S = 5.0
+# Of --speed, and one part in so many.
+MAX_SPEED = 100.0
 # Of --report-every.
 MIN_INTERVAL_S = 1.0
 
@@ -53,6 +55,16 @@ def _not_negative(_type: object, value: float | str | None) -> None:
 def _at_least_one(_type: object, value: int | None) -> None:
     if value is not None and value < 1:
         raise ValueError("It must be 1 or more.")
+
+
+def _time(_type: object, value: str | None) -> None:
+    if value is not None:
+        durations.parse_s(value)
+
+
+def _speed(_type: object, value: float) -> None:
+    if not 1 / MAX_SPEED <= value <= MAX_SPEED:
+        raise ValueError(f"It must be from {1 / MAX_SPEED} to {MAX_SPEED:.0f}.")
 
 
 def _interval(_type: object, value: str | None) -> None:
@@ -135,7 +147,14 @@ class Producing(Opening, Windows, SharedMemory, Network):
     """What a producer and the launcher know."""
 
     loop: Annotated[bool, VIDEOS, SWITCH] = False
-    """Begin a file again when it ends."""
+    """Begin a file or recording again when it ends."""
+
+    start: Annotated[str | None, VIDEOS, Detail(validator=_time)] = None
+    """Where in a file or recording to begin: a time such as 90s or 1m30s. A recording begins with the window
+    of that time."""
+
+    speed: Annotated[float, VIDEOS, Detail(validator=_speed)] = 1.0
+    """How fast a file or recording plays: 2 is twice as fast."""
 
     wait: Annotated[bool, VIDEOS, SWITCH] = False
     """Keep trying a camera or URL that cannot be opened at the start."""
@@ -143,6 +162,11 @@ class Producing(Opening, Windows, SharedMemory, Network):
     history: Annotated[float, PIXELS, Positive] = 4.0
     """With --payload shm, seconds of frames kept in shared memory; at the least two windows, and a window,
     --max-wait and a second."""
+
+    @property
+    def begin_ns(self) -> int:
+        """``start`` in nanoseconds, 0 if it is the beginning."""
+        return durations.parse_ns(self.start) if self.start else 0
 
 
 @dataclass(frozen=True, kw_only=True)

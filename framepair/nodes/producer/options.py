@@ -2,11 +2,12 @@
 
 # Not "from __future__ import annotations": cyclopts looks names up in the module of the class that inherits.
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from framepair.nodes.common.options import ONLY_ON, SEVERAL, Producing
 from framepair.nodes.producer import probe
+from framepair.nodes.producer.sources.uri import Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,10 @@ class Options(probe.Options, Producing):
     fault: Annotated[tuple[str, ...], SEVERAL] = ()
     """Fail on purpose: freeze@10s,5s, crash@5s, slow@3s,50ms, drop@0.01, skew@200ms or garbage@8s; times count
     from the first frame on."""
+
+    def wanted(self) -> Wanted:
+        """Return what frames are to be made of the source."""
+        return replace(super().wanted(), start_ns=self.begin_ns, speed=self.speed)
 
     def until_ns(self) -> int | None:
         """Return ``until`` in nanoseconds, None if there is no such time."""

@@ -92,6 +92,8 @@ class Outbox:
         self._unsent = 0
         """How many frames of the run could not be sent again, if they were recorded."""
         self._unsent_in_all = 0
+        self._recorded_ns: int | None = None
+        """When the grabbed frame was captured, if it is played from a recording."""
         self._grade: StampGrade | None = None
         self._peer_log = RateLimitedLog(log)
         self._lock = threading.Lock()
@@ -138,6 +140,7 @@ class Outbox:
             if stamp.anew:
                 self._begin_run(stamp)
             self._in_hand_ns, self._grade = stamp.captured_ns, stamp.grade
+            self._recorded_ns = position.recorded_ns if position else None
             return stamp
 
     def has_room(self) -> bool:
@@ -306,6 +309,7 @@ class Outbox:
             stamp_uncertainty_ns=stamp.uncertainty_ns,
             colour=source_format.colour,
             skipped=skipped,
+            recorded_ns=self._recorded_ns,
         )
 
     def _recorded(self, retold: Retold, stamps: Stamps) -> RecordedClip:

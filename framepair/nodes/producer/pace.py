@@ -59,7 +59,8 @@ class RealTime:
         start_ns = now_ns()
         if source_format.begins_ns is not None:
             play_at_ns = start_ns if self.play_at_ns is None else self.play_at_ns
-            start_ns = _same_phase_ns(play_at_ns, source_format.begins_ns, self.window_s)
+            begins_ns = source_format.begins_ns + source_format.start_ns
+            start_ns = _same_phase_ns(play_at_ns, begins_ns, self.window_s)
             return PacedStamps(
                 source_format.fps, start_ns + self.offset_ns, now_ns, is_put_off=False
             )
@@ -85,7 +86,8 @@ class Offline:
 
     def stamps(self, source_format: Format, offset_ns: int | None, now_ns: Clock) -> Stamps:  # noqa: ARG002
         """Return stamps within the video; see Pace."""
-        return MediaStamps(self.offset_ns + (source_format.begins_ns or 0))
+        begins_ns = (source_format.begins_ns or 0) + source_format.start_ns
+        return MediaStamps(self.offset_ns + begins_ns)
 
     def total(self, source_format: Format, until_s: float) -> int:
         """Return how many frames of the video are before ``until_s``."""

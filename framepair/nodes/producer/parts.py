@@ -110,8 +110,9 @@ class Parts:
     def until_ns(self, source_format: Format) -> int | None:
         """Return the capture time at which to end, None if there is none."""
         until_ns = self._options.until_ns()
-        begins_ns = source_format.begins_ns if self._pace.lossless else None
-        return until_ns if until_ns is None or begins_ns is None else until_ns + begins_ns
+        if until_ns is None or not self._pace.lossless:
+            return until_ns
+        return until_ns + (source_format.begins_ns or 0) + source_format.start_ns
 
     @property
     def passes_files(self) -> bool:
@@ -221,6 +222,8 @@ def refuse_impossible(options: Options) -> None:
     runtime.nanoseconds("--history", options.history, above=0)
     for address in (options.push, *([options.sync] if options.sync else [])):
         keys.client(options.keys, address, insecure=options.insecure)
+    if options.speed != 1.0 and options.pace == "max":
+        raise runtime.Refused("--speed: --pace max is as fast as possible: leave out one of them")
     payload_limits.refuse_beyond(_payload(options), options.pace, options.push)
     if options.offset_ns < 0 and not _is_live(options):
         raise runtime.Refused(

@@ -64,6 +64,11 @@ class Frame:
         return self.header.captured_ns
 
     @property
+    def recorded_ns(self) -> int | None:
+        """When it was captured, in UTC, if it is played from a recording; None if it is not."""
+        return self.header.recorded_ns
+
+    @property
     def stamp(self) -> StampGrade | None:
         """How ``captured_ns`` is known, from ``exact`` to ``arrival``; None: not said."""
         return self.header.stamp

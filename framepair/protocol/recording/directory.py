@@ -60,10 +60,14 @@ class RecordingFiles:
         for file in self._each():
             yield from file.chunks()
 
-    def messages(self) -> Iterator[Logged]:
-        """Yield the messages as they were written, file by file; damaged chunks are left out."""
+    def last_ns(self) -> int:
+        """Return the time of the last message of all, 0 if there is none."""
+        return max(file.last_ns() for file in self._each())
+
+    def messages(self, since_ns: int = 0) -> Iterator[Logged]:
+        """Yield the messages as they were written, file by file; see RecordingFile."""
         for file in self._each():
-            yield from file.messages()
+            yield from file.messages(since_ns)
 
     def close(self) -> None:
         """Close the files that are being read."""

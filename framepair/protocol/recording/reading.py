@@ -26,6 +26,8 @@ HEAD_BYTES: Final = 9
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 MAX_NAME: Final = 64
 FOOTER_BYTES: Final = HEAD_BYTES + 20
+# What a chunk begins with: the times of its first and last message.
+CHUNK_TIMES: Final = struct.Struct("<QQ")
 # What libraries raise of bytes that are not what their head says.
 MALFORMED = (McapError, struct.error, ValueError, MemoryError, RuntimeError, IndexError, EOFError)
 
@@ -133,6 +135,20 @@ class RecordingFile:
         index: MessageIndex = MessageIndex.read(ReadDataStream(self.read(record)))
         return index
 
+    def last_ns(self) -> int:
+        """Return the time of the last message, 0 if there is none."""
+        chunks = (record for record in self.records() if record.opcode == Opcode.CHUNK)
+        return max((self._times(chunk)[1] for chunk in chunks), default=0)
+
+    def _times(self, chunk: Record) -> tuple[int, int]:
+        """Return the times of the first and the last message of a chunk."""
+        self._file.seek(chunk.offset + HEAD_BYTES)
+        head = self._file.read(CHUNK_TIMES.size)
+        if len(head) < CHUNK_TIMES.size:
+            return 0, 0
+        first_ns, last_ns = CHUNK_TIMES.unpack(head)
+        return first_ns, last_ns
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield the chunks that can be read, in the order in which they were written."""
         for record in self.records():
@@ -156,6 +172,15 @@ class RecordingFile:
         return any(channel.topic == topic for channel in channels)
 
     def _named(self) -> tuple[list[Channel], dict[int, Schema]]:
+        known = self._known()
+        if not known.channels:
+            for chunk in self.chunks():
+                with contextlib.suppress(*MALFORMED):
+                    known.messages(chunk)
+        return list(known.channels.values()), known.schemas
+
+    def _known(self) -> Known:
+        """Return the channels and schemas that the index names, none if there is no index."""
         known = Known()
         for record in self._summary() if self.is_whole() else ():
             if record.opcode == Opcode.SCHEMA:
@@ -164,11 +189,7 @@ class RecordingFile:
             elif record.opcode == Opcode.CHANNEL:
                 channel: Channel = Channel.read(ReadDataStream(self.read(record)))
                 known.channels[channel.id] = channel
-        if not known.channels:
-            for chunk in self.chunks():
-                with contextlib.suppress(*MALFORMED):
-                    known.messages(chunk)
-        return list(known.channels.values()), known.schemas
+        return known
 
     def _summary(self) -> Iterator[Record]:
         """Yield the records of the index."""
@@ -176,11 +197,16 @@ class RecordingFile:
         (start,) = struct.unpack("<Q", self._file.read(8))
         yield from self.records(start) if start else ()
 
-    def messages(self) -> Iterator[Logged]:
-        """Yield the messages as they were written; damaged chunks are counted and left out."""
-        known, self.damaged = Known(), 0
+    def messages(self, since_ns: int = 0) -> Iterator[Logged]:
+        """Yield the messages as they were written; damaged chunks are counted and left out.
+
+        Chunks that end before ``since_ns`` are passed over, if the file has its index.
+        """
+        known, self.damaged = self._known() if since_ns else Known(), 0
         for record in self.records():
             if record.opcode == Opcode.CHUNK:
+                if known.channels and since_ns and self._times(record)[1] < since_ns:
+                    continue
                 try:
                     found = known.messages(self.chunk(record))
                 except MALFORMED:

@@ -75,6 +75,8 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     UTC by its own clock: no offset is added to it.
     ``colour`` is for ``i420``, where None is BT.601 in limited range, and for ``mono8``, where None is plain
     grey. ``skipped`` frames were left out by this producer so far, before they had a ``seq``: fewer are wanted.
+    ``recorded_ns`` is when a frame that is played from a recording was captured, in UTC (None: it is none), and
+    ``captured_ns`` when it is shown again; with pace ``max`` they are the same.
     The last three fields are the combiner's: the index of the window that the frame is in, the length of a
     window, and when the combiner had received the frame.
     """
@@ -101,6 +103,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     stamp_uncertainty_ns: Nanoseconds | None = None
     colour: Colour | None = None
     skipped: Count = 0
+    recorded_ns: Nanoseconds | None = None
     window: Count | None = None
     window_ns: Annotated[int, Meta(ge=1, le=MAX_INT)] | None = None
     received_ns: Nanoseconds | None = None

@@ -23,6 +23,7 @@ from framepair.nodes.producer.sources.source import (
     SourceError,
     blaming,
 )
+from framepair.nodes.producer.sources.speed import sped_up
 from framepair.nodes.producer.sources.thinning import thinned
 from framepair.nodes.producer.sources.uri import AS_IT_IS, Opening, SourceUri, Wanted, check
 from framepair.protocol.wire.frame import StampGrade
@@ -88,8 +89,18 @@ def open_capture(
     with blaming(name):
         source = parse(uri)
         _refuse_stamp(KINDS[source.kind], wanted)
+        _refuse_times(source, wanted)
     opening = Opening(loop, open_timeout_s, read_timeout_s, allow_redirects, wanted)
-    return KINDS[source.kind].open_capture(name, source, opening)
+    return sped_up(KINDS[source.kind].open_capture(name, source, opening), wanted.speed)
+
+
+def _refuse_times(source: SourceUri, wanted: Wanted) -> None:
+    if wanted.start_ns and source.kind not in ("file", "recording"):
+        raise SourceError(
+            "--start: only a file or a recording can begin in its middle: leave it out"
+        )
+    if wanted.speed != 1.0 and source.live:
+        raise SourceError("--speed: what is live comes at its own time: leave it out")
 
 
 def _refuse_stamp(kind: Kind, wanted: Wanted) -> None:

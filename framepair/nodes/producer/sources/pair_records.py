@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -13,12 +13,18 @@ from framepair.protocol.recording.ledger import Announcement, LedgerEntry, Recei
 from framepair.protocol.wire import reasons
 from framepair.protocol.wire.pair import ClipHeader, PairHeader, Totals
 
+Lost = Mapping[str, int]
+
 
 class PairRecords:
-    """Says of each announcement what it means for ``source``, given the frames that are on disk before it."""
+    """Says of each announcement what it means for ``source``, given the frames that are on disk before it.
 
-    def __init__(self, source: str) -> None:
+    ``former`` is what earlier passes through the recording came to, all of which counts.
+    """
+
+    def __init__(self, source: str, former: Sequence[tuple[Totals, Lost]] = ()) -> None:
         self._source = source
+        self._former = former
         self._sum = TotalsSum()
         self._on_disk: dict[tuple[int, int], int] = {}
         """Run and seq of the frames that are on disk and of windows still open, and when they were captured."""
@@ -29,6 +35,10 @@ class PairRecords:
         self._sessions: dict[int, Received] = {}
         self._was_away = False
         """Whether no recorder ran for a time, or at the beginning."""
+
+    def summed(self) -> Sequence[tuple[Totals, Lost]]:
+        """Return what this pass and those before came to, for the next."""
+        return [(self._totals(), self._lost())] if self._base else self._former
 
     def add_frame(self, run: int, seq: int, captured_ns: int) -> None:
         """Note a frame that is on disk."""
@@ -90,20 +100,31 @@ class PairRecords:
     def _totals(self) -> Totals:
         """Return what became of the source's frames since the beginning, over all combiners."""
         total, base = self._sum.sum()[self._source], self._base or Totals()
+        former = [totals for totals, _ in self._former]
+        dropped = Counter(total.dropped) - Counter(base.dropped)
+        for each in former:
+            dropped.update(each.dropped)
         return replace(
             total,
-            captured=total.captured - base.captured,
-            paired=total.paired - base.paired,
-            late=total.late - base.late,
-            dropped=dict(Counter(total.dropped) - Counter(base.dropped)),
+            captured=total.captured - base.captured + sum(each.captured for each in former),
+            paired=total.paired - base.paired + sum(each.paired for each in former),
+            late=total.late - base.late + sum(each.late for each in former),
+            gaps=total.gaps + sum(each.gaps for each in former),
+            rejected=total.rejected + sum(each.rejected for each in former),
+            runs=total.runs + sum(each.runs for each in former),
+            reopened=total.reopened + sum(each.reopened for each in former),
+            outage_ns=max([total.outage_ns, *(each.outage_ns for each in former)]),
+            restamped=total.restamped + sum(each.restamped for each in former),
+            dropped=dict(dropped),
         )
 
     def _lost(self) -> dict[str, int]:
         """Return why frames of pairs are not on disk: as the recorder says, or else on their way to it."""
-        lost: Counter[str] = Counter()
+        lost = Counter(self._former[0][1] if self._former else {})
+        before = lost.total()
         for received in self._sessions.values():
             lost.update(received.lost)
-        rest = self._lacking - lost.total()
+        rest = self._lacking - lost.total() + before
         away = self._was_away or len(self._sessions) > 1
         lost[reasons.RECORDER_AWAY if away else reasons.PUBLISHER_OVERFLOW] += max(0, rest)
         return dict(+lost)

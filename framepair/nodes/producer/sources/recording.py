@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from framepair.nodes.producer.sources.source import Capture, SourceError
+from framepair.nodes.producer.sources.source import Capture
 from framepair.nodes.producer.sources.uri import Opening, SourceUri, split_scheme
 from framepair.protocol.recording.names import is_recording
 from framepair.protocol.wire.frame import StampGrade
@@ -26,6 +26,4 @@ def open_capture(name: str, source: SourceUri, opening: Opening) -> Capture:
     # FFmpeg takes a while to load, which another kind of source should not have to wait for.
     from framepair.nodes.producer.sources.recording_file import open_track
 
-    if opening.loop:
-        raise SourceError(f"source {name}: a recording has its own times: leave out --loop")
-    return open_track(name, source, opening.wanted)
+    return open_track(name, source, opening.wanted, loop=opening.loop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, cast
@@ -14,7 +14,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from framepair.nodes.producer.sources.pair_records import PairRecords
+from framepair.nodes.producer.sources.pair_records import Lost, PairRecords
 from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
     Format,
@@ -35,7 +35,7 @@ from framepair.protocol.recording.segment import LEDGER, PAIRS
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import PairHeader
+from framepair.protocol.wire.pair import PairHeader, Totals
 
 Readable = RecordingFile | RecordingFiles
 # What a recording that says no rate is taken to have.
@@ -50,52 +50,69 @@ PIXELS: Final = {"bgr8": "bgr24", "8UC3": "bgr24", "rgb8": "rgb24", "mono8": "gr
 class Recorded:
     """A frame on disk: its time, picture, and header if framepair has written it.
 
-    ``then`` is what was announced before the next one, once that has been read.
+    ``then`` is what was announced before the next one, once that has been read. It is played ``later_ns``
+    after its time, in another pass through the recording.
     """
 
     at_ns: int
     image: images.Image
     header: FrameHeader | None
     then: list[Retold] = field(default_factory=list)
+    later_ns: int = 0
+
+    @property
+    def recorded_ns(self) -> int:
+        """When it was captured, also if it was recorded when it was played from another recording."""
+        replayed_ns = self.header.recorded_ns if self.header else None
+        return self.at_ns if replayed_ns is None else replayed_ns
 
 
-def open_track(name: str, source: SourceUri, wanted: Wanted) -> Track:
+def open_track(name: str, source: SourceUri, wanted: Wanted, *, loop: bool = False) -> Track:
     """Open what ``source`` names; raises SourceError if there is no such recording, or source in it."""
     path, track = names.split(source.location)
     with _readable(name, Path(path)):
         file = opened(Path(path))
     try:
         with _readable(name, Path(path)):
-            return Track(name, file, track, wanted)
+            return Track(name, file, track, wanted, loop=loop)
     except (SourceError, FrameLost) as error:
         file.close()
         raise SourceError(str(error)) from None
 
 
 class Track:
-    """Plays one source of a recording. Times are nanoseconds since its first chunk, for all sources alike.
+    """Plays one source of a recording. Times are nanoseconds since it begins to play, for all sources alike.
 
-    A frame is made as it was when it was recorded; with other pixels or another size it is decoded by FFmpeg.
-    Raises SourceError if there is no source ``track`` in the file, or, if that is "", not only one.
+    It begins with its first chunk, or with the window that the wanted start is in. In each pass but the
+    first, with ``loop``, runs have other numbers. A frame is made as it was when it was recorded; with other
+    pixels or another size it is decoded by FFmpeg. Raises SourceError if there is no source ``track`` in the
+    file, or, if that is "", not only one.
     """
 
     reopened = skipped = 0
 
-    def __init__(self, name: str, file: Readable, track: str, wanted: Wanted) -> None:
+    def __init__(
+        self, name: str, file: Readable, track: str, wanted: Wanted, *, loop: bool = False
+    ) -> None:
         self._name, self._file = name, file
         self._pictures = Pictures(name, wanted)
         self._as_recorded = wanted.pixels is None and wanted.size is None
         self._source, self._topics = _topics(name, self._file, track)
-        self._records = PairRecords(self._source)
-        self._announced: Announcement | None = None
         self._retold: list[Retold] = []
-        self._coming = self._frames()
+        self.window_ns = _window_ns(self._file)
+        self._begins_ns = _begins_ns(self._file)
+        self._since_ns = self._begins_ns + wanted.start_ns
+        if wanted.start_ns and self.window_ns:
+            self._since_ns = max(self._begins_ns, self._since_ns // self.window_ns * self.window_ns)
+        self._skipped_ns = self._since_ns if wanted.start_ns else 0
+        self._coming = self._passes() if loop else self._pass(Pass(self._source))
         first = next(self._coming, None)
+        if first is None and wanted.start_ns:
+            start_s = wanted.start_ns / SECOND_NS
+            raise SourceError(f"source {name}: --start {start_s:g}s: it ends before: begin earlier")
         if first is None:
             raise SourceError(f"source {name}: {file.path} has no frame of {track or 'it'}")
         self.run = first.header.run if first.header else None
-        self._begins_ns = _begins_ns(self._file)
-        self.window_ns = _window_ns(self._file)
         second = next(self._coming, None)
         self._coming = itertools.chain([second] if second else [], self._coming)
         self._period_ns = second.at_ns - first.at_ns if second else 0
@@ -107,13 +124,19 @@ class Track:
     @property
     def position(self) -> Position:
         """Time of the grabbed frame and of the next one, and what it was called."""
-        at_ns, header = self._current.at_ns - self._begins_ns, self._current.header
+        recorded, header = self._current, self._current.header
+        at_ns = self._played_ns(recorded)
         period_ns = header.period_ns if header else self._period_ns
-        next_ns = at_ns + period_ns if self._over else self._ahead.at_ns - self._begins_ns
-        named = FrameName(header.run, header.seq, header.dropped) if header else None
+        next_ns = at_ns + period_ns if self._over else self._played_ns(self._ahead)
+        named = (
+            FrameName(header.run + recorded.later_ns, header.seq, header.dropped)
+            if header
+            else None
+        )
         grade = (header.stamp if header else None) or "exact"
         known = header.stamp_uncertainty_ns if header else None
-        return Position(at_ns, max(at_ns, next_ns), grade, known, named)
+        recorded_ns = recorded.recorded_ns
+        return Position(at_ns, max(at_ns, next_ns), grade, known, named, recorded_ns)
 
     def grab(self) -> bool:
         """Go on to the next frame; return whether there is one."""
@@ -154,44 +177,40 @@ class Track:
 
     def retold(self) -> list[Retold]:
         """Return what was announced between the grabbed frame and the next; see Retelling."""
-        return [
-            replace(
-                each,
-                start_ns=each.start_ns - self._begins_ns,
-                end_ns=None if each.end_ns is None else each.end_ns - self._begins_ns,
-                previous_ns=None
-                if each.previous_ns is None
-                else each.previous_ns - self._begins_ns,
-            )
-            for each in self._retold
-        ]
+        return self._retold
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
-    def _frames(self) -> Iterator[Recorded]:
+    def _passes(self) -> Iterator[Recorded]:
+        """Yield the frames over and over again, each time later by the same time for all sources."""
+        window_ns = self.window_ns or 1
+        windows = self._file.last_ns() // window_ns - self._since_ns // window_ns + 1
+        # Pictures of another program say nothing of how long the last one is shown.
+        length_ns = windows * window_ns if self.window_ns else windows + SECOND_NS // int(USUAL_FPS)
+        passing = Pass(self._source)
+        while passing.has_frames or not passing.later_ns:
+            yield from self._pass(passing)
+            passing = passing.following(length_ns)
+
+    def _pass(self, passing: Pass) -> Iterator[Recorded]:
+        """Yield the frames, and let each have what was announced after it."""
         then = self._retold
-        for logged in self._file.messages():
+        for logged in self._file.messages(self._skipped_ns):
+            if logged.message.log_time < self._skipped_ns:
+                continue
             with contextlib.suppress(ProtocolError):
                 if logged.topic in self._topics and logged.schema in images.FIELDS:
-                    found = _recorded(logged)
-                    if found.header is not None:
-                        header = found.header
-                        self._records.add_frame(header.run, header.seq, header.captured_ns)
+                    found = replace(_recorded(logged), later_ns=passing.later_ns)
+                    passing.add_frame(found)
                     then = found.then
                     yield found
-                elif (retold := self._announcement(logged)) is not None:
+                elif (retold := passing.retold(logged, self._since_ns)) is not None:
                     then.append(retold)
 
-    def _announcement(self, logged: Logged) -> Retold | None:
-        """Return what a message says of the pairs that frames are in, None if nothing."""
-        if logged.topic == PAIRS:
-            self._announced = decode_announcement(logged.message.data)
-        elif logged.topic == LEDGER and self._announced is not None:
-            announced, self._announced = self._announced, None
-            return self._records.add_announcement(announced, decode_entry(logged.message.data))
-        return None
+    def _played_ns(self, recorded: Recorded) -> int:
+        return recorded.at_ns + recorded.later_ns - self._since_ns
 
     def _is_native(self) -> bool:
         """Return whether the frame is wanted as framepair has recorded it."""
@@ -202,7 +221,8 @@ class Track:
         fps = (
             header.fps if header else SECOND_NS / self._period_ns if self._period_ns else USUAL_FPS
         )
-        known = Format((1, 1, 3), fps=fps, begins_ns=self._begins_ns)
+        start_ns = self._since_ns - self._begins_ns
+        known = Format((1, 1, 3), fps=fps, begins_ns=self._begins_ns, start_ns=start_ns)
         if header is None or not self._as_recorded:
             return self._pictures.format(self._decoded(), known)
         return replace(known, shape=header.shape, encoding=header.encoding, colour=header.colour)
@@ -221,6 +241,58 @@ class Track:
             raise FrameLost(
                 f"source {self._name}: a frame of format {image.format!r} cannot be decoded"
             ) from None
+
+
+class Pass:
+    """One time through a recording: what is announced of ``source`` in it, ``later_ns`` after its time."""
+
+    def __init__(
+        self, source: str, later_ns: int = 0, former: Sequence[tuple[Totals, Lost]] = ()
+    ) -> None:
+        self.later_ns = later_ns
+        self._source = source
+        self._records = PairRecords(source, former)
+        self._announced: Announcement | None = None
+        self._began = False
+        self.has_frames = False
+
+    def following(self, length_ns: int) -> Pass:
+        """Return the pass after this one."""
+        after = Pass(self._source, self.later_ns + length_ns, self._records.summed())
+        after.has_frames = self.has_frames
+        return after
+
+    def add_frame(self, found: Recorded) -> None:
+        """Note a frame that is on disk."""
+        self.has_frames = True
+        if found.header is not None:
+            self._records.add_frame(found.header.run, found.header.seq, found.header.captured_ns)
+
+    def retold(self, logged: Logged, since_ns: int) -> Retold | None:
+        """Return what a message says of the pairs that frames are in, from ``since_ns`` on; None if nothing."""
+        if logged.topic == PAIRS:
+            self._announced = decode_announcement(logged.message.data)
+        elif logged.topic == LEDGER and self._announced is not None:
+            announced, self._announced = self._announced, None
+            entry = decode_entry(logged.message.data)
+            retold = self._records.add_announcement(announced, entry)
+            return None if retold is None else self._moved(retold, self.later_ns - since_ns)
+        return None
+
+    def _moved(self, retold: Retold, by_ns: int) -> Retold:
+        if retold.end_ns is None:
+            return retold
+        previous_ns = retold.previous_ns
+        if self.later_ns and not self._began:
+            # What comes after the last pair of the pass before is no window that was left out.
+            previous_ns = 2 * retold.start_ns - retold.end_ns
+        self._began = True
+        return replace(
+            retold,
+            start_ns=retold.start_ns + by_ns,
+            end_ns=retold.end_ns + by_ns,
+            previous_ns=None if previous_ns is None else previous_ns + by_ns,
+        )
 
 
 def _recorded(logged: Logged) -> Recorded:

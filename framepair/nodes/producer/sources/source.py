@@ -40,7 +40,8 @@ class Format:
     ``shape`` is that of the array, (height, width, channels), ``encoding`` what is in it and ``colour`` what
     its levels mean, as in a frame's header. ``fps`` is the nominal rate, ``total`` how many frames there are
     in all (0: not known), and ``live`` whether frames come at their own time, to be stamped by the clock, or
-    can be had at any pace. ``begins_ns`` is the UTC at the video's beginning, if it was recorded with that.
+    can be had at any pace. ``begins_ns`` is the UTC at the video's beginning, if it was recorded with that;
+    it is played from ``start_ns`` within it on, where positions are 0.
     """
 
     shape: tuple[int, int, int]
@@ -50,6 +51,7 @@ class Format:
     live: bool = False
     colour: Colour | None = None
     begins_ns: int | None = None
+    start_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +65,11 @@ class FrameName:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Time of a frame, and the earliest one of the next; nanoseconds since the video's beginning.
+    """Time of a frame, and the earliest one of the next; nanoseconds since the video began to play.
 
     Of a live source: nanoseconds of UTC. ``grade`` says how the time is known, ``uncertainty_ns`` how far it
-    may be wrong (None: not known); ``named`` is what it is to be called again if it was recorded.
+    may be wrong (None: not known); ``named`` is what it is to be called again if it was recorded, at
+    ``recorded_ns`` of UTC.
     """
 
     at_ns: int
@@ -74,6 +77,7 @@ class Position:
     grade: StampGrade = "exact"
     uncertainty_ns: int | None = 0
     named: FrameName | None = None
+    recorded_ns: int | None = None
 
 
 class Capture(Protocol):

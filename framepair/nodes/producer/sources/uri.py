@@ -45,7 +45,8 @@ class Wanted:
 
     ``stream`` is the number of the video stream to play, from 0; ``fps`` how many frames a second there may be,
     the rate of those without times; ``size`` is for the picture that a consumer sees, the right way up;
-    ``stamp`` is the clock to stamp frames by, the best that there is unless told otherwise.
+    ``stamp`` is the clock to stamp frames by, the best that there is unless told otherwise. A file or recording
+    is played from ``start_ns`` on, ``speed`` times as fast.
     """
 
     stream: int | None = None
@@ -53,6 +54,8 @@ class Wanted:
     pixels: Encoding | None = None
     size: Size | None = None
     stamp: StampGrade | None = None
+    start_ns: int = 0
+    speed: float = 1.0
 
 
 AS_IT_IS: Final = Wanted()

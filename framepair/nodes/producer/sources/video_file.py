@@ -73,8 +73,8 @@ class VideoFile:
         self._said = False
         self._open(base_ns=0)
         self.format: Format = self._pictures.format(self._pass.first_frame, self._pass.format)
-        if loop:
-            self.format = replace(self.format, total=0)
+        if loop or wanted.start_ns:
+            self.format = replace(self.format, total=0, start_ns=wanted.start_ns)
 
     @property
     def position(self) -> Position:
@@ -119,6 +119,7 @@ class VideoFile:
 
     def _warn_if_short(self) -> None:
         played_s, whole_s = self._pass.played_s, self._pass.whole_s
+        played_s += self._wanted.start_ns / SECOND_NS
         if whole_s is None or played_s >= WHOLE * whole_s:
             return
         frames = f", {self._pass.count} of {self.format.total} frames" if self.format.total else ""
@@ -157,10 +158,12 @@ class Pass:
             base_ns=base_ns,
             say=say,
         )
-        self._base_ns = base_ns
-        self._coming = self._placed(
-            decoded(stream, itertools.chain(first, coming), sorts=self._is_avi())
-        )
+        self._base_ns, self._start_ns = base_ns, wanted.start_ns
+        read: Iterator[Packet[VideoStream]] = itertools.chain(first, coming)
+        if wanted.start_ns:
+            beginning = _start(self._container) + Fraction(wanted.start_ns, SECOND_NS)
+            read = _from_keyframe(read, stream, beginning)
+        self._coming = self._placed(decoded(stream, read, sorts=self._is_avi()))
         self.count = 0
         self._ahead: Placed | None = self._first()
         self.format = self._format()
@@ -220,13 +223,19 @@ class Pass:
                 self._coming = itertools.chain(before[1:], self._coming)
                 return before[0]
         self.close()
+        if self._start_ns:
+            raise SourceError(
+                f"--start {self._start_ns / SECOND_NS:g}s: it ends before that: begin earlier"
+            )
         raise SourceError(
             "it can be opened, but not one frame of it can be decoded: try it in a player"
         )
 
     def _placed(self, coming: Iterator[Decoded]) -> Iterator[Placed]:
         for each in coming:
-            yield Placed(self._times.place(each.pts), each)
+            at_ns = self._times.place(each.pts) - self._start_ns
+            if at_ns >= self._base_ns:
+                yield Placed(at_ns, each)
 
     def _end_ns(self) -> int:
         """Return when the last frame ends."""
@@ -313,3 +322,22 @@ def _video_stream(container: InputContainer, source: SourceUri, number: int | No
         kinds = "text" if container.format.name in NO_VIDEO_FORMATS else kinds or "nothing"
         raise refusal(source, f"it has no video in it, only {kinds}")
     return chosen(streams, source, number)
+
+
+def _from_keyframe(
+    coming: Iterator[Packet[VideoStream]], stream: VideoStream, start: Fraction
+) -> Iterator[Packet[VideoStream]]:
+    """Leave out packets that are not needed to decode what is shown from ``start`` on, in seconds.
+
+    Read through rather than sought, because not every container can be sought in exactly.
+    """
+    tick = stream.time_base or Fraction(1, SECOND_NS)
+    held: list[Packet[VideoStream]] = []
+    for packet in coming:
+        if packet.is_keyframe and packet.pts is not None and packet.pts * tick <= start:
+            held.clear()
+        held.append(packet)
+        if packet.dts is None or packet.dts * tick > start:
+            break
+    yield from held
+    yield from coming
