@@ -19,6 +19,9 @@ from tests.lib.processes import Running, python
 # Short windows make short tests; the rules are the same.
 WINDOW_S = 0.2
 WINDOW_NS = 200_000_000
+# A source that costs a busy machine little, and what a sink says of its whole pairs, left and right.
+SOURCE = "synthetic://160x120@25"
+WHOLE = r"left 5/5 +right 5/5"
 
 
 class Pipeline(contextlib.ExitStack):
@@ -71,6 +74,11 @@ class Pipeline(contextlib.ExitStack):
         if transport == "ipc":
             return ipc_endpoints(self.run_dir, self.sources)
         return tcp_endpoints(f"tcp://127.0.0.1:{free_ports(2 + len(self.sources))}", self.sources)
+
+
+def more(sink: Running, pairs: int = 2) -> None:
+    """Wait for so many whole pairs more."""
+    sink.wait_for(WHOLE, count=sum("left 5/5  right 5/5" in line for line in sink.stdout) + pairs)
 
 
 def free_ports(count: int) -> int:

@@ -5,11 +5,25 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 
 TIMEOUT_S = 20.0
+# What dashboards and alerts rely on: each metric, with its labels.
+METRICS: Final[dict[str, set[str]]] = {
+    "framepair_frames_total": {"source", "state"},
+    "framepair_frames_lost_total": {"source", "reason"},
+    "framepair_pairs_total": {"complete"},
+    "framepair_pair_lag_seconds": set(),
+    "framepair_hop_seconds": {"hop"},
+    "framepair_source_up": {"source"},
+    "framepair_source_frame_age_seconds": {"source"},
+    "framepair_capture_uncertainty_seconds": {"source", "stamp"},
+    "framepair_source_reopened_total": {"source"},
+    "framepair_node_restarts_total": {"node"},
+    "framepair_build_info": {"version"},
+}
 
 
 def get(url: str) -> tuple[int, str]:

@@ -13,23 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from framepair.nodes.monitor import metrics
 from framepair.nodes.monitor.state import State
+from tests.lib.scraping import METRICS
 from tests.lib.stream import Stream
 from tests.lib.units import MS
-from tests.monitor.watched import Watched
-
-NAMES = {
-    "framepair_frames_total": {"source", "state"},
-    "framepair_frames_lost_total": {"source", "reason"},
-    "framepair_pairs_total": {"complete"},
-    "framepair_pair_lag_seconds": set(),
-    "framepair_hop_seconds": {"hop"},
-    "framepair_source_up": {"source"},
-    "framepair_source_frame_age_seconds": {"source"},
-    "framepair_capture_uncertainty_seconds": {"source", "stamp"},
-    "framepair_source_reopened_total": {"source"},
-    "framepair_node_restarts_total": {"node"},
-    "framepair_build_info": {"version"},
-}
+from tests.lib.watched import Watched
 
 
 def scraped(monitor: Watched) -> str:
@@ -63,7 +50,7 @@ def test_there_are_these_metrics_with_these_labels_and_no_others() -> None:
     for family in text_string_to_metric_families(scraped(watched())):
         name = f"{family.name}_total" if family.type == "counter" else family.name
         found[name] = {label for each in family.samples for label in each.labels} - {"le"}
-    assert found == NAMES
+    assert found == METRICS
 
 
 def test_metrics_say_what_became_of_frames_and_pairs() -> None:

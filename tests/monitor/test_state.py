@@ -12,7 +12,7 @@ from framepair.nodes.monitor.strip import MAX_CELLS
 from framepair.protocol.wire.pair import PairHeader, Totals
 from tests.lib.stream import Stream
 from tests.lib.units import MS, S
-from tests.monitor.watched import LAG_NS, Watched
+from tests.lib.watched import LAG_NS, Watched
 
 
 def stream(**changes: Any) -> Stream:

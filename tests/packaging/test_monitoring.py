@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lib.processes import ROOT
-from tests.monitor.test_metrics import NAMES
+from tests.lib.scraping import METRICS
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
@@ -76,14 +76,14 @@ def test_only_metrics_and_labels_are_named_that_a_monitor_has(text: str) -> None
     )
     assert named
     for name, selectors in named:
-        assert name in NAMES
+        assert name in METRICS
         for label in re.findall(r"(\w+)[!=]~?=?\"", selectors):
-            assert label in NAMES[name] | {"pipeline"}
+            assert label in METRICS[name] | {"pipeline"}
 
 
 def test_every_metric_is_on_the_dashboard_or_identifies_a_pipeline() -> None:
     text = " ".join(queries()) + json.dumps(dashboard()["templating"])
-    assert [name for name in NAMES if name not in text] == []
+    assert [name for name in METRICS if name not in text] == []
 
 
 def test_the_dashboard_finds_its_datasource_by_the_name_that_is_provisioned() -> None:

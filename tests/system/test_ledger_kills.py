@@ -10,16 +10,8 @@ from typing import Any
 import pytest
 
 from tests.lib.launcher import launcher
-from tests.lib.pipeline import Pipeline
+from tests.lib.pipeline import SOURCE, WHOLE, Pipeline, more
 from tests.lib.processes import Running
-
-SOURCE = "synthetic://160x120@25"
-WHOLE = r"left 5/5 +right 5/5"
-
-
-def more(sink: Running, pairs: int = 2) -> None:
-    """Wait for so many whole pairs more."""
-    sink.wait_for(WHOLE, count=sum("left 5/5  right 5/5" in line for line in sink.stdout) + pairs)
 
 
 def captured(producer: Running) -> tuple[int, int]:

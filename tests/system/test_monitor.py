@@ -14,10 +14,9 @@ import pytest
 
 from framepair.protocol.wire import reasons
 from tests.lib.launcher import SMALL, launcher
-from tests.lib.pipeline import Pipeline, free_ports
+from tests.lib.pipeline import SOURCE, Pipeline, free_ports, more
 from tests.lib.processes import PATIENCE_S, Running, memory_bytes, python
 from tests.lib.scraping import counters, get, labelled, state
-from tests.system.test_ledger_kills import SOURCE, more
 
 POLL_S = 0.1
 # What one consumer loses and another doesn't.
