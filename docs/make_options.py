@@ -8,13 +8,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 from framepair.nodes.common.monitor_options import Monitoring
-from framepair.nodes.common.options import Combining, Consuming, Declared, Producing, declared
+from framepair.nodes.common.options import (
+    Combining,
+    Consuming,
+    Declared,
+    Producing,
+    Relaying,
+    declared,
+)
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.launcher import options
 
 SHARED = {
     "producer": Producing,
     "combiner": Combining,
+    "relay": Relaying,
     "sink": Consuming,
     "recorder": Recording,
     "monitor": Monitoring,

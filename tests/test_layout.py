@@ -22,6 +22,7 @@ ALLOWED = {
     "framepair.nodes.sink": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.recorder": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.monitor": ["framepair", "framepair.nodes.common", "framepair.protocol"],
+    "framepair.nodes.relay": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.recordings": ["framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.launcher": ["framepair", "framepair.nodes.common", "framepair.protocol"],
     "framepair.nodes.estimate": [

@@ -29,7 +29,7 @@ from tests.lib.processes import ROOT
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```", re.DOTALL)
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
-NODES = ("producer", "combiner", "sink", "recorder", "monitor", "recordings")
+NODES = ("producer", "combiner", "relay", "sink", "recorder", "monitor", "recordings")
 # Tried by hand, as each needs a network, an engine, a cluster or a long time.
 BY_HAND = (
     "docker",

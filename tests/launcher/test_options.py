@@ -216,6 +216,7 @@ quiet = true
         host = "nuc"
         run_dir = "/run/x"
         payload = ["shm", "b=raw"]
+        relay = "never"
         history = 8
         shm_dir = "/dev/shm/x"
         max_bytes = 1_000_000
@@ -281,6 +282,7 @@ unhealthy_after = "1min"
         host="nuc",
         run_dir=Path("/run/x"),
         payload=("shm", "b=raw"),
+        relay="never",
         history=8.0,
         shm_dir=Path("/dev/shm/x"),
         max_bytes=1_000_000,
@@ -469,6 +471,7 @@ def test_a_node_may_be_given_its_own_health_timeout() -> None:
         "left": 20.0,
         "right": 20.0,
         "combiner": 20.0,
+        "relay": 20.0,
         "sink": 60.0,
         "recorder": 20.0,
         "monitor": 20.0,

@@ -18,11 +18,11 @@ from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.publisher import Publisher
 from framepair.nodes.combiner.startup import MAX_HELD_BYTES
-from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.windows import Accepted, Windows
 from framepair.nodes.common import runtime
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
+from framepair.nodes.common.subscriptions import Subscriptions
 from framepair.protocol.clocks import clock, shared_offset
 from framepair.protocol.transport import endpoints, keys, sockets
 from framepair.protocol.transport.authenticator import Authenticator

@@ -10,10 +10,10 @@ import zmq
 
 from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.startup import MAX_HELD_BYTES
-from framepair.nodes.combiner.subscriptions import Subscriptions
 from framepair.nodes.combiner.windows import Accepted
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.runtime import Stop
+from framepair.nodes.common.subscriptions import Subscriptions
 from framepair.protocol.transport import sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.sockets import Socket

@@ -117,7 +117,16 @@ class SharedMemory:
     """What both ends of shared memory know."""
 
     shm_dir: Annotated[Path | None, PIXELS] = None
-    """With --payload shm, the directory of shared memory. [default: one in /dev/shm]"""
+    """The directory of shared memory. [default: one in /dev/shm]"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rings(SharedMemory):
+    """What those know that write into shared memory."""
+
+    history: Annotated[float, PIXELS, Positive] = 4.0
+    """In shared memory, seconds of frames kept: at the least two windows, and a window, --max-wait and a
+    second."""
 
 
 def _file_or_stdout(_type: object, value: Path | None) -> None:
@@ -143,7 +152,7 @@ class Opening:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Producing(Opening, Windows, SharedMemory, Network):
+class Producing(Opening, Windows, Rings, Network):
     """What a producer and the launcher know."""
 
     loop: Annotated[bool, VIDEOS, SWITCH] = False
@@ -159,14 +168,15 @@ class Producing(Opening, Windows, SharedMemory, Network):
     wait: Annotated[bool, VIDEOS, SWITCH] = False
     """Keep trying a camera or URL that cannot be opened at the start."""
 
-    history: Annotated[float, PIXELS, Positive] = 4.0
-    """With --payload shm, seconds of frames kept in shared memory; at the least two windows, and a window,
-    --max-wait and a second."""
-
     @property
     def begin_ns(self) -> int:
         """``start`` in nanoseconds, 0 if it is the beginning."""
         return durations.parse_ns(self.start) if self.start else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaying(Rings, Network):
+    """What a relay and the launcher know."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from framepair.protocol.client import assembly
+from framepair.protocol.memory import payload
 from framepair.protocol.memory.payload import Payload
+from framepair.protocol.memory.shm import Shm
 from framepair.protocol.transport import sockets
 from framepair.protocol.wire.frame import Encoding
 
@@ -17,6 +19,7 @@ MB = 10**6
 BASE_BYTES = {
     "sink": 70 * MB,
     "combiner": 50 * MB,
+    "relay": 60 * MB,
     "video": 100 * MB,
     "synthetic": 60 * MB,
     "recorder": 80 * MB,
@@ -171,6 +174,21 @@ def monitor_bytes(sources: Sequence[Source]) -> int:
         if not source.payload.one_machine
     )
     return BASE_BYTES["monitor"] + round(HEAP * shown)
+
+
+def relay_ring_bytes(source: Source, limits: Limits) -> int:
+    """Return how much shared memory a relay reserves for a source's frames."""
+    if source.format is None or source.payload.one_machine:
+        return 0
+    history_s = payload.relayed_history_s(limits.history_s, limits.window_s)
+    return Shm().ring_bytes(source.format.shape, source.format.fps, history_s)
+
+
+def relay_bytes(sources: Sequence[Source], limits: Limits) -> int:
+    """Return how much memory a relay takes at most; its rings are counted here."""
+    held = sum(_in_hand(source) for source in sources)
+    rings = sum(relay_ring_bytes(source, limits) for source in sources)
+    return BASE_BYTES["relay"] + round(HEAP * held) + rings
 
 
 def _in_hand(source: Source) -> int:

@@ -24,6 +24,7 @@ from framepair.nodes.launcher import verbs
 from framepair.nodes.launcher.names import (
     MONITOR,
     RECORDER,
+    RELAY,
     is_missing_file,
     is_synthetic,
     without_secrets,
@@ -95,6 +96,15 @@ def of_messages(sources: Sequence[Source]) -> Iterator[str]:
             complaint = payload.message_complaint(source.format.shape)
             if complaint:
                 yield f"{source.name}: {complaint}"
+
+
+def of_no_relay(needed: int, directory: Path) -> Iterator[str]:
+    """Say that the rings of a relay don't fit."""
+    existing, free = _free_bytes(directory)
+    yield (
+        f"{existing} has {size(free or 0)}, a relay's rings need {size(needed)}: without them each consumer"
+        " receives all frames by itself; choose a smaller --history, or give it more"
+    )
 
 
 def of_memory(total: int) -> Iterator[str]:
@@ -174,14 +184,18 @@ def find_needs(options: Options, plan: Plan, sources: list[Source]) -> Needs:
     limits = _limits(options, plan)
     directory = options.shm_dir or shared_ring.default_directory()
     sources, fallen_back = _fitting(sources, limits, directory)
-    processes = _processes(options, sources, limits)
+    rings, free = sum(ring_bytes(source, limits) for source in sources), _free_bytes(directory)[1]
+    relays = sum(bounds.relay_ring_bytes(source, limits) for source in sources if plan.relayed)
+    relayed = bool(plan.relayed) and (free is None or rings + relays <= free)
+    processes = _processes(options, sources, limits, relayed=relayed)
     return Needs(
         links=_links(plan, sources),
         processes=processes,
-        shared_bytes=sum(bounds.ring_bytes(source, limits) for source in sources),
+        shared_bytes=rings + relays * relayed,
         verdicts=[
             *of_unknown(sources),
             *fallen_back,
+            *(of_no_relay(relays, directory) if plan.relayed and not relayed else ()),
             *of_links(sources, plan.endpoints.pub),
             *of_memory(sum(processes.values())),
         ],
@@ -218,7 +232,9 @@ def _rate(source: Source) -> float | None:
     return None if source.format is None else source.link_bytes_per_s
 
 
-def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[str, int]:
+def _processes(
+    options: Options, sources: list[Source], limits: Limits, *, relayed: bool
+) -> dict[str, int]:
     own = "your consumer, with nothing else in it" if options.sink or options.no_sink else "sink"
     producers = {f"producer {s.name}": bounds.producer_bytes(s, limits) for s in sources}
     needed = producers | {
@@ -229,6 +245,8 @@ def _processes(options: Options, sources: list[Source], limits: Limits) -> dict[
         needed[RECORDER] = bounds.recorder_bytes(sources)
     if options.monitor:
         needed[MONITOR] = bounds.monitor_bytes(sources)
+    if relayed:
+        needed[RELAY] = bounds.relay_bytes(sources, limits)
     return needed
 
 

@@ -16,7 +16,7 @@ from framepair.nodes.common.fault_spec import OF_PRODUCERS
 from framepair.nodes.common.json_output import STDOUT
 from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
 from framepair.nodes.common.monitor_options import Monitoring
-from framepair.nodes.common.options import Combining, Consuming, Producing
+from framepair.nodes.common.options import Combining, Consuming, Producing, Relaying
 from framepair.nodes.common.plain_words import variable
 from framepair.nodes.common.record_options import Recording
 from framepair.nodes.common.runtime import Refused
@@ -27,6 +27,7 @@ from framepair.nodes.launcher.names import (
     COMBINER,
     MONITOR,
     RECORDER,
+    RELAY,
     SINK,
     descriptors,
     holds_secret,
@@ -35,16 +36,17 @@ from framepair.nodes.launcher.names import (
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.restarts import Policy
 from framepair.nodes.launcher.topology import Plan, max_wait_s, reachable
-from framepair.protocol.memory import payloads
+from framepair.protocol.memory import payload, payloads
 from framepair.protocol.recording import names as recording_names
 from framepair.protocol.transport.endpoints import SUB_VARIABLE, SYNC_VARIABLE
 from framepair.protocol.transport.keys import INSECURE_VARIABLE, KEYS_VARIABLE
+from framepair.protocol.transport.relays import RELAYED_VARIABLE
 
 # A consumer gives a sign of work whenever it asks for a pair, and may work on one for long.
 CONSUMER_PATIENCE_S = 20.0
 SOURCE_VARIABLE = variable("source")
 
-Kind = Literal["producer", "combiner", "sink", "recorder", "monitor"]
+Kind = Literal["producer", "combiner", "relay", "sink", "recorder", "monitor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Node:
 
     @property
     def key(self) -> str:
-        """What the user calls it: the name of its source, combiner, sink, recorder or monitor."""
+        """What the user calls it: the name of its source, combiner, relay, sink, recorder or monitor."""
         return self.name.rpartition(" ")[2]
 
 
@@ -88,6 +90,8 @@ def table(options: Options, plan: Plan, python: tuple[str, ...] = ("python",)) -
     nodes = [_producer(options, plan, name, python) for name in plan.uris if plan.here(name)]
     if plan.here(COMBINER):
         nodes.append(_combiner(options, plan, python))
+    if plan.relayed:
+        nodes.append(_relay(options, plan, python))
     if options.record and plan.here(RECORDER):
         nodes.append(_recorder(options, options.record, plan, python))
     if options.monitor and plan.here(MONITOR):
@@ -133,14 +137,14 @@ def _producer(options: Options, plan: Plan, name: str, python: tuple[str, ...]) 
 
 def _producing(options: Options, plan: Plan, name: str, uri: str | None) -> Iterator[str]:
     """Return the flags of a source's producer; without a ``uri``, which it is told in another way."""
-    payload, until_ns = plan.payloads[name], pace.of(options).until_ns(options)
+    asked, until_ns = plan.payloads[name], pace.of(options).until_ns(options)
     return _flags(
         name=name,
         source=uri,
         push=reachable(plan.endpoints.pull[name]),
         sync=_clock(plan, plan.endpoints.pull[name]),
         returns=plan.restarts[name] == "always",
-        payload=None if payload == payloads.DEFAULT else payload,
+        payload=None if asked == payloads.DEFAULT else asked,
         until=None if until_ns is None else _seconds(until_ns),
         **_given(plan.asked[name], SourceOptions),
         **_given(options, Producing),
@@ -163,6 +167,21 @@ def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     return Node("combiner", "combiner", command, tuple(_unset()), plan.restarts[COMBINER])
 
 
+def _relay(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
+    """Return the relay for this host's consumers, without which they would receive from the combiner."""
+    history_s = payload.history_s(options.history, options.window, options.max_wait_s)
+    relaying = {**_given(options, Relaying), "history": history_s}
+    flags = _flags(sub=reachable(plan.endpoints.pub), **relaying)
+    command = (*python, "-m", "framepair.nodes.relay", *flags)
+    return Node(RELAY, "relay", command, tuple(_unset()), plan.restarts[RELAY], is_kept=True)
+
+
+def _relayed(plan: Plan, node: str) -> Iterator[tuple[str, str]]:
+    """Yield the variable by which a consumer knows that there will be a relay."""
+    if node in plan.relayed:
+        yield RELAYED_VARIABLE, reachable(plan.endpoints.pub)
+
+
 def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
     flags = _flags(
         sub=reachable(plan.endpoints.pub),
@@ -170,7 +189,8 @@ def _sink(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
         **_given(options, Consuming),
     )
     command = (*python, "-m", "framepair.nodes.sink", *flags)
-    return Node("sink", "sink", command, tuple(_unset()), plan.restarts[SINK])
+    environment = (*_unset(), *_relayed(plan, SINK))
+    return Node("sink", "sink", command, environment, plan.restarts[SINK])
 
 
 def _recorder(options: Options, directory: Path, plan: Plan, python: tuple[str, ...]) -> Node:
@@ -180,7 +200,8 @@ def _recorder(options: Options, directory: Path, plan: Plan, python: tuple[str, 
         **_given(options, Recording),
     )
     command = (*python, "-m", "framepair.nodes.recorder", *flags)
-    return Node(RECORDER, "recorder", command, tuple(_unset()), plan.restarts[RECORDER])
+    environment = (*_unset(), *_relayed(plan, RECORDER))
+    return Node(RECORDER, "recorder", command, environment, plan.restarts[RECORDER])
 
 
 def _monitor(options: Options, address: str, plan: Plan, python: tuple[str, ...]) -> Node:
@@ -195,7 +216,7 @@ def _monitor(options: Options, address: str, plan: Plan, python: tuple[str, ...]
         MONITOR,
         "monitor",
         (*python, "-m", "framepair.nodes.monitor", *flags),
-        tuple(_unset()),
+        (*_unset(), *_relayed(plan, MONITOR)),
         plan.restarts[MONITOR],
         # Pairs flow without a page that shows them.
         is_kept=True,
@@ -209,7 +230,7 @@ def _consumer(command: str, options: Options, plan: Plan) -> Node:
         "sink",
         "sink",
         _words(command, sub),
-        tuple(_told(options, sub, _clock(plan, plan.endpoints.pub))),
+        (*_told(options, sub, _clock(plan, plan.endpoints.pub)), *_relayed(plan, SINK)),
         plan.restarts[SINK],
         patience_s=CONSUMER_PATIENCE_S,
         is_ours=False,

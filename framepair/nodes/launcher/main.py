@@ -86,9 +86,9 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         # The default directory stays: consumers may wait there, and another user must not make it meanwhile.
         made = made and plan.run_dir != endpoints.default_run_dir()
         leftovers = Leftovers(
-            addresses=tuple(plan.endpoints.listening()) if plan.run_dir else (),
+            addresses=_addresses(plan),
             made=str(plan.run_dir) if made else None,
-            shared=any(payload.one_machine for payload in plan.payloads.values()),
+            shared=bool(plan.relayed) or any(p.one_machine for p in plan.payloads.values()),
             shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
         )
         try:
@@ -96,6 +96,15 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
                 return run_nodes(options, plan, signals, guard)
         finally:
             leftovers.remove()
+
+
+def _addresses(plan: Plan) -> tuple[str, ...]:
+    """Return the addresses whose sockets a killed node leaves behind."""
+    from framepair.nodes.launcher import topology
+    from framepair.protocol.transport import relays
+
+    relay = [relays.address_of(topology.reachable(plan.endpoints.pub))] if plan.relayed else []
+    return (*(plan.endpoints.listening() if plan.run_dir else ()), *relay)
 
 
 def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:

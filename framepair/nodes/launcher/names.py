@@ -14,8 +14,8 @@ from framepair.protocol.wire.header import SOURCE_NAME
 
 MAX_NAME = 64
 # Users call those nodes so, in flags and files; a source of that name could not be told from them.
-COMBINER, SINK, RECORDER, MONITOR = "combiner", "sink", "recorder", "monitor"
-OTHERS = (COMBINER, SINK, RECORDER, MONITOR)
+OTHERS = ("combiner", "relay", "sink", "recorder", "monitor")
+COMBINER, RELAY, SINK, RECORDER, MONITOR = OTHERS
 OTHERS_IN_WORDS = f"{', '.join(OTHERS[:-1])} or {OTHERS[-1]}"
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]+")
 # An address that may hold a password: as user:password@host, or as a parameter.

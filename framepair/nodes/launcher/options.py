@@ -92,6 +92,11 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
 
     payload: Annotated[tuple[str, ...], PIXELS, SEVERAL, Detail(help=PAYLOAD)] = ("raw",)
 
+    relay: Annotated[Literal["auto", "always", "never"], PIXELS] = "auto"
+    """Whether consumers of this host receive from a relay, which takes frames from the combiner once and puts
+    them into shared memory for all of them. auto: for two or more that are started here, if any frames are not
+    in shared memory already."""
+
     sink: Annotated[str | None, OUTPUT] = None
     """A consumer of your own instead of the one that prints: a command such as "python model.py". It is
     started, watched and stopped with the rest. The address is in FRAMEPAIR_SUB, and where the command
@@ -131,8 +136,9 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     """The same as framepair keygen DIR."""
 
     restart: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
-    """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them
-    (a source's name, combiner, sink, recorder or monitor). [default: on-failure; with --pace max: never]"""
+    """Which nodes are started again when they end: on-failure, always or never; NODE=never for one of them (a
+    source's name, combiner, relay, sink, recorder or monitor). [default: on-failure; with --pace max:
+    never]"""
 
     on_failure: Annotated[Literal["keep", "stop"], RUNNING] = "keep"
     """When a source's process ends for the sixth time within a minute: keep the others and try it again, each
@@ -140,7 +146,7 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
 
     health_timeout: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()
     """Seconds without a sign of work after which a node is killed, and started again; NODE=60 for one of them
-    (a source's name, combiner, sink, recorder or monitor). A camera and a consumer of your own get more.
+    (a source's name, combiner, relay, sink, recorder or monitor). A camera and a consumer of your own get more.
     [default: 10]"""
 
     fault: Annotated[tuple[str, ...], RUNNING, SEVERAL] = ()

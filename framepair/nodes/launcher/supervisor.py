@@ -40,9 +40,11 @@ from framepair.protocol.transport.heartbeat import Word
 # Frames flow this way, so what is on its way when one kind stops is still taken by the next.
 STOP_ORDER: tuple[tuple[Kind, ...], ...] = (
     ("producer",),
-    ("combiner",),
+    ("combiner", "relay"),
     ("recorder", "sink", "monitor"),
 )
+# Recordings that play wait for the others.
+OPTIONAL: tuple[Kind, ...] = ("producer", "relay")
 # How long each kind may take to stop before it is killed: all of them within five seconds. Cameras and large
 # rings take their time, and what producers don't need of theirs is left to the others.
 PRODUCERS_S, STAGE_S = 3.0, 1.0
@@ -220,7 +222,7 @@ class Supervisor:
     def _let_play(self, node: Node) -> None:
         """Let recordings begin together once all nodes are ready; one that comes back goes on with them."""
         players = [each for each in self._nodes if each.plays]
-        awaited = [n for n in self._nodes if n.plays or (n.is_ours and n.kind != "producer")]
+        awaited = [n for n in self._nodes if n.plays or (n.is_ours and n.kind not in OPTIONAL)]
         if self._play_ns is not None:
             players = [node] if node.plays else []
         elif all(n in self._running and "ready" in self._running[n].words for n in awaited):
@@ -292,7 +294,8 @@ class Supervisor:
                 self._outcome.excuse()
             return False
         if status != 0:
-            others = node.kind == "producer" and producing
+            # Consumers that have no relay any more receive from the combiner.
+            others = node.kind in ("producer", "relay") and producing
             self._fail(node, status, ": the others go on" if others else "")
             return others
         if node.kind == "producer":

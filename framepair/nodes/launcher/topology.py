@@ -20,6 +20,7 @@ from framepair.nodes.launcher.names import (
     OTHERS,
     OTHERS_IN_WORDS,
     RECORDER,
+    RELAY,
     SINK,
     is_stream,
     name_sources,
@@ -37,6 +38,10 @@ EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 
 # What --max-wait auto is where all sources are on the machines themselves: their frames take some ms.
 LOCAL_MAX_WAIT_S = 0.5
+# What a user may place on a host; a relay is where its consumers are.
+PLACED = tuple(node for node in OTHERS if node != RELAY)
+# So many consumers of a host share a relay. For one, it would be a stop more.
+MIN_RELAYED = 2
 # Of --health-timeout.
 HEALTH_TIMEOUT_S = 10.0
 
@@ -82,7 +87,7 @@ def place(
             "nodes on several hosts need listen = tcp://ADDRESS:PORT, the address that the others"
             f" reach {named[COMBINER]} at"
         )
-    of = {node: named.get(node, named[COMBINER]) for node in (*sources, *OTHERS)}
+    of = {node: named.get(node, named[COMBINER]) for node in (*sources, *PLACED)}
     return Placement(_chosen(host, this_machine, of), of)
 
 
@@ -91,9 +96,9 @@ def _named(asked: Sequence[str], sources: Collection[str]) -> dict[str, str]:
     named: dict[str, str] = {}
     for word in asked:
         node, _, host = word.partition("=")
-        if node not in (*sources, *OTHERS):
+        if node not in (*sources, *PLACED):
             raise Refused(
-                f"[hosts] names {node}, which is no node: they are {', '.join((*sources, *OTHERS))}"
+                f"[hosts] names {node}, which is no node: they are {', '.join((*sources, *PLACED))}"
             )
         if not host or node in named:
             raise Refused(f"[hosts] needs one host for {node}")
@@ -128,6 +133,8 @@ class Plan:
     """For how long each node may be silent."""
     asked: dict[str, SourceOptions]
     """What is asked of each source's frames."""
+    relayed: frozenset[str]
+    """The consumers here that receive from a relay; empty: there is none."""
     settled: str | None = None
     """What ``--payload auto`` has come to, in a sentence; None if no source has it."""
     placement: Placement | None = None
@@ -166,7 +173,17 @@ def plan(options: Options) -> Plan:
         for node, payload in itertools.product(consumers(options), payloads.values()):
             payload_limits.refuse_elsewhere(payload, node, placement.beside_combiner(node))
     return Plan(
-        uris, payloads, addresses, run_dir, restarts, faults, health, asked, settled, placement
+        uris=uris,
+        payloads=payloads,
+        endpoints=addresses,
+        run_dir=run_dir,
+        restarts=restarts,
+        faults=faults,
+        health_timeouts_s=health,
+        asked=asked,
+        relayed=_relayed(options, payloads, placement),
+        settled=settled,
+        placement=placement,
     )
 
 
@@ -236,6 +253,10 @@ def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpo
 def _refuse_impossible(
     options: Options, payloads: dict[str, Payload], endpoints: Endpoints
 ) -> None:
+    if options.relay == "always" and options.pace == "max":
+        raise Refused(
+            "--relay always: shared memory does not wait for consumers, as --pace max has to: use --relay never"
+        )
     for address in endpoints.listening():
         keys.refuse_open(options.keys, address, insecure=options.insecure)
     if options.clock == "corrected" and endpoints.sync is None:
@@ -269,6 +290,22 @@ def _settled(options: Options, payloads: dict[str, Payload], at: Endpoints) -> s
     if reason:
         return f"--payload auto: raw, as {reason}"
     return "--payload auto: shm, as all nodes are on this machine; raw for a source whose ring does not fit"
+
+
+def _relayed(
+    options: Options, payloads: dict[str, Payload], placement: Placement | None
+) -> frozenset[str]:
+    """Return the consumers here that receive from a relay, the relay itself too; empty: none is started."""
+    if options.relay == "never" or options.pace == "max":
+        return frozenset()
+    here = {node for node in consumers(options) if placement is None or placement.here(node)}
+    if any(payload.slow for payload in payloads.values()):
+        # It writes JPEGs as they travel.
+        here.discard(RECORDER)
+    in_messages = any(not payload.one_machine for payload in payloads.values())
+    if options.relay == "always" or (len(here) >= MIN_RELAYED and in_messages):
+        return frozenset({RELAY, *here})
+    return frozenset()
 
 
 def max_wait_s(options: Options, plan: Plan) -> float:

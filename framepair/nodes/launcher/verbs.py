@@ -32,6 +32,11 @@ class Verb:
     short: tuple[str, ...] = ()
     """What may be said without the verb and the dash that the same flags of ``run`` begin with."""
 
+    @property
+    def has_siblings(self) -> bool:
+        """Whether its module does what several verbs ask for, and is told which."""
+        return self.module == "framepair.nodes.recordings"
+
 
 SOURCES = "[SOURCES] [OPTIONS]"
 VERBS = {
@@ -39,7 +44,7 @@ VERBS = {
         SOURCES,
         "pair the frames of several videos, and show how they come",
         (
-            "config", "window", "duration", "pace", "loop", "size", "payload", "listen", "keys", "sink",
+            "config", "window", "duration", "pace", "loop", "size", "payload", "listen", "sink",
             "no_sink", "record", "monitor", "json",
         ),
     ),
@@ -78,6 +83,12 @@ VERBS = {
         module="framepair.nodes.monitor",
         short=("token",),
     ),
+    "relay": Verb(
+        "[OPTIONS]",
+        "receive pairs once for all consumers of this host",
+        (),
+        module="framepair.nodes.relay",
+    ),
     "verify": Verb(
         "FILE|DIR… [--repair]",
         "prove that every frame of a recording is on disk or counted as lost",
@@ -99,7 +110,7 @@ VERBS = {
 }  # fmt: skip
 # What may be a verb, and from what likeness on, of difflib, it is taken for one that is misspelt.
 WORD, SIMILAR = re.compile(r"[A-Za-z]+"), 0.75
-RESERVED = ("reload", "relay")
+RESERVED = ("reload",)
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report
@@ -135,7 +146,7 @@ def program(arguments: Sequence[str]) -> list[str] | None:
         return None
     long = {f"--{flag}": f"--{name}-{flag}" for flag in verb.short}
     split = [word.partition("=") for word in words]
-    command = [] if verb.short else [name or ""]
+    command = [name or ""] if verb.has_siblings else []
     return [
         verb.module,
         *command,
@@ -212,7 +223,7 @@ def _verb_help(name: str) -> Iterator[str]:
         yield from _often(verb)
     if verb.module:
         yield ""
-        yield f"All options: python -m {verb.module}{'' if verb.short else f' {name}'} --help"
+        yield f"All options: python -m {verb.module}{f' {name}' if verb.has_siblings else ''} --help"
 
 
 def _often(verb: Verb) -> Iterator[str]:

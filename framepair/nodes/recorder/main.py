@@ -18,11 +18,12 @@ from framepair.nodes.recorder.archive import SEGMENT_BYTES, Archive, Rules
 from framepair.nodes.recorder.coding import Coder
 from framepair.nodes.recorder.message_queue import MessageQueue, QueuedFrame
 from framepair.protocol.client.receiver import Receiver
+from framepair.protocol.client.route import Route
 from framepair.protocol.client.selection import Selection
 from framepair.protocol.clocks import clock, shared_offset
 from framepair.protocol.memory import shared_ring
 from framepair.protocol.recording.ledger import Announcement, Received
-from framepair.protocol.transport import keys
+from framepair.protocol.transport import keys, relays
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.pair import PairHeader
 
@@ -68,9 +69,13 @@ def record(options: Options) -> None:
     with shared_offset.agreed([options.sub]), _own(options.directory), _coder(options) as coder:
         archive = Archive(options.directory, options.rules(), clock.now_ns(), clock.now_ns)
         archive.prepare()
-        queue = MessageQueue(coder, options.shm_dir or shared_ring.default_directory())
+        shm_dir = options.shm_dir or shared_ring.default_directory()
+        queue = MessageQueue(coder, shm_dir)
         client = keys.client(options.keys, options.sub, insecure=options.insecure)
-        receiver = Receiver(options.sub, queue, Selection(decode=False).topics(), client)
+        # The launcher knows whether a relay has what is to be recorded: JPEGs as they travel it has not.
+        route = Route(options.sub, shm_dir if relays.is_expected(options.sub) else None)
+        topics = Selection(decode=False).topics()
+        receiver = Receiver(options.sub, queue, topics, client, route=route)
         with _receiving(receiver):
             runtime.ready(
                 f"records {options.sub} to {options.directory}: {kept(options)}", heartbeat

@@ -178,7 +178,7 @@ class Assembly:
             held = self._waiting[0]
             try:
                 if held.pair.intact:
-                    pair = self._loans.hand_over(held)
+                    pair = self._loans.hand_over(held, behind=self.queued > 1)
                     self._count_taken(self._waiting.popleft())
                     return pair
             except Overwritten:

@@ -13,6 +13,9 @@ from framepair.protocol.client.frame_store import Window
 from framepair.protocol.client.pixels import Lease
 from framepair.protocol.wire.pair import ClipHeader, PairHeader
 
+# A program that has taken so many pairs in a row before the next one came is quick.
+QUICK_PAIRS = 4
+
 
 @dataclass(slots=True)
 class HeldPair:
@@ -61,8 +64,11 @@ class Loans(Protocol):
     def refusal(self, held: HeldPair) -> str | None:
         """Return why ``held`` can't be handed over for now, in a sentence; None: it can."""
 
-    def hand_over(self, held: HeldPair) -> Pair:
-        """Return what the program gets; raises Overwritten if it is too late to copy what has to be copied."""
+    def hand_over(self, held: HeldPair, *, behind: bool) -> Pair:
+        """Return what the program gets; raises Overwritten if it is too late to copy what has to be copied.
+
+        ``behind``: a newer pair waits already.
+        """
 
     def collect(self) -> None:
         """Release the memory of pairs that the program has let go."""
@@ -72,21 +78,30 @@ class Loans(Protocol):
 
 
 class Lent:
-    """The program has one pair at a time: its memory is released when the next one is handed over."""
+    """The program has one pair at a time: its memory is released when the next one is handed over.
+
+    A relay's memory does not wait for that: pairs in it are copied until the program has shown that it is
+    quick, and again once it is behind.
+    """
 
     def __init__(self) -> None:
         self._taken: HeldPair | None = None
+        self._quick = 0
+        """How many pairs in a row the program has taken before the next one came."""
 
     def refusal(self, held: HeldPair) -> str | None:  # noqa: ARG002
         """Return None: there is room for one."""
         return None
 
-    def hand_over(self, held: HeldPair) -> Pair:
-        """Return the pair as it is, and end the one before."""
+    def hand_over(self, held: HeldPair, *, behind: bool) -> Pair:
+        """Return the pair as it is, or a copy of what a relay may overwrite, and end the one before."""
+        self._quick = 0 if behind else self._quick + 1
+        copied = self._quick < QUICK_PAIRS and _is_relayed(held.pair)
+        pair = held.pair.copy() if copied else held.pair
         if self._taken is not None:
             self._taken.release()
         self._taken = held
-        return held.pair
+        return pair
 
     def collect(self) -> None:
         """Do nothing: the next pair says when."""
@@ -136,7 +151,7 @@ class Kept:
                 )
         return None
 
-    def hand_over(self, held: HeldPair) -> Pair:
+    def hand_over(self, held: HeldPair, *, behind: bool) -> Pair:  # noqa: ARG002
         """Return the pair in memory that stays while it is used."""
         clips = {
             source: self._keep(clip, held.windows[source]) for source, clip in held.pair.items()
@@ -172,6 +187,11 @@ class Kept:
     def _await(self, used: object, returned: _Returned) -> None:
         """Note ``returned`` as soon as ``used`` is gone."""
         weakref.finalize(used, self._returned.append, returned).atexit = False
+
+
+def _is_relayed(pair: Pair) -> bool:
+    """Return whether a relay has put the newest frames into its memory."""
+    return any(clip.frames[-1].relayed for clip in pair.values() if clip.frames)
 
 
 def _is_in(window: Window, clip: Clip) -> bool:

@@ -13,11 +13,13 @@ from typing import Protocol
 import zmq
 
 from framepair.protocol.client.pair_queue import Now
+from framepair.protocol.client.route import Route
 from framepair.protocol.clocks.sync_client import SubscriberClock, SyncClient
-from framepair.protocol.transport import endpoints, sockets
+from framepair.protocol.transport import endpoints, relays, sockets
 from framepair.protocol.transport.connection_watch import Contact
 from framepair.protocol.transport.keys import ClientKeys
 from framepair.protocol.wire import published
+from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from framepair.protocol.wire.published import Frame
@@ -73,8 +75,10 @@ class Receiver:
         topics: list[bytes],
         keys: ClientKeys | None = None,
         time_source: TimeSource | None = None,
+        route: Route | None = None,
     ) -> None:
         self._address = address
+        self._route = route or Route(address)
         self._time_source = time_source
         self._keys = keys
         self._pairs = pairs
@@ -85,7 +89,7 @@ class Receiver:
         self._error: Exception | None = None
         self._stopping = False
         self._closing = False
-        self._heard_s = time.monotonic()
+        self._heard_s: float | None = None
         self._stop_seen_s: float | None = None
         # A daemon, as the interpreter waits for all others before it runs finalizers.
         self._thread = threading.Thread(target=self._run, name="framepair-subscriber", daemon=True)
@@ -125,21 +129,33 @@ class Receiver:
                 self._connected.set()
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        with (
-            self._comparing(context) as sync,
-            sockets.subscribe(context, self._address, self._topics, keys=self._keys) as sub,
-        ):
+        with self._comparing(context) as sync:
             clock = SubscriberClock(sync, same=endpoints.is_on_this_machine(self._address))
-            contact = Contact(sub, self._address, "where it publishes")
+            while not self._over():
+                self._receive_by(self._route.address, context, clock)
+
+    def _receive_by(
+        self, address: str, context: zmq.Context[zmq.Socket[bytes]], clock: SubscriberClock
+    ) -> None:
+        """Receive until all is over, or until the way is another."""
+        keys = None if self._route.is_relayed else self._keys
+        with sockets.subscribe(context, address, self._topics, keys=keys) as sub:
+            contact = Contact(sub, address, "where it publishes")
             self._connected.set()
+            self._told_newest = self._told_newest and published.NEWEST in self._topics
             try:
-                while not self._over():
+                while not self._over() and self._route.address == address:
                     contact.look()
                     self._tell_newest(sub)
                     self._pairs.wait_for_room(lambda: self._closing)
                     self._receive(sub, clock)
+                    self._look_at_route()
             finally:
                 contact.close()
+
+    def _look_at_route(self) -> None:
+        if self._route.changes(time.monotonic(), self._heard_s):
+            log.info("%s: receives from %s now", self._address, self._route.address)
 
     def _comparing(
         self, context: zmq.Context[zmq.Socket[bytes]]
@@ -158,9 +174,25 @@ class Receiver:
             return
         self._heard_s = time.monotonic()
         try:
-            self._pairs.add(published.decode([part.buffer for part in parts]), clock.now)
+            received = published.decode([part.buffer for part in parts])
+            if isinstance(received, tuple) and self._is_out_of_sight(received[0]):
+                return
+            self._pairs.add(received, clock.now)
         except ProtocolError as error:
             self._pairs.reject(error)
+
+    def _is_out_of_sight(self, header: FrameHeader) -> bool:
+        """Return whether a relay has put a frame where this process can't see it: then the way is direct."""
+        if not (header.relayed and header.location) or not self._route.leads_nowhere(
+            header.location
+        ):
+            return False
+        log.warning(
+            "%s has its frames in shared memory that this process cannot see: name its directory (--shm-dir,"
+            " shm_dir); until then frames come from the combiner",
+            relays.address_of(self._address),
+        )
+        return True
 
     def _tell_newest(self, sub: zmq.Socket[bytes]) -> None:
         if self._wants_newest and not self._told_newest:
@@ -178,5 +210,5 @@ class Receiver:
         now_s = time.monotonic()
         if self._stop_seen_s is None:
             self._stop_seen_s = now_s
-        since_s = max(self._heard_s, self._stop_seen_s)
+        since_s = max(self._heard_s or self._stop_seen_s, self._stop_seen_s)
         return now_s > since_s + SILENCE_S or now_s > self._stop_seen_s + STOP_DEADLINE_S

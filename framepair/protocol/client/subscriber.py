@@ -31,6 +31,7 @@ from framepair.protocol.client.losses import SubscriberStats
 from framepair.protocol.client.matches import Match, Wanted, matches
 from framepair.protocol.client.pair_queue import PairQueue
 from framepair.protocol.client.receiver import Receiver, TimeSource
+from framepair.protocol.client.route import Route
 from framepair.protocol.client.selection import select
 from framepair.protocol.client.single_frame import Frame
 from framepair.protocol.memory import shared_ring
@@ -145,7 +146,9 @@ def subscribe(
     directory = shm_dir or shared_ring.default_directory()
     queue = PairQueue(keep, max_bytes, directory, loans, selection)
     told = TimeSource(sync, client_keys(keys, sync, insecure=insecure)) if sync else None
-    receiver = Receiver(address, queue, selection.topics(), client, told)
+    # A relay has frames decoded, in shared memory: not as they travelled.
+    route = Route(address, directory if decode and selection.has_pixels else None)
+    receiver = Receiver(address, queue, selection.topics(), client, told, route)
     return Subscription(queue, receiver, copy=copy)
 
 

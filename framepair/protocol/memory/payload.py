@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape, Slot
     from framepair.protocol.memory.shared_ring import Attached
 
-MIN_WINDOWS = 2
+# Windows that a ring holds at the least; one of a relay has also to hold that which the program has in hands.
+MIN_WINDOWS, MIN_RELAYED_WINDOWS = 2, 3
 # What a pair's way takes after the combiner has closed its window, in seconds: to the consumer, and its turn.
 DELIVERY_S = 1.0
 
@@ -145,6 +146,11 @@ def history_s(asked_s: float, window_s: float, max_wait_s: float) -> float:
     and two windows at the least.
     """
     return max(asked_s, MIN_WINDOWS * window_s, window_s + max_wait_s + DELIVERY_S)
+
+
+def relayed_history_s(asked_s: float, window_s: float) -> float:
+    """Return how many seconds of frames a relay's ring must hold; ``asked_s`` has the wait for slow sources."""
+    return max(MIN_RELAYED_WINDOWS * window_s, history_s(asked_s, window_s, 0.0))
 
 
 def history_frames(fps: float, history_s: float) -> int:

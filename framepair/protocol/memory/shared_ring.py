@@ -135,6 +135,11 @@ def attach(directory: Path, name: str, shape: Shape) -> Ring:
         os.close(descriptor)
 
 
+def is_visible(directory: Path, name: str) -> bool:
+    """Return whether this process can see the ring of that name."""
+    return NAME.match(name) is not None and os.access(directory / name, os.R_OK)
+
+
 def remove_stale(directory: Path) -> None:
     """Remove the rings of owners that are dead, and the directory if nothing is left in it."""
     with contextlib.suppress(OSError), _locked(directory, TIDY_PATIENCE_S):

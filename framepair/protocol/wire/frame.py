@@ -77,8 +77,9 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     grey. ``skipped`` frames were left out by this producer so far, before they had a ``seq``: fewer are wanted.
     ``recorded_ns`` is when a frame that is played from a recording was captured, in UTC (None: it is none), and
     ``captured_ns`` when it is shown again; with pace ``max`` they are the same.
-    The last three fields are the combiner's: the index of the window that the frame is in, the length of a
-    window, and when the combiner had received the frame.
+    The next three fields are the combiner's: the index of the window that the frame is in, the length of a
+    window, and when the combiner had received the frame. ``relayed``: a relay has put the frame into shared
+    memory, where its consumers are.
     """
 
     source: SourceName
@@ -107,6 +108,7 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     window: Count | None = None
     window_ns: Annotated[int, Meta(ge=1, le=MAX_INT)] | None = None
     received_ns: Nanoseconds | None = None
+    relayed: bool = False
 
     def __post_init__(self) -> None:
         if self.next_ns < self.captured_ns:
@@ -173,6 +175,14 @@ class FrameHeader(Header, frozen=True, tag="frame"):
     def as_stamped(self, uncertainty_ns: int | None) -> FrameHeader:
         """Return this header without a correction: its times are right but for ``uncertainty_ns``."""
         return replace(self, offset_ns=None, uncertainty_ns=uncertainty_ns)
+
+    def placed(self, location: Location) -> FrameHeader:
+        """Return this header of a frame that a relay has put into shared memory."""
+        return replace(self, payload="shm", location=location, packed_bytes=None, relayed=True)
+
+    def damaged(self, packed_bytes: int) -> FrameHeader:
+        """Return this header of a compressed frame that can't be decoded, with so few bytes in its place."""
+        return replace(self, packed_bytes=packed_bytes)
 
     def accepted(self, window: int, window_ns: int, received_ns: int) -> FrameHeader:
         """Return this header with the fields that the combiner adds."""

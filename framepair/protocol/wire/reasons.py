@@ -32,7 +32,7 @@ MEANINGS = {
     STARTUP: "captured before the first pair, or before the first that this consumer took",
     FRAGMENTED: "the header of its pair had no room for it",
     COMBINER_LOST: "the combiner ended before it announced its pair, or had just been started again",
-    PUBLISHER_OVERFLOW: "lost on its way to this consumer, which did not receive",
+    PUBLISHER_OVERFLOW: "lost on its way to this consumer, as that or a relay did not receive",
     SUBSCRIBER_SLOW: "this consumer was busy with an earlier pair",
     NO_SUBSCRIBER: "in a pair of before this consumer had subscribed",
     TOO_LARGE: "its window has more bytes than this consumer keeps of a source",

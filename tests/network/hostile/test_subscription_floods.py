@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from framepair.nodes.combiner.subscriptions import MAX_TOPICS, is_topic
+from framepair.nodes.common.subscriptions import MAX_TOPICS, is_topic
 from tests.network.hostile.peers import OPEN, Flow
 
 MANY = 100_000

@@ -1,10 +1,11 @@
-"""What consumers subscribe to at the combiner, and what is no subscription of theirs."""
+"""What consumers subscribe to at a publisher, and what is no subscription of theirs."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections import Counter
+from collections.abc import Collection
 
 import zmq
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 # Topics that differ: libzmq keeps 2.6 kB of each name, for as long as its subscriber is connected.
 MAX_TOPICS = 1024
-# At a time: a flood of subscriptions must not keep the combiner from its frames.
+# At a time: a flood of subscriptions must not keep a publisher from its frames.
 MAX_READ = 100
 SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}\.?")
 OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END, published.NEWEST)
@@ -67,6 +68,11 @@ class Subscriptions:
     def are_settled(self) -> bool:
         """Whether no subscriber has left of late."""
         return self._guard.is_settled()
+
+    @property
+    def topics(self) -> Collection[bytes]:
+        """What some subscriber has asked for."""
+        return self._counts.keys()
 
     @property
     def want_newest(self) -> bool:

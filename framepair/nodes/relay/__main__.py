@@ -1,0 +1,3 @@
+from framepair.nodes.relay.main import main
+
+main()
