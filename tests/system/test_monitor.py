@@ -50,6 +50,15 @@ class Scraped:
             assert time.monotonic() < deadline_s, said
             time.sleep(POLL_S)
 
+    def wait_for_health(self, status: int, begin: str) -> None:
+        """Wait until the health check has this status, and says what begins so."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not (
+            (found := get(f"{self.url}healthz"))[0] == status and found[1].startswith(begin)
+        ):
+            assert time.monotonic() < deadline_s, found
+            time.sleep(POLL_S)
+
 
 def url_of(monitor: Running) -> str:
     return monitor.wait_for(r"READY (http://\S+)")[1]
@@ -59,12 +68,15 @@ def url_of(monitor: Running) -> str:
 def test_kills_move_no_counter_back_and_the_ledger_is_that_of_the_sink(order: str) -> None:
     with Pipeline(["left", "right"]) as nodes:
         report = nodes.run_dir / "report.json"
-        monitor = nodes.start("monitor", f":{free_ports(1)}", "--sub", nodes.pub)
+        place = (f":{free_ports(1)}", "--sub", nodes.pub)
+        monitor = nodes.start("monitor", *place, "--unhealthy-after", "2s")
         scraped = Scraped(url_of(monitor))
-        assert get(f"{scraped.url}healthz")[0] == 200
-        combiner, sink = nodes.combiner(), nodes.sink("--json", str(report))
+        scraped.wait_for_health(503, "no pair with frames for 2 s: No pair has come yet, for 2 s")
+        # A sink that is slow at first drops nothing that the monitor has.
+        combiner, sink = nodes.combiner(), nodes.sink("--json", str(report), "--keep", "100")
         left, right = (nodes.producer(name, SOURCE) for name in nodes.sources)
         more(sink, 3)
+        scraped.wait_for_health(200, "well")
         scraped.scrape()
         first = {name: scraped.ledger(name) for name in nodes.sources}
         begun = scraped.scrape()
