@@ -93,8 +93,16 @@ def maps(name: str) -> list[str]:
     return [line for line in Path("/proc/self/maps").read_text().splitlines() if name in line]
 
 
+def wait_until_supplied() -> None:
+    """Wait until all rings of this process have their memory."""
+    for thread in threading.enumerate():
+        if thread.name == "framepair-populate":
+            thread.join()
+
+
 def test_its_file_is_private_and_all_of_it_is_there(directory: Path) -> None:
     ring = SharedRing(directory, "left.1.0", 100, (90, 160, 3))
+    wait_until_supplied()
     status = (directory / ring.name).stat()
     assert stat.S_IMODE(status.st_mode) == 0o600
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
@@ -104,9 +112,7 @@ def test_its_file_is_private_and_all_of_it_is_there(directory: Path) -> None:
 
 def test_the_first_lap_has_no_page_faults(directory: Path) -> None:
     ring = SharedRing(directory, "left.1.0", 1000, SHAPE)
-    for thread in threading.enumerate():
-        if thread.name == "framepair-populate":
-            thread.join()
+    wait_until_supplied()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for index in range(1000):
         fill(ring, index, 1)
@@ -294,6 +300,36 @@ def test_too_small_a_file_system_is_refused_with_figures(directory: Path) -> Non
         )
         assert rings(small / "rings") == []
         SharedRing(small / "rings", "left.1.0", 200, SHAPE).close()
+
+
+def test_memory_that_another_ring_will_still_take_is_not_free(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_ring._Supply, "_run", lambda _: None)
+    with small_file_system(1024 * 1024) as small:
+        first = SharedRing(small / "rings", "left.1.0", 150, SHAPE)
+        assert (small / "rings" / first.name).stat().st_blocks * 512 < 100_000
+        with pytest.raises(NoRoom, match=r"a ring of 0\.6 MiB is needed and .* has 0\.4 MiB free"):
+            SharedRing(small / "rings", "right.1.0", 150, SHAPE)
+        first.close()
+        SharedRing(small / "rings", "right.1.0", 150, SHAPE).close()
+
+
+def test_memory_that_others_take_before_the_writer_comes_to_it_is_an_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_ring._Supply, "_run", lambda _: None)
+    with small_file_system(1024 * 1024) as small:
+        ring = SharedRing(small / "rings", "left.1.0", 150, SHAPE)
+        ring.reserve(1)[:] = 7
+        with pytest.raises(OSError, match="No space left"):
+            (small / "greedy").write_bytes(bytes(1024 * 1024))
+        with pytest.raises(NoRoom, match="No space left on device: choose a smaller --history"):
+            ring.reserve(149)
+        (small / "greedy").unlink()
+        ring.reserve(149)[:] = 8
+        assert (ring.ring.view(149, 1) == 8).all()
+        ring.close()
 
 
 def test_too_little_memory_is_refused_with_figures(

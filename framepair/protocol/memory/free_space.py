@@ -17,14 +17,17 @@ class NoRoom(RuntimeError):  # noqa: N818 - it says what there is
     """Memory for a frame, or for a ring of them, cannot be had; the message says what to do."""
 
 
-def check(directory: Path, nbytes: int) -> None:
-    """Raise NoRoom if a ring of ``nbytes`` does not fit into ``directory``, or into memory."""
+def check(directory: Path, nbytes: int, promised: int = 0) -> None:
+    """Raise NoRoom if a ring of ``nbytes`` does not fit into ``directory``, or into memory.
+
+    ``promised`` bytes of what is free are others' already.
+    """
     status = os.statvfs(directory)
     # A file system without a limit has no blocks to count.
     if status.f_blocks:
-        free = status.f_bavail * status.f_frsize
+        free = status.f_bavail * status.f_frsize - promised
         _compare(nbytes, free, str(directory), "that more (docker: --shm-size, compose: shm_size)")
-    _compare(nbytes, free_memory(), "memory", "the machine or container more of it")
+    _compare(nbytes, free_memory() - promised, "memory", "the machine or container more of it")
 
 
 def free_memory() -> int:
@@ -37,7 +40,7 @@ def free_memory() -> int:
 def _compare(nbytes: int, free: int, where: str, more: str) -> None:
     if nbytes > free:
         raise NoRoom(
-            f"a ring of {nbytes / MEBIBYTE:.1f} MiB is needed and {where} has {free / MEBIBYTE:.1f} MiB"
+            f"a ring of {nbytes / MEBIBYTE:.1f} MiB is needed and {where} has {max(0, free) / MEBIBYTE:.1f} MiB"
             f" free: choose a smaller --history (two windows at the least), or give {more}"
         )
 

@@ -188,6 +188,11 @@ class Ring:
         self._generations[index] = self._commits
         return Slot(self, index, self._commits)
 
+    def place(self, index: int) -> tuple[int, int]:
+        """Return where in the file slot ``index`` is, the counters before the first included: offset, bytes."""
+        begin = self._body_offset + index * self.slot_bytes if index else 0
+        return begin, self._body_offset + (index + 1) * self.slot_bytes - begin
+
     def populate(self, index: int) -> None:
         """Find memory for slot ``index``, once: new pages cost its first frame a millisecond or two."""
         if not self._populated[index]:

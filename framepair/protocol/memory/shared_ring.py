@@ -13,10 +13,11 @@ import time
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 from framepair.protocol.memory import free_space
 from framepair.protocol.memory.free_space import MEBIBYTE, NoRoom
-from framepair.protocol.memory.ring import Ring, Shape, Slot, file_bytes, whole_pages
+from framepair.protocol.memory.ring import Pixels, Ring, Shape, Slot, file_bytes, whole_pages
 from framepair.protocol.transport import endpoints
 from framepair.protocol.wire.frame import FrameHeader, Location
 from framepair.protocol.wire.header import ProtocolError
@@ -26,10 +27,12 @@ DIRECTORY_VARIABLE = "FRAMEPAIR_SHM_DIR"
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{1,16}\.[0-9]{1,9}\.([0-9]{1,9})\.ring\Z")
 # Neither a link nor a pipe that nobody writes to may lead or keep us anywhere.
 TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Many producers may start at once, and each reserves its memory while the others wait. Who only tidies up
-# can leave it to the next one.
+# Many producers may start at once, and each makes its ring while the others wait. Who only tidies up can leave
+# it to the next one.
 MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
 LOCK_POLL_S = 0.01
+# Of st_blocks in stat(2).
+BLOCK_BYTES = 512
 # Of finding the directory where it was just made.
 ATTEMPTS = 100
 REMEDIES = {
@@ -47,57 +50,89 @@ def default_directory() -> Path:
 class SharedRing:
     """A ring that this process writes and others read, until ``close``.
 
-    All of its memory is reserved here, so that there is no SIGBUS for anybody later, and mapped by a thread
-    that stays ahead of the writer: that takes 0.3 s, and spares it a page fault per page. Raises NoRoom if
-    there is not so much memory, EndpointError if the directory can't be used.
+    There is room for all of it when it is made; a thread then reserves and maps its memory ahead of the writer.
+    That takes a second and more for some hundred frames of 1080p, which neither the first frame waits for nor
+    the rings of other producers. Raises NoRoom if there is not so much memory, EndpointError if the directory
+    can't be used.
     """
 
     def __init__(self, directory: Path, stem: str, slots: int, shape: Shape) -> None:
         slots = whole_pages(slots, shape)
-        nbytes = file_bytes(slots, shape)
+        self._nbytes = file_bytes(slots, shape)
         self.name = f"{stem}.{slots}.ring"
         self._path = directory / self.name
         self._lock = -1
-        self._closed = threading.Event()
-        self._populating: threading.Thread | None = None
+        self._supply: _Supply | None = None
         try:
-            self._lock = _create(self._path, nbytes)
+            self._lock = _create(self._path, self._nbytes)
             self.ring = Ring(slots, shape, self._lock)
-            self._begin_populating()
+            self._supply = _Supply(self._lock, self.ring)
         except OSError as error:
             self.close()
-            remedy = REMEDIES.get(error.errno or 0, "choose another --shm-dir")
-            raise NoRoom(
-                f"cannot make a ring of {nbytes / MEBIBYTE:.1f} MiB in {directory}: {error.strerror}: {remedy}"
-            ) from None
+            raise self._no_room(error) from None
 
-    def _begin_populating(self) -> None:
-        # The first frame needs its slot now.
-        self.ring.populate(0)
-        # A reference that does not keep the ring, as nothing may close it.
-        asked = (weakref.ref(self.ring), self._closed)
-        self._populating = threading.Thread(
-            target=_populate, args=asked, name="framepair-populate", daemon=True
-        )
-        self._populating.start()
+    def reserve(self, index: int) -> Pixels:
+        """Mark slot ``index`` as being written and return its pixels; raises NoRoom if it has no memory."""
+        try:
+            if self._supply is not None:
+                self._supply.ensure(self.ring, index)
+        except OSError as error:
+            raise self._no_room(error) from None
+        return self.ring.reserve(index)
 
     def close(self) -> None:
         """Remove the ring; who has mapped it keeps what it holds."""
-        self._closed.set()
-        if self._populating is not None:
-            self._populating.join()
+        if self._supply is not None:
+            self._supply.stop()
         if self._lock >= 0:
             self._path.unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = -1
 
+    def _no_room(self, error: OSError) -> NoRoom:
+        size = f"a ring of {self._nbytes / MEBIBYTE:.1f} MiB in {self._path.parent}"
+        remedy = REMEDIES.get(error.errno or 0, "choose another --shm-dir")
+        return NoRoom(f"cannot make {size}: {error.strerror}: {remedy}")
 
-def _populate(asked: weakref.ref[Ring], closed: threading.Event) -> None:
-    """Find memory for each slot of a ring, until it is closed."""
-    index = 0
-    while (ring := asked()) is not None and index < ring.slots and not closed.is_set():
-        ring.populate(index)
-        index += 1
+
+class _Supply:
+    """Reserves and maps the memory of a ring's slots, in a thread that stays ahead of the writer.
+
+    No slot is written before its memory is reserved: if others have taken that meanwhile, it is an error where
+    a mapping alone would be a SIGBUS. Raises OSError if there is none for the first slot.
+    """
+
+    def __init__(self, descriptor: int, ring: Ring) -> None:
+        self._descriptor = descriptor
+        # A reference that does not keep the ring, as nothing may close it.
+        self._ring = weakref.ref(ring)
+        self._supplied = 0
+        """How many slots have memory, from the first on."""
+        self._stopped = False
+        self.ensure(ring, 0)
+        self._thread = threading.Thread(target=self._run, name="framepair-populate", daemon=True)
+        self._thread.start()
+
+    def ensure(self, ring: Ring, index: int) -> None:
+        """Return once slot ``index`` has memory; raises OSError if there is none."""
+        if index >= self._supplied:
+            os.posix_fallocate(self._descriptor, *ring.place(index))
+            ring.populate(index)
+
+    def stop(self) -> None:
+        """Reserve no more; return once the thread has ended."""
+        self._stopped = True
+        self._thread.join()
+
+    def _run(self) -> None:
+        # What fails is tried again, and told, by the writer when it gets there.
+        with contextlib.suppress(OSError):
+            while self._has_more(ring := self._ring()) and not self._stopped:
+                self.ensure(ring, self._supplied)
+                self._supplied += 1
+
+    def _has_more(self, ring: Ring | None) -> TypeGuard[Ring]:
+        return ring is not None and self._supplied < ring.slots
 
 
 class RingUnseen(ProtocolError):  # noqa: N818 - it says what there is
@@ -169,16 +204,26 @@ def _create(path: Path, nbytes: int) -> int:
         with contextlib.suppress(FileNotFoundError), _locked(directory, MAKE_PATIENCE_S):
             endpoints.make_run_dir(directory, "directory of shared memory")
             _remove_stale(directory)
-            free_space.check(directory, nbytes)
-            return _reserve(path, nbytes)
+            free_space.check(directory, nbytes, _promised(directory))
+            return _make(path, nbytes)
     raise FileNotFoundError(errno.ENOENT, "the directory is not there, or not for long")
 
 
-def _reserve(path: Path, nbytes: int) -> int:
+def _promised(directory: Path) -> int:
+    """Return how many bytes the rings in ``directory`` will still take: those that have no memory yet."""
+    promised = 0
+    for path in [path for path in directory.iterdir() if NAME.match(path.name)]:
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            promised += max(0, status.st_size - status.st_blocks * BLOCK_BYTES)
+    return promised
+
+
+def _make(path: Path, nbytes: int) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.posix_fallocate(descriptor, 0, nbytes)
+        os.ftruncate(descriptor, nbytes)
     except BaseException:
         path.unlink(missing_ok=True)
         os.close(descriptor)

@@ -68,11 +68,11 @@ class RingWriter:
         """Return the next slot, (height, width, channels), marked as being written."""
         if not self._rings or self._rings[-1].ring.shape != shape:
             self._begin(shape)
-        ring = self._rings[-1].ring
-        if self._next == ring.slots:
+        newest = self._rings[-1]
+        if self._next == newest.ring.slots:
             self._next = 0
             self._close_former()
-        return ring.reserve(self._next)
+        return newest.reserve(self._next)
 
     def pack(self, seq: int, encoding: Encoding) -> Packed:  # noqa: ARG002
         """Mark the slot as holding frame ``seq``; return where that is."""
