@@ -85,8 +85,10 @@ def measure(payload: str, source: str, seconds: float, browsers: int | None) -> 
         finally:
             pipeline.send_signal(signal.SIGINT)
             pipeline.wait()
-        report = json.loads((Path(directory) / "report.json").read_text())
-        found.lag_ms = report["lag_ms"]["p50"]
+        report = Path(directory) / "report.json"
+        if not report.exists():
+            raise RuntimeError(f"there is no report: {log.read_text(errors='replace')}")
+        found.lag_ms = json.loads(report.read_text())["lag_ms"]["p50"]
     return found
 
 

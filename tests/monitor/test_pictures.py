@@ -8,6 +8,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -236,6 +237,26 @@ def test_damaged_frames_and_lost_rings_show_nothing_and_end_nothing(watched: Ser
         torn = replace(FRAME, payload="jpeg", packed_bytes=3, shape=SHAPE)
         for raw in ([b"frame."], [topic, b"x", b"y"], [topic, torn.encode(), b"\xff\xd8\xff"]):
             watched.combiner.send_raw(*raw)
+        assert watched.send_until(client, "left")
+
+
+def test_without_opencv_it_says_so_and_the_next_browser_has_another_try(
+    watched: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise ImportError("libGL.so.1")
+
+    with monkeypatch.context() as broken, watched.look():
+        broken.setattr("framepair.nodes.monitor.drawing.draw", fail)
+        watched.combiner.wait_for_subscriber(TOPICS)
+        for _ in range(round(PATIENCE_S * 10)):
+            watched.send("left")
+            if "cannot be loaded (libGL.so.1): install its libraries" in caplog.text:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail("it said nothing")
+    with watched.look() as client:
         assert watched.send_until(client, "left")
 
 

@@ -194,6 +194,17 @@ def test_archives_are_as_an_index_wants_them(dist: Path) -> None:
     run(sys.executable, "-m", "check_wheel_contents", wheel, cwd=dist)
 
 
+def test_the_monitors_page_is_in_the_archives(dist: Path) -> None:
+    here = ROOT / "framepair" / "nodes" / "monitor" / "page"
+    page = {path.relative_to(ROOT).as_posix() for path in here.iterdir()}
+    assert len(page) >= 4
+    (wheel,) = dist.glob("*.whl")
+    assert page <= set(zipfile.ZipFile(wheel).namelist())
+    (source,) = dist.glob("*.tar.gz")
+    with tarfile.open(source) as file:
+        assert page <= {name.partition("/")[2] for name in file.getnames()}
+
+
 @pytest.mark.slow
 def test_a_source_distribution_holds_its_tests(dist: Path, place: Path) -> None:
     (path,) = dist.glob("*.tar.gz")

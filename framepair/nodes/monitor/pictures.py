@@ -109,6 +109,7 @@ class Pictures:
         self._viewers: set[Viewer] = set()
         self._changing = asyncio.Lock()
         self._receiver: Receiver | None = None
+        self._queue: FrameQueue | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -117,7 +118,7 @@ class Pictures:
         self._viewers.add(viewer)
         try:
             async with self._changing:
-                if self._receiver is None:
+                if self._queue is None or self._queue.ended:
                     await self._begin()
             yield
         finally:
@@ -150,14 +151,14 @@ class Pictures:
         topics = Selection(pairs=False, decode=False).topics()
         receiver = Receiver(self._sub, queue, topics, self._client)
         await asyncio.to_thread(receiver.start)
-        self._receiver = receiver
+        self._receiver, self._queue = receiver, queue
 
     async def _end_later(self) -> None:
         await asyncio.sleep(LINGER_S)
         async with self._changing:
             if self._receiver is not None and not self._viewers:
                 await asyncio.to_thread(self._receiver.close)
-                self._receiver = None
+                self._receiver = self._queue = None
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop, instant: Instant[Picture]) -> None:
         # The server may stop before the thread that receives does.
@@ -219,6 +220,8 @@ class FrameQueue:
         self._instants: Instants[Frame, Picture] = Instants(INTERVAL_NS, self._draw)
         self._spent_ns = 0
         self._rest_until_ns = 0
+        self.ended = False
+        """Whether nothing comes in any more, as receiving or drawing has failed."""
         self._log = RateLimitedLog(log)
 
     def add(self, received: Frame | PairHeader | StreamEnd, now: object) -> None:  # noqa: ARG002
@@ -243,11 +246,18 @@ class FrameQueue:
         """Return at once: there is always room."""
 
     def finish(self, error: Exception | None) -> None:
-        """Forget all frames."""
+        """Forget all frames; say so if nothing more comes in because of ``error``."""
+        self.ended = True
         self._instants.clear()
         self._attached.clear()
-        if error is not None:
-            log.error("pictures have ended: %s", error)
+        if isinstance(error, ImportError):
+            log.error(
+                "no pictures: OpenCV, which scales them, cannot be loaded (%s): install its libraries"
+                " (Debian: apt-get install libgl1 libglib2.0-0)",
+                error,
+            )
+        elif error is not None:
+            log.error("pictures have ended", exc_info=error)
 
     @property
     def stream_end(self) -> StreamEnd | None:

@@ -267,6 +267,8 @@ function showChart(name, { p50, p99, recent = [] }, bottom) {
   $(name).setAttribute("aria-label", `${name} of the last pairs: ${text}`);
 }
 
+// What is lost before there are pairs, or before the monitor listens, is nothing to look into.
+const EXPECTED = ["startup", "no_subscriber"];
 const rows = new Map();
 
 function showSources(sources) {
@@ -283,7 +285,8 @@ function showSources(sources) {
     }
     const row = rows.get(source.name);
     const lost = Object.entries(source.lost).filter(([, count]) => count);
-    row.className = `${["on", "ended"].includes(source.state) ? "" : "down"} ${lost.length ? "has-lost" : ""}`;
+    row.classList.toggle("down", !["on", "ended"].includes(source.state));
+    row.classList.toggle("has-lost", lost.some(([reason]) => !EXPECTED.includes(reason)));
     const cells = row.querySelectorAll("td");
     cellTexts(source, lost).forEach((text, index) => write(cells[index], text));
   }
