@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from importlib.resources import files
 
 import pytest
 
+from framepair.nodes import monitor
+from framepair.nodes.monitor import server
 from tests.monitor.served import STATE, ask, request, served, upgrade
 
 TOKEN = "correct-horse+battery"
@@ -143,3 +147,13 @@ def test_health_says_why() -> None:
         assert ask(port, request("/healthz?complete"))[1].endswith("no pair for 12 s, True\n")
     with served() as port:
         assert ask(port, request("/healthz"))[1].endswith("\r\n\r\nwell\n")
+
+
+def test_the_page_is_short_and_has_nothing_from_elsewhere() -> None:
+    page = {name: (files(monitor) / "page" / name).read_text() for name, _ in server.PAGE.values()}
+    assert sum(len(text.splitlines()) for text in page.values()) < 500
+    for text in page.values():
+        assert not re.search(r"//[a-z]", text.replace("http://www.w3.org/2000/svg", ""))
+        # Names and reasons are text of others.
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(", text)
+        assert not re.search(r"\bon[a-z]+=\"|style=\"|javascript:", text)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from framepair.nodes.monitor.instants import (
     BEHIND_NS,
     MAX_OPEN,
@@ -149,3 +155,36 @@ def test_however_many_instants_wait_their_number_is_bounded() -> None:
     for n in range(1, 74):
         assert watched.add("a", n * 40, n) is None
     assert len(watched.instants._open) == MAX_OPEN
+
+
+@given(
+    sources=st.lists(
+        st.tuples(st.integers(0, 39), st.integers(0, 900), st.integers(0, 60)),
+        min_size=1,
+        max_size=4,
+    ),
+    lost=st.sets(st.integers(0, 400), max_size=100),
+    jitter=st.randoms(use_true_random=False),
+)
+def test_whatever_comes_late_or_never_what_is_shown_is_of_one_instant_and_never_older(
+    sources: list[tuple[int, int, int]], lost: set[int], jitter: random.Random
+) -> None:
+    arrivals = []
+    for number, (phase_ms, delay_ms, jitter_ms) in enumerate(sources):
+        came_ms = 0.0
+        for n in range(100):
+            captured_ms = n * 40 + phase_ms
+            # In the order of capture: a stream does not overtake itself.
+            came_ms = max(came_ms + 0.001, captured_ms + delay_ms + jitter.random() * jitter_ms)
+            if number * 100 + n not in lost:
+                arrivals.append((came_ms, f"s{number}", captured_ms))
+    watched, shown = Watched(), []
+    for came_ms, source, captured_ms in sorted(arrivals):
+        pictures = watched.add(source, captured_ms, came_ms)
+        if pictures:
+            shown.append([float(name.split()[1]) for name in pictures.values() if name])
+    for times in shown:
+        assert max(times) - min(times) <= 2 * PERIOD_NS / MS
+    firsts = [min(times) for times in shown]
+    assert all(later > former - PERIOD_NS / MS for former, later in pairwise(firsts))
+    assert len(shown) <= 55

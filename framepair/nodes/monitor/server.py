@@ -89,7 +89,7 @@ def application(
     async def answer_pictures(websocket: WebSocket) -> None:
         if pictures is None or pictures.viewers >= MAX_VIEWERS:
             await websocket.accept()
-            await websocket.close(LATER, "no pictures for more browsers")
+            await websocket.close(LATER, "no pictures: as many browsers look as may")
             return
         await websocket.accept()
         await _send_pictures(websocket, pictures)

@@ -24,6 +24,7 @@ let shown = null;
 let held = false;
 let socket = null;
 let cameMs = 0;
+let refused = "";
 
 function figureOf(source) {
   if (!figures.has(source)) {
@@ -119,8 +120,9 @@ function connect() {
       if (opened.readyState === WebSocket.OPEN) opened.send('{"drawn":true}');
     }
   };
-  opened.onclose = () => {
+  opened.onclose = ({ reason }) => {
     if (socket !== opened) return;
+    refused = reason;
     socket = null;
     setTimeout(connect, RETRY_MS);
   };
@@ -170,7 +172,7 @@ function showControls() {
   const stale = !held && shown !== null && silentMs > STALE_MS;
   $("pictures").classList.toggle("stale", stale);
   const before = shown ? Number(BigInt(sent.at(-1).at_ns) - BigInt(shown.at_ns)) / 1e9 : 0;
-  if (!shown) write($("when"), "no picture yet");
+  if (!shown) write($("when"), refused || "no picture yet");
   else if (stale) write($("when"), `none for ${Math.round(silentMs / 1000)} s`);
   else write($("when"), held ? `held, ${before ? `−${before.toFixed(1)} s` : "newest"}` : "live");
 }
@@ -184,7 +186,7 @@ $("slider").oninput = () => {
 };
 document.addEventListener("keydown", (event) => {
   const { key, target } = event;
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || (event.repeat && key === " ")) return;
   if (key === " " && !target.closest("button")) hold(!held);
   else if (key === "ArrowLeft" && target.id !== "strip" && target.id !== "slider") step(-1);
   else if (key === "ArrowRight" && target.id !== "strip" && target.id !== "slider") step(1);
