@@ -16,6 +16,7 @@ import msgspec
 
 from framepair.nodes.monitor.instants import Arrival, Instant, Instants
 from framepair.protocol.client.receiver import Receiver
+from framepair.protocol.client.route import Route
 from framepair.protocol.client.selection import Selection
 from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.shared_ring import Attached
@@ -149,7 +150,8 @@ class Pictures:
             show=lambda instant: self._hand_over(loop, instant),
         )
         topics = Selection(pairs=False, decode=False).topics()
-        receiver = Receiver(self._sub, queue, topics, self._client)
+        route = Route(self._sub, self._shm_dir)
+        receiver = Receiver(self._sub, queue, topics, self._client, route=route)
         await asyncio.to_thread(receiver.start)
         self._receiver, self._queue = receiver, queue
 
