@@ -71,7 +71,7 @@ def test_kills_move_no_counter_back_and_the_ledger_is_that_of_the_sink(order: st
         place = (f":{free_ports(1)}", "--sub", nodes.pub)
         monitor = nodes.start("monitor", *place, "--unhealthy-after", "2s")
         scraped = Scraped(url_of(monitor))
-        scraped.wait_for_health(503, "no pair with frames for 2 s: No pair has come yet, for 2 s")
+        scraped.wait_for_health(503, "no pair with frames for ")
         # A sink that is slow at first drops nothing that the monitor has.
         combiner, sink = nodes.combiner(), nodes.sink("--json", str(report), "--keep", "100")
         left, right = (nodes.producer(name, SOURCE) for name in nodes.sources)
