@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from framepair.nodes.monitor.instants import (
@@ -157,6 +157,7 @@ def test_however_many_instants_wait_their_number_is_bounded() -> None:
     assert len(watched.instants._open) == MAX_OPEN
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     sources=st.lists(
         st.tuples(st.integers(0, 39), st.integers(0, 900), st.integers(0, 60)),
