@@ -26,9 +26,10 @@ COPY --from=build /opt/framepair /opt/framepair
 COPY deploy/container/healthcheck.sh /usr/local/bin/healthcheck
 COPY deploy/container/keys.sh /usr/local/bin/keys
 COPY deploy/container/node.sh /usr/local/bin/node
-ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1
+# /dev/shm is the only place that a read-only container can write to.
+ENV PATH=/opt/framepair/bin:${PATH} PYTHONUNBUFFERED=1 TMPDIR=/dev/shm
 # Volumes mounted here get this owner and mode: a node's own keys, and the keys of all nodes where those are made.
-RUN mkdir --mode=700 /keys /made /made/combiner /made/left /made/right /made/sink \
+RUN mkdir --mode=700 /keys /made /made/combiner /made/left /made/right /made/sink /made/monitor \
  && chown --recursive 10001:10001 /keys /made
 # By number: Kubernetes cannot tell from a name that it is not root.
 USER 10001:10001

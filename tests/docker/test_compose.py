@@ -92,6 +92,8 @@ class Stack:
         small = "synthetic://160x120@25"
         self._environment = {"FRAMEPAIR_IMAGE": image, "LEFT": small, "RIGHT": small}
         self._environment["SHM_SIZE"] = "64m"
+        # Any port that is free.
+        self._environment["MONITOR_PORT"] = ""
 
     @property
     def has_compose_2(self) -> bool:

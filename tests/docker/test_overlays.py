@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
 import pytest
 
@@ -63,10 +66,10 @@ def test_each_node_has_its_own_keys_only_and_an_interrupted_start_is_repaired(st
         assert files(stack, node, "/keys") == ["pipeline/client.key_secret", "pipeline/server.key"]
         assert "Read-only file system" in said(stack, node, "touch", "/keys/new")
     assert files(stack, "combiner", "/keys") == [
-        *(f"pipeline/clients/{node}.key" for node in ("left", "right", "sink")),
+        *(f"pipeline/clients/{node}.key" for node in ("left", "monitor", "right", "sink")),
         "pipeline/server.key_secret",
     ]
-    for node, source in ("left", "left"), ("right", "right"), ("sink", ""):
+    for node, source in ("left", "left"), ("right", "right"), ("sink", ""), ("monitor", ""):
         key = said(stack, "combiner", "cat", f"/keys/pipeline/clients/{node}.key")
         assert re.search(rf'^ *sources = "{source}"$', key, re.MULTILINE), key
     before = said(stack, "keys", "cat", "/made/left/pipeline/server.key")
@@ -118,6 +121,23 @@ def test_an_address_that_is_a_secret_is_in_no_environment(stack: Stack, director
     stack.until_pair(WITHOUT_LEFT)
     [right] = stack.containers("right")
     assert secret.read_text() not in run("docker", "inspect", right)
+
+
+def test_the_monitor_is_for_a_browser_of_this_machine_that_has_its_token(stack: Stack) -> None:
+    stack("up", "--detach", "--no-build")
+    stack.until_health("healthy", "monitor")
+    [monitor] = stack.containers("monitor")
+    address = run("docker", "port", monitor, "7480").strip()
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", address)
+    query = said(stack, "monitor", "cat", "/keys/pipeline/page").strip().rpartition("/")[2]
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(f"http://{address}/api/state")
+    browser = build_opener(HTTPCookieProcessor())
+    with browser.open(f"http://{address}/{query}") as page:
+        assert b"<html" in page.read()
+    with browser.open(f"http://{address}/api/state") as state:
+        found = json.load(state)
+    assert [source["name"] for source in found["sources"]] == ["left", "right"]
 
 
 def test_videos_that_are_over_end_everything_once(stack: Stack, directory: Path) -> None:
