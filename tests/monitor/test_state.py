@@ -149,6 +149,16 @@ def test_lost_frames_are_in_the_strip_by_reason_in_the_sentence_and_in_the_row()
     assert monitor.sentence().startswith("All is well")
 
 
+def test_what_was_announced_before_the_monitor_came_is_not_lost() -> None:
+    pipeline, monitor = stream(), Watched()
+    for _ in range(3):
+        pipeline.next()
+    monitor.hear(*pipeline.next())
+    left = row(monitor, "left")
+    assert (left["captured"], left["paired"], left["lost"]) == (100, 100, {})
+    assert monitor.sentence().startswith("All is well")
+
+
 def test_a_source_that_is_slower_than_it_should_be_is_named() -> None:
     pipeline, monitor = stream(), Watched()
     for _ in range(4):

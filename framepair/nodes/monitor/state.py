@@ -52,6 +52,8 @@ class State:
         self._end: StreamEnd | None = None
         self._totals: Mapping[str, Totals] = {}
         self._own: Mapping[str, Mapping[str, int]] = {}
+        # What was announced before this monitor had subscribed is not lost.
+        self._own_before: dict[str, Counter[str]] = {}
 
     def add_pair(self, pair: Pair, stats: SubscriberStats, now_ns: int) -> None:
         """Add a pair that came at ``now_ns``, and the counts of the subscription that it came from."""
@@ -145,6 +147,7 @@ class State:
             if name not in self.sources:
                 # All of a source that comes later is of this monitor's time.
                 first = (Totals(), {}) if began else (totals, own)
+                self._own_before[name] = Counter(first[1])
                 self.sources[name] = SourceState(FrameCounters(*first))
             self.sources[name].counters.update(totals, own, final=final)
 
@@ -219,7 +222,8 @@ class State:
         return [cell.lag_ns for cell in self.strip.cells if cell.lag_ns is not None]
 
     def _lost(self, name: str) -> Counter[str]:
-        return +losses(self._totals.get(name, Totals()), self._own.get(name, {}))
+        own = Counter(self._own.get(name, {})) - self._own_before.get(name, Counter())
+        return +losses(self._totals.get(name, Totals()), own)
 
     def _row(self, name: str, now_ns: int) -> dict[str, Any]:
         source = self.sources[name]
