@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from framepair.protocol.memory import jpeg
 from framepair.protocol.recording import images
 from framepair.protocol.recording.images import Image
@@ -24,14 +27,14 @@ ENTRY = LedgerEntry(5, {"left": Received(10, {"recorder_slow": 2})})
 WINDOWS = 4
 
 
-def as_jpeg(header: FrameHeader) -> Image:
-    data = jpeg.encode(pixels(header), 90, header.encoding)
+def as_jpeg(header: FrameHeader, picture: NDArray[np.uint8] | None = None) -> Image:
+    data = jpeg.encode(pixels(header) if picture is None else picture, 90, header.encoding)
     return Image("foxglove.CompressedImage", data, "jpeg", header=header.encode())
 
 
-def as_raw(header: FrameHeader) -> Image:
+def as_raw(header: FrameHeader, picture: NDArray[np.uint8] | None = None) -> Image:
     height, width, channels = header.shape
-    data = pixels(header).tobytes()
+    data = (pixels(header) if picture is None else picture).tobytes()
     return Image(
         "foxglove.RawImage", data, "bgr8", width, height, width * channels, header.encode()
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
@@ -163,13 +164,26 @@ def picture(level: int, codec: str, pixels_of: str = "rgb24") -> bytes:
     return b"".join(bytes(packet) for packet in [*context.encode(shown), *context.encode(None)])
 
 
-CODECS = [("jpeg", "mjpeg", "yuvj420p"), ("png", "png", "rgb24")]
+def progressive(level: int) -> bytes:
+    """Return a grey picture as a JPEG file in several scans, which the wire does not take."""
+    image = np.full((48, 64, 3), level, np.uint8)
+    done, file = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])
+    assert done
+    return file.tobytes()
 
 
-@pytest.mark.parametrize(("name", "codec", "pixels_of"), CODECS)
-def test_a_recording_of_another_program(
-    directory: Path, name: str, codec: str, pixels_of: str
-) -> None:
+PICTURES: dict[str, tuple[str, Callable[[int], bytes], bool]] = {
+    "baseline": ("jpeg", lambda level: picture(level, "mjpeg", "yuvj420p"), True),
+    "baseline, other colours": ("jpg", lambda level: picture(level, "mjpeg", "yuvj422p"), True),
+    "progressive": ("jpeg", progressive, False),
+    "png": ("png", lambda level: picture(level, "png"), False),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_a_recording_of_another_program(directory: Path, kind: str) -> None:
+    """Its JPEG files travel as they are, if they are of a kind that consumers take."""
+    name, made, as_it_is = PICTURES[kind]
     pool = importlib.import_module("google.protobuf.descriptor_pool").DescriptorPool()
     files = importlib.import_module("google.protobuf.descriptor_pb2").FileDescriptorSet()
     files.ParseFromString(images.schema(images.COMPRESSED))
@@ -181,7 +195,7 @@ def test_a_recording_of_another_program(
         for place, level in enumerate((10, 100, 200)):
             writer.write_message(
                 topic="/front camera/image",
-                message=message(data=picture(level, codec, pixels_of), format=name),
+                message=message(data=made(level), format=name),
                 log_time=FIRST * WINDOW_NS + place * 40 * MS,
             )
     assert recordings.expanded([str(directory / "b.mcap")]) == [
@@ -189,9 +203,11 @@ def test_a_recording_of_another_program(
     ]
     capture = track(directory / "b.mcap")
     assert (capture.format.shape, capture.format.fps) == ((48, 64, 3), 25.0)
-    levels = []
+    levels: list[int] = []
     while capture.grab():
         assert capture.position.named is None
+        level = (10, 100, 200)[len(levels)]
+        assert capture.file() == (made(level) if as_it_is else None)
         levels.append(int(capture.retrieve(np.empty((48, 64, 3), np.uint8), 0, 0).mean()))
     assert levels == pytest.approx([10, 100, 200], abs=2)
     capture.close()

@@ -59,7 +59,11 @@ def info(*files: Path) -> None:
 
 
 @app.command
-def export(*files: Path, to: Path) -> None:
+def export(
+    *files: Path,
+    to: Path,
+    h264: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
     """Write an mp4 for each source, with the true times of its frames, and tables of frames and pairs (CSV).
 
     Parameters
@@ -68,12 +72,14 @@ def export(*files: Path, to: Path) -> None:
         The files of one recording, in any order, or its directory.
     to
         The directory to write to, made if need be.
+    h264
+        Code pictures as H.264, without B-frames, instead of copying their JPEG files.
     """
     # FFmpeg takes a while to load, which the other commands should not have to wait for.
     from framepair.nodes.recordings.export import export as write
 
     with _readable(files):
-        for path in write(_each(files), to):
+        for path in write(_each(files), to, h264=h264):
             print(path)
 
 

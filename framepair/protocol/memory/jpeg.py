@@ -153,6 +153,20 @@ def decode_scaled(file: memoryview, shape: Shape, encoding: Encoding, min_width:
     return picture
 
 
+def described(file: memoryview) -> tuple[Shape, Encoding] | None:
+    """Return shape and encoding of what ``decode`` makes of a file; None if it would refuse it."""
+    import simplejpeg
+
+    try:
+        _refuse_slow(file)
+        height, width, *found = simplejpeg.decode_jpeg_header(file)
+    except (ProtocolError, ValueError, TypeError, IndexError):
+        return None
+    if tuple(found) == GREY:
+        return (height, width, 1), "mono8"
+    return ((height, width, 3), "bgr8") if found[0] == IN_PLANES[0] else None
+
+
 def _check(file: memoryview, shape: Shape, encoding: Encoding) -> None:
     """Raise ProtocolError, or what the decoder does, unless a file is of ``shape`` and ``encoding``."""
     import simplejpeg

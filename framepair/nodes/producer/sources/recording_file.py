@@ -7,13 +7,12 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
-import av
 import numpy as np
-from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from framepair.nodes.common.recorded_pictures import decoded
 from framepair.nodes.producer.sources.pair_records import Lost, PairRecords
 from framepair.nodes.producer.sources.pictures import Pictures
 from framepair.nodes.producer.sources.source import (
@@ -33,7 +32,7 @@ from framepair.protocol.recording.ledger import Announcement, decode_announcemen
 from framepair.protocol.recording.reading import Logged, NotARecording, RecordingFile
 from framepair.protocol.recording.segment import LEDGER, PAIRS
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.frame import Encoding, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, Totals
 
@@ -41,22 +40,21 @@ Readable = RecordingFile | RecordingFiles
 # What a recording that says no rate is taken to have.
 USUAL_FPS: Final = 25.0
 SECOND_NS: Final = 1_000_000_000
-# What decodes pictures that framepair has not written itself.
-DECODERS: Final = {"jpeg": "mjpeg", "jpg": "mjpeg", "png": "png", "webp": "webp"}
-PIXELS: Final = {"bgr8": "bgr24", "8UC3": "bgr24", "rgb8": "rgb24", "mono8": "gray", "8UC1": "gray"}
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """A frame on disk: its time, picture, and header if framepair has written it.
 
-    ``then`` is what was announced before the next one, once that has been read. It is played ``later_ns``
-    after its time, in another pass through the recording.
+    ``native`` is what its pixels are if they need no FFmpeg: framepair's own, and a JPEG file as framepair
+    itself writes it. ``then`` is what was announced before the next one, once that has been read. It is played
+    ``later_ns`` after its time, in another pass through the recording.
     """
 
     at_ns: int
     image: images.Image
     header: FrameHeader | None
+    native: tuple[tuple[int, int, int], Encoding] | None
     then: list[Retold] = field(default_factory=list)
     later_ns: int = 0
 
@@ -161,7 +159,7 @@ class Track:
         image = out if out.shape == shape else np.empty(shape, np.uint8)
         found = self._current.image
         try:
-            if found.kind == images.COMPRESSED:
+            if self._current.header is None or found.kind == images.COMPRESSED:
                 jpeg.decode(memoryview(found.data), image, self.format.encoding)
             else:
                 np.copyto(image, np.frombuffer(found.data, np.uint8).reshape(shape))
@@ -213,8 +211,8 @@ class Track:
         return recorded.at_ns + recorded.later_ns - self._since_ns
 
     def _is_native(self) -> bool:
-        """Return whether the frame is wanted as framepair has recorded it."""
-        return self._as_recorded and self._current.header is not None
+        """Return whether the frame is wanted as it was recorded, and needs no FFmpeg for that."""
+        return self._as_recorded and self._current.native is not None
 
     def _format(self, recorded: Recorded) -> Format:
         header = recorded.header
@@ -223,24 +221,19 @@ class Track:
         )
         start_ns = self._since_ns - self._begins_ns
         known = Format((1, 1, 3), fps=fps, begins_ns=self._begins_ns, start_ns=start_ns)
-        if header is None or not self._as_recorded:
+        if recorded.native is None or not self._as_recorded:
             return self._pictures.format(self._decoded(), known)
-        return replace(known, shape=header.shape, encoding=header.encoding, colour=header.colour)
+        shape, encoding = recorded.native
+        return replace(
+            known, shape=shape, encoding=encoding, colour=header.colour if header else None
+        )
 
     def _decoded(self) -> VideoFrame:
         """Return the grabbed frame, decoded by FFmpeg; raises FrameLost if that can't be done."""
-        image = self._current.image
         try:
-            if image.kind == images.RAW:
-                return _from_pixels(image)
-            codec = av.CodecContext.create(DECODERS[image.format], "r")
-            decoder = cast(VideoCodecContext, codec)
-            packet = av.Packet(bytes(image.data))
-            return [*decoder.decode(packet), *decoder.decode(None)][0]
-        except (av.FFmpegError, KeyError, ValueError, IndexError):
-            raise FrameLost(
-                f"source {self._name}: a frame of format {image.format!r} cannot be decoded"
-            ) from None
+            return decoded(self._current.image, self._current.header)
+        except ProtocolError as error:
+            raise FrameLost(f"source {self._name}: {error}") from None
 
 
 class Pass:
@@ -297,18 +290,12 @@ class Pass:
 
 def _recorded(logged: Logged) -> Recorded:
     image = images.decode(logged.schema, logged.message.data)
-    header = frame.decode(image.header) if image.header else None
-    return Recorded(
-        logged.message.log_time, image, header if isinstance(header, FrameHeader) else None
-    )
-
-
-def _from_pixels(image: images.Image) -> VideoFrame:
-    channels = 1 if PIXELS[image.format] == "gray" else 3
-    lines = np.frombuffer(image.data, np.uint8).reshape(image.height, -1)
-    pixels = np.ascontiguousarray(lines[:, : image.width * channels])
-    shape = (image.height, image.width) if channels == 1 else (image.height, image.width, channels)
-    return VideoFrame.from_ndarray(pixels.reshape(shape), format=PIXELS[image.format])
+    found = frame.decode(image.header) if image.header else None
+    header = found if isinstance(found, FrameHeader) else None
+    native = (header.shape, header.encoding) if header else None
+    if header is None and image.format in ("jpeg", "jpg"):
+        native = jpeg.described(memoryview(image.data))
+    return Recorded(logged.message.log_time, image, header, native)
 
 
 @contextlib.contextmanager
