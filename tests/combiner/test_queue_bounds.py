@@ -19,7 +19,7 @@ from framepair.nodes.combiner.windows import Windows
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.feed import frame
-from tests.lib.units import S
+from tests.lib.units import MS, S
 
 
 class Quiet:
@@ -69,11 +69,11 @@ class Messages:
 
 
 def bounds(
-    *headers: FrameHeader, most_sources: int = 1, settled: bool = True
+    *headers: FrameHeader, most_sources: int = 1, settled: bool = True, window_ns: int = S
 ) -> tuple[int | None, int]:
     """Return the bytes of the inbox and the messages of the publisher once ``headers``, of left, were taken."""
     rules = Rules(
-        window_ns=S,
+        window_ns=window_ns,
         max_wait_ns=S,
         idle_timeout_ns=S,
         start_timeout_ns=S,
@@ -102,6 +102,12 @@ def bounds(
 def test_two_windows_may_queue() -> None:
     header = frame("left", fps=25.0)
     assert bounds(header) == (2 * 25 * header.nbytes, 2 * 25 + 2)
+
+
+def test_of_short_windows_as_many_may_queue_as_a_busy_machine_needs() -> None:
+    header = frame("left", fps=25.0)
+    # 0.4 s: ten frames, and the announcements of ten pairs of one frame.
+    assert bounds(header, window_ns=40 * MS) == (10 * header.nbytes, 10 + 10)
 
 
 def test_there_is_room_for_the_sources_that_there_may_be() -> None:

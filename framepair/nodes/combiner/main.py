@@ -221,7 +221,7 @@ class Combiner:
         self._heartbeat.count_frames(len(frames))
 
     def _limit_inbox(self, head: FrameHeader) -> None:
-        """Let two windows of a source's frames wait, MAX_HELD_BYTES at most, unless told otherwise."""
+        """Let as many of a source's frames wait as at any link, but MAX_HELD_BYTES, unless told otherwise."""
         if self._windows.rules.max_bytes is None:
             # JPEGs differ in size: what counts is the largest so far.
             largest = max(self._largest.get(head.source, 0), head.message_bytes or head.nbytes)

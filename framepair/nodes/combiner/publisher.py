@@ -72,7 +72,7 @@ class Publisher:
         """Note how often, and how large, a source's frames come; before the first is published."""
         # The rate is the peer's claim: it must not make the queue longer than MAX_HELD_BYTES for each source.
         most_frames = MAX_HELD_BYTES / (header.message_bytes + MAX_HEADER_BYTES)
-        fps = min(header.fps, most_frames / (sockets.WINDOWS_QUEUED * self._window_s))
+        fps = min(header.fps, most_frames / sockets.queued_s(self._window_s))
         self._rates[header.source] = fps, header.nbytes
 
     def frame(self, frame: Accepted[zmq.Frame]) -> None:

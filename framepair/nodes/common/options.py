@@ -104,7 +104,7 @@ class Windows:
     frames take, and half a second. auto: 5, or 0.5 if framepair knows of no network stream."""
 
     max_bytes: Annotated[int | None, PIXELS, AtLeastOne] = None
-    """Bytes of frames that may queue at each link. [default: two windows]"""
+    """Bytes of frames that may queue at each link. [default: two windows, 0.4 s at the least]"""
 
     @property
     def max_wait_s(self) -> float:

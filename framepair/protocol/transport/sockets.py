@@ -44,7 +44,8 @@ CONNECT_TIMEOUT_MS = 1000
 # Peers that do not finish the handshake within this time are dropped; libzmq's default is 30 s.
 HANDSHAKE_TIMEOUT_MS = 5000
 RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
-WINDOWS_QUEUED = 2
+# What may queue at each link unless told otherwise: windows, and as long as a busy machine pauses a process.
+WINDOWS_QUEUED, MIN_QUEUED_S = 2, 0.4
 # Until the publisher knows its sources: two windows of two sources at 25 frames a second.
 INITIAL_PUB_HWM = 100
 # Of libzmq, for the combiner: more take descriptors and do not make it faster.
@@ -67,9 +68,14 @@ def queue_frames(max_bytes: int, frame_bytes: int) -> int:
     return max(1, max_bytes // max(1, frame_bytes))
 
 
+def queued_s(window_s: float) -> float:
+    """Return how many seconds of frames may queue unless told otherwise: two windows, 0.4 s at the least."""
+    return max(WINDOWS_QUEUED * window_s, MIN_QUEUED_S)
+
+
 def window_bytes(frame_bytes: int, fps: float, window_s: float) -> int:
-    """Return how many bytes may queue unless told otherwise: two windows of frames."""
-    return max(1, round(WINDOWS_QUEUED * fps * window_s)) * frame_bytes
+    """Return how many bytes may queue unless told otherwise."""
+    return max(1, round(fps * queued_s(window_s))) * frame_bytes
 
 
 def publisher_queue(
@@ -80,16 +86,16 @@ def publisher_queue(
 ) -> int:
     """Return the high-water mark, in messages, of a subscriber's queue, for each source's fps and frame bytes.
 
-    It holds two windows of each of ``sources``, and as much for each further one up to ``most_sources`` as for
+    It holds ``queued_s`` of each of ``sources``, and as much for each further one up to ``most_sources`` as for
     the one with the most frames; or ``max_bytes`` of what they send in the same time.
     """
-    frames = [max(1, round(WINDOWS_QUEUED * fps * window_s)) for fps, _ in sources]
+    frames = [max(1, round(fps * queued_s(window_s))) for fps, _ in sources]
     total = sum(frames) + max(0, most_sources - len(frames)) * max(frames)
     if max_bytes is not None:
         nbytes = sum(count * size for count, (_, size) in zip(frames, sources, strict=True))
         total = queue_frames(max_bytes, round(nbytes / sum(frames)))
     # The announcements of pairs are messages too.
-    return total + WINDOWS_QUEUED
+    return total + max(WINDOWS_QUEUED, round(queued_s(window_s) / window_s))
 
 
 def push(
