@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,98 +24,103 @@ from websockets.sync.client import connect
 from bench import cpu_time
 
 ROOT = Path(__file__).parents[1]
-SETTLING_S, PATIENCE_S, POLL_S = 4.0, 30.0, 0.1
+SETTLING_S, PATIENCE_S, POLL_S = 3.0, 30.0, 0.1
 # What a page of 1920 pixels asks for, of two pictures side by side.
 WIDTH = 960
-# The first line of the sink that has a pair.
-BEGUN = "left 25/25"
+# A line of the sink for each pair, so many a second.
+WINDOW_S = 0.2
+LAG = re.compile(r"left 5/5 +right 5/5 +([\d.]+)")
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--size", default="1920x1080", help="of both sources' frames, 25 a second")
-parser.add_argument("--seconds", type=float, default=10.0, help="how long to measure each")
+parser.add_argument("--seconds", type=float, default=4.0, help="how long to measure at a time")
+parser.add_argument("--rounds", type=int, default=5, help="how often, in turns")
 parser.add_argument("--payloads", nargs="*", default=["raw", "shm", "jpeg"])
 parser.add_argument("--browsers", nargs="*", type=int, default=[0, 1, 5])
 
 
 @dataclass
 class Found:
-    """What was measured: processor cores, megabytes, pictures a second of each source, and the sink's lag."""
+    """What was measured: processor cores, megabytes, pictures a second of each source, and the sink's lags."""
 
-    lag_ms: float = 0.0
-    cores: float = 0.0
+    cores: list[float] = field(default_factory=list)
     megabytes: float = 0.0
-    shown: list[int] = field(default_factory=list)
+    shown: list[float] = field(default_factory=list)
+    lags_ms: list[float] = field(default_factory=list)
+
+    @property
+    def lag_ms(self) -> float:
+        """The median of the lags."""
+        return statistics.median(self.lags_ms)
 
 
 def main() -> None:
-    """Print a line for each payload and number of browsers; the first of each payload is without a monitor."""
+    """Print a line for each payload and number of browsers; the ratio is to the first of them."""
     asked = parser.parse_args()
-    source = f"synthetic://{asked.size}@25"
     print(f"{'':6}{'browsers':>9}{'cores':>8}{'MB':>6}{'shown/s':>9}{'lag p50':>9}{'ratio':>7}")
     for payload in asked.payloads:
-        alone = measure(payload, source, asked.seconds, None)
-        print(f"{payload:6}{'-':>9}{'':23}{alone.lag_ms:9.2f}")
-        for browsers in asked.browsers:
-            found = measure(payload, source, asked.seconds, browsers)
-            rate = sum(found.shown) / max(1, browsers) / asked.seconds
+        found = measure(payload, asked)
+        first = next(iter(found.values()))
+        for browsers, one in found.items():
             print(
-                f"{payload:6}{browsers:9}{found.cores:8.3f}{found.megabytes:6.0f}{rate:9.1f}"
-                f"{found.lag_ms:9.2f}{found.lag_ms / alone.lag_ms:7.2f}"
+                f"{payload:6}{browsers:9}{statistics.median(one.cores):8.3f}{one.megabytes:6.0f}"
+                f"{statistics.median(one.shown):9.1f}{one.lag_ms:9.2f}{one.lag_ms / first.lag_ms:7.2f}",
+                flush=True,
             )
 
 
-def measure(payload: str, source: str, seconds: float, browsers: int | None) -> Found:
-    """Run two such sources with so many browsers; None: without a monitor."""
-    found = Found()
+def measure(payload: str, asked: argparse.Namespace) -> dict[int, Found]:
+    """Run two sources, with so many browsers in turns; return what was found for each number of them."""
+    found = {browsers: Found() for browsers in asked.browsers}
+    source = f"synthetic://{asked.size}@25"
+    address = f"127.0.0.1:{_free_port()}"
     with tempfile.TemporaryDirectory(prefix="fp-") as directory:
-        flags = ["--run-dir", f"{directory}/run", "--payload", payload, "--lines"]
-        flags += ["--json", f"{directory}/report.json"]
-        address = f"127.0.0.1:{_free_port()}"
-        flags += [] if browsers is None else ["--monitor", address]
-        command = [sys.executable, str(ROOT / "launch.py"), *flags]
+        flags = ["--run-dir", f"{directory}/run", "--payload", payload, "--monitor", address]
+        flags += ["--window", str(WINDOW_S), "--lines", f"left={source}", f"right={source}"]
         log = Path(directory) / "log"
         with log.open("wb") as file:
-            pipeline = subprocess.Popen(  # noqa: S603
-                [*command, f"left={source}", f"right={source}"], stdout=file, stderr=file
-            )
+            command = [sys.executable, str(ROOT / "launch.py"), *flags]
+            pipeline = subprocess.Popen(command, stdout=file, stderr=file)  # noqa: S603
         try:
-            _wait_for(BEGUN, log)
-            if browsers is None:
-                time.sleep(SETTLING_S + seconds)
-            else:
-                _watch(address, _monitor(pipeline.pid), browsers, seconds, found)
+            _wait(lambda: LAG.search(log.read_text(errors="replace")), log)
+            _wait(lambda: _listens(address), log)
+            pid = _monitor(pipeline.pid)
+            for _ in range(asked.rounds):
+                for browsers, one in found.items():
+                    _watch(address, pid, browsers, asked.seconds, one, log)
         finally:
             pipeline.send_signal(signal.SIGINT)
             pipeline.wait()
-        report = Path(directory) / "report.json"
-        if not report.exists():
-            raise RuntimeError(f"there is no report: {log.read_text(errors='replace')}")
-        found.lag_ms = json.loads(report.read_text())["lag_ms"]["p50"]
     return found
 
 
-def _watch(address: str, pid: int, browsers: int, seconds: float, found: Found) -> None:
-    over = threading.Event()
-    found.shown = [0] * browsers
+def _watch(address: str, pid: int, browsers: int, seconds: float, found: Found, log: Path) -> None:
+    """Measure for so long with so many browsers."""
+    over, shown = threading.Event(), [0] * browsers
     threads = [
-        threading.Thread(target=_look, args=(address, over, found.shown, number))
+        threading.Thread(target=_look, args=(address, over, shown, number))
         for number in range(browsers)
     ]
     for thread in threads:
         thread.start()
     time.sleep(SETTLING_S)
-    found.shown[:] = [0] * browsers
+    before, seen = sum(shown), len(log.read_bytes())
     began_s, worked_s = time.monotonic(), cpu_time.seconds([pid])
     while time.monotonic() < began_s + seconds:
         time.sleep(POLL_S)
         found.megabytes = max(found.megabytes, _megabytes(pid))
-    found.cores = (cpu_time.seconds([pid]) - worked_s) / (time.monotonic() - began_s)
+    took_s = time.monotonic() - began_s
+    found.cores.append((cpu_time.seconds([pid]) - worked_s) / took_s)
+    found.shown.append((sum(shown) - before) / max(1, browsers) / took_s)
+    lines = log.read_bytes()[seen:].decode(errors="replace")
+    found.lags_ms += [float(lag) for lag in LAG.findall(lines)]
     over.set()
     for thread in threads:
         thread.join()
 
 
 def _look(address: str, over: threading.Event, shown: list[int], number: int) -> None:
+    """Do what a browser does, but for drawing."""
     with contextlib.suppress(WebSocketException), connect(f"ws://{address}/pictures") as client:
         client.send(json.dumps({"width": WIDTH}))
         while not over.is_set():
@@ -123,12 +130,19 @@ def _look(address: str, over: threading.Event, shown: list[int], number: int) ->
                 shown[number] += 1
 
 
-def _wait_for(words: str, log: Path) -> None:
+def _wait(is_there: Callable[[], object], log: Path) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
-    while words not in (text := log.read_text(errors="replace")):
+    while not is_there():
         if time.monotonic() > deadline_s:
-            raise RuntimeError(f"the pipeline did not start: {text}")
+            raise RuntimeError(f"the pipeline did not start: {log.read_text(errors='replace')}")
         time.sleep(POLL_S)
+
+
+def _listens(address: str) -> bool:
+    host, _, port = address.partition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+        return True
+    return False
 
 
 def _free_port() -> int:
