@@ -11,7 +11,7 @@ import pytest
 
 from framepair.nodes import monitor
 from framepair.nodes.monitor import server
-from tests.monitor.served import STATE, ask, request, served, upgrade
+from tests.lib.served import STATE, ask, request, served, upgrade
 
 TOKEN = "correct-horse+battery"
 # As an address has it: its plus would be a space.

@@ -13,7 +13,7 @@ import pytest
 from framepair.nodes.monitor import connections, server
 from framepair.nodes.monitor.connections import Connections, State
 from tests.lib.processes import PATIENCE_S
-from tests.monitor.served import ask, connected, is_ended, received, request, served, upgrade
+from tests.lib.served import ask, connected, is_ended, received, request, served, upgrade
 
 HEADER = b"GET /api/state HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 

@@ -30,7 +30,7 @@ from framepair.protocol.wire import published
 from tests.lib.headers import FRAME
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, combiner_at
-from tests.monitor.served import connected, served
+from tests.lib.served import connected, served
 
 TOPICS = Selection(pairs=False).topics()
 SHAPE = (90, 160, 3)
