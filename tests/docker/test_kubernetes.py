@@ -39,7 +39,7 @@ def manifests(directory: Path) -> Path:
     (copy / "base" / "keys").mkdir()
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     keys = ROOT / "deploy" / "container" / "keys.sh"
-    run("sh", keys, copy / "base" / "keys", "producer", "consumer=", PATH=path)
+    run("sh", keys, copy / "base" / "keys", "producer", "consumer=", "monitor=", PATH=path)
     for place in "base", "overlays/cameras":
         (copy / place / "sources.env").write_text(SMALL)
     toml = copy / "overlays" / "shm" / "pipeline.toml"
@@ -184,11 +184,26 @@ def test_each_overlay_is_one_pipeline(manifests: Path, overlay: str) -> None:
             assert container["resources"]["requests"].keys() == {"cpu", "memory"}
 
 
+def test_prometheus_is_told_where_the_monitor_is_and_what_its_token_is(manifests: Path) -> None:
+    overlay = manifests / "overlays" / "jpeg" / "kustomization.yaml"
+    overlay.write_text(overlay.read_text() + "components: [../../components/monitoring]\n")
+    found = resources(overlay.parent)
+    [endpoint] = found["PodMonitor", "framepair"]["spec"]["podMetricsEndpoints"]
+    token = endpoint["authorization"]["credentials"]
+    assert token["key"] in found["Secret", token["name"]]["data"]
+    selected = found["PodMonitor", "framepair"]["spec"]["selector"]["matchLabels"]
+    monitor = found["Deployment", "monitor"]["spec"]["template"]
+    assert selected.items() <= monitor["metadata"]["labels"].items()
+    [port] = monitor["spec"]["containers"][0]["ports"]
+    assert port["name"] == endpoint["port"]
+
+
 @pytest.mark.parametrize("cluster", ["overlays/jpeg"], indirect=True)
 def test_pods_make_pairs_are_ready_and_find_a_combiner_that_is_new(cluster: Cluster) -> None:
     pods = (
         ("Deployment", "combiner", "combiner"),
         *(("StatefulSet", "producer", f"producer-{number}") for number in range(2)),
+        ("Deployment", "monitor", "monitor"),
         ("Deployment", "sink", "sink"),
     )
     assert cluster.found["StatefulSet", "producer"]["spec"]["replicas"] == 2
@@ -206,7 +221,7 @@ def test_pods_make_pairs_are_ready_and_find_a_combiner_that_is_new(cluster: Clus
     # The list has two sources only.
     cluster.start("StatefulSet", "producer", "producer-2")
     wait(lambda: "no source 2" in cluster.logs("producer-2", "producer"))
-    assert [cluster.stop(pod, name) for _, name, pod in pods] == [0, 0, 0, 0]
+    assert [cluster.stop(pod, name) for _, name, pod in pods] == [0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("cluster", ["overlays/shm"], indirect=True)
