@@ -183,7 +183,7 @@ def test_payloads_are_read(text: str, payload: Payload) -> None:
     "text", ["", "png", "jpeg:", "jpeg:0", "jpeg:101", "jpeg:-1", "jpeg:9.5", "raw:9", "shm:", ":9"]
 )
 def test_other_payloads_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is not raw, shm, jpeg or jpeg:QUALITY"):
+    with pytest.raises(ValueError, match="is not raw, shm, jpeg, jpeg:QUALITY or auto"):
         payloads.parse(text)
 
 
