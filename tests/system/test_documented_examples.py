@@ -79,6 +79,16 @@ def test_an_example_with_another_library_gets_pairs(directory: Path, name: str) 
         check(directory, pipeline, [name])
 
 
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_a_gpu_that_is_not_there_is_one_sentence(directory: Path) -> None:
+    command = python(ROOT / "examples" / "torch_consumer.py", "--device", "cuda")
+    with Running(command, cwd=directory, env={"CUDA_VISIBLE_DEVICES": ""}) as running:
+        assert running.wait() == 2
+        assert running.stderr == [
+            "--device cuda: PyTorch finds no GPU here; leave it out, or give cpu"
+        ]
+
+
 def test_an_example_joins_pipelines(directory: Path) -> None:
     with testing.pipeline("left") as one, testing.pipeline("left") as other:
         arguments = (one.address, other.address)
