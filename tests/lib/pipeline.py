@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 import shutil
 import socket
 import tempfile
@@ -22,6 +22,8 @@ WINDOW_NS = 200_000_000
 # A source that costs a busy machine little, and what a sink says of its whole pairs, left and right.
 SOURCE = "synthetic://160x120@25"
 WHOLE = r"left 5/5 +right 5/5"
+# So many are for one process of tests.
+PORTS = 500
 
 
 class Pipeline(contextlib.ExitStack):
@@ -83,14 +85,29 @@ def more(sink: Running, pairs: int = 2) -> None:
 
 def free_ports(count: int) -> int:
     """Return the first of ``count`` ports in a row that nobody listens on."""
-    # Tests that run at the same time must not find the same ones.
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    begin = 15000 + 2000 * (worker % 8)
-    for first in range(begin, begin + 2000 - count, count + 7):
+    begin = _own_ports()
+    for first in range(begin, begin + PORTS - 1 - count, count + 7):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + count):
                 stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))
             return first
+    raise AssertionError("no free ports")
+
+
+@functools.cache
+def _own_ports() -> int:
+    """Return the first of some ports that no other process of tests looks at, of this run or another one."""
+    # Below those that the kernel gives to outgoing connections.
+    for begin in range(15000, 31000, PORTS):
+        mark = socket.socket()
+        try:
+            mark.bind(("127.0.0.1", begin))
+        except OSError:
+            mark.close()
+        else:
+            # Open until this process ends.
+            mark.detach()
+            return begin + 1
     raise AssertionError("no free ports")
 
 
