@@ -7,6 +7,7 @@ import contextlib
 import logging
 import struct
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,9 @@ from framepair.protocol.wire.published import Frame
 INTERVAL_NS: Final = 100_000_000
 # Pictures take no more than a third of one processor core, however many sources and widths there are.
 REST: Final = 2
-# Sent and not yet acknowledged: one on its way, and one that the browser draws.
-MAX_IN_FLIGHT: Final = 2
+# Sent and not yet acknowledged: one on its way, and one that the browser draws. Where a picture takes longer than
+# this, a second one would wait behind it, and be old when it is shown.
+MAX_IN_FLIGHT, QUICK_S = 2, 0.25
 # A page that is loaded again comes back before its frames have stopped.
 LINGER_S: Final = 2.0
 MAX_WIDTH, WIDTH_STEP = 1920, 160
@@ -58,28 +60,32 @@ class Viewer:
 
     def __init__(self) -> None:
         self._width = 0
-        self._in_flight = 0
+        self._sent_s: deque[float] = deque()
+        """When those were sent that it has not acknowledged."""
+        self._allowed = 1
         self._next: bytes | None = None
         self._changed = asyncio.Event()
 
     @property
     def wants(self) -> int:
         """The width in pixels that its next picture should have; 0: it wants none for now."""
-        return self._width if self._in_flight < MAX_IN_FLIGHT and self._next is None else 0
+        return self._width if len(self._sent_s) < self._allowed and self._next is None else 0
 
     def show(self, width: int) -> None:
         """Note how wide pictures are shown, in pixels; 0: none are for now."""
         self._width = min(MAX_WIDTH, -(-width // WIDTH_STEP) * WIDTH_STEP)
 
     def acknowledge(self) -> None:
-        """Note that a message has been drawn."""
-        self._in_flight = max(0, self._in_flight - 1)
+        """Note that the oldest message has been drawn."""
+        if self._sent_s:
+            took_s = time.monotonic() - self._sent_s.popleft()
+            self._allowed = MAX_IN_FLIGHT if took_s < QUICK_S else 1
         self._changed.set()
 
     @property
     def owes(self) -> bool:
         """Whether it has not acknowledged all that it got."""
-        return self._in_flight > 0
+        return bool(self._sent_s)
 
     def offer(self, message: bytes) -> None:
         """Give it a message, in place of one that it has not got yet."""
@@ -88,11 +94,11 @@ class Viewer:
 
     async def next_message(self) -> bytes:
         """Return the newest message as soon as the browser may have it."""
-        while self._next is None or self._in_flight >= MAX_IN_FLIGHT:
+        while self._next is None or len(self._sent_s) >= self._allowed:
             self._changed.clear()
             await self._changed.wait()
         message, self._next = self._next, None
-        self._in_flight += 1
+        self._sent_s.append(time.monotonic())
         return message
 
 
