@@ -31,8 +31,8 @@ from framepair.protocol.wire.published import Frame
 INTERVAL_NS: Final = 100_000_000
 # Pictures take no more than a third of one processor core, however many sources and widths there are.
 REST: Final = 2
-# Sent and not yet acknowledged: one on its way, and one that the browser draws. Where a picture takes longer than
-# this, a second one would wait behind it, and be old when it is shown.
+# Sent and not yet acknowledged: one on its way, and one that the browser draws. Where a picture takes longer
+# than this, a second one would wait behind it, and be old when it is shown.
 MAX_IN_FLIGHT, QUICK_S = 2, 0.25
 # A page that is loaded again comes back before its frames have stopped.
 LINGER_S: Final = 2.0
