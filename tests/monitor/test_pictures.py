@@ -26,7 +26,10 @@ from framepair.nodes.monitor import server
 from framepair.nodes.monitor.pictures import MAX_IN_FLIGHT, Pictures, Viewer
 from framepair.nodes.producer.sources import pattern
 from framepair.protocol.client.selection import Selection
+from framepair.protocol.memory.payload import Place
+from framepair.protocol.memory.shm import Shm
 from framepair.protocol.wire import published
+from framepair.protocol.wire.frame import FrameHeader, decode
 from tests.lib.headers import FRAME
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, combiner_at
@@ -131,6 +134,32 @@ def test_pictures_are_those_of_one_instant_and_say_which_frames_they_are(watched
         assert code == pattern.Code(crc, int(picture["seq"]), int(picture["captured_ns"]))
         assert (picture["width"], picture["height"]) == (160, 90)
         assert (picture["stamp"], picture["uncertainty_ms"]) == ("media", 2.5)
+
+
+@pytest.mark.parametrize("overwritten", [False, True])
+def test_a_frame_in_shared_memory_is_shown_unless_it_was_overwritten(
+    watched: Served, directory: Path, overwritten: bool
+) -> None:
+    writer = Shm().writer(Place("left", FRAME.run, 10, 0.5, directory))
+    with contextlib.closing(writer), watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        for seq in range(1, round(PATIENCE_S * 10)):
+            topic, header, image = message("left", seq, 0)
+            writer.reserve(SHAPE)[:] = np.frombuffer(image, np.uint8).reshape(SHAPE)
+            packed = writer.pack(seq, "bgr8")
+            for _ in range(100 if overwritten else 0):
+                writer.reserve(SHAPE)
+                writer.pack(seq, "bgr8")
+            frame = decode(header)
+            assert isinstance(frame, FrameHeader)
+            shared = replace(frame, payload="shm", location=packed.location).encode()
+            watched.combiner.send_raw(topic, shared, b"")
+            with contextlib.suppress(TimeoutError):
+                told, codes = parsed(client.recv(0.1))
+                break
+    shown = [int(picture["captured_ns"]) for picture in told["pictures"]]
+    assert [code and code.captured_ns for code in codes] == shown
+    assert len(shown) == (0 if overwritten else 1)
 
 
 def test_a_browser_that_draws_nothing_gets_one_and_then_the_newest(watched: Served) -> None:
