@@ -13,7 +13,7 @@ import cyclopts
 from cyclopts import Parameter
 from rich.console import Console
 
-from bench import capacity, cpu, machine, start, summary, tables
+from bench import capacity, cpu, growth, machine, start, summary, tables
 from bench.hop import compare as hop
 from bench.pair import compare as pair
 from bench.tables import Section
@@ -25,6 +25,8 @@ WIDTH = 110
 
 app = cyclopts.App(name="python -m bench", help=__doc__, version_flags=[])
 app.command(start.start)
+app.command(growth.growth)
+app.command(growth.relay)
 
 
 @dataclass(frozen=True, kw_only=True)

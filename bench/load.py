@@ -1,4 +1,4 @@
-"""A pipeline under load: so many sources and consumers, and what they take and cost while they do."""
+"""A pipeline under load: so many sources and consumers on so many hosts, and what they take and cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from bench import cpu_time, stats
+from bench import cpu_time, hosts, stats
 from bench.places import SHARED_MEMORY
 from bench.tables import Section
 from framepair.nodes.common import runtime
@@ -27,7 +27,8 @@ from framepair.protocol.clocks import clock
 ROOT = Path(__file__).resolve().parents[1]
 # Pairs of each consumer before it is measured: the first go through memory that nobody has used yet.
 WARM_UP_PAIRS = 4
-START_S, STOP_S = 90.0, 30.0
+START_S, STOP_S = 120.0, 30.0
+PORT = 7400
 PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -37,19 +38,27 @@ class NotCarried(RuntimeError):  # noqa: N818 - it says what happened
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How many sources of which size and rate, with which flags, for how many consumers."""
+    """So many sources of one size and rate, with which flags, for so many consumers beside the combiner.
+
+    Sources are on ``hosts`` in turn, the first of which is the combiner's.
+    """
 
     sources: int = 2
     consumers: int = 1
     size: tuple[int, int] = (1920, 1080)
     fps: int = 25
     flags: tuple[str, ...] = ()
+    hosts: int = 1
 
     def arguments(self) -> list[str]:
-        """Return the arguments of ``launch.py`` for it."""
+        """Return the sources as ``launch.py`` takes them."""
         width, height = self.size
-        names = (f"source{number}" for number in range(self.sources))
-        return [f"{name}=synthetic://{width}x{height}@{self.fps}" for name in names]
+        return [f"{name}=synthetic://{width}x{height}@{self.fps}" for name in self.names]
+
+    @property
+    def names(self) -> list[str]:
+        """What the sources are called."""
+        return [f"source{number}" for number in range(self.sources)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +72,16 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What all consumers took within ``seconds``; ``cores`` and ``memory_bytes`` of all processes."""
+    """What all consumers took within ``seconds``.
+
+    ``cores`` and ``memory_bytes`` are of all processes, ``combiner_cores`` of the combiner's main thread.
+    """
 
     load: Load
     seconds: float
     taken: Sequence[Sequence[Taken]]
     cores: float
+    combiner_cores: float
     memory_bytes: int
 
     def summary(self) -> Section:
@@ -78,9 +91,12 @@ class Measured:
         return {
             "sources": self.load.sources,
             "consumers": self.load.consumers,
+            "hosts": self.load.hosts,
             "size": list(self.load.size),
+            "fps": self.load.fps,
             "cores": self.cores,
             "ms_per_frame": 1e3 * self.cores / captured,
+            "combiner_us_per_frame": 1e6 * self.combiner_cores / captured,
             "lag_p50_ms": stats.percentile(lags, 50),
             "lag_p99_ms": stats.percentile(lags, 99),
             "frames_lost": sum(self._lost(each) for each in self.taken),
@@ -89,33 +105,32 @@ class Measured:
 
     def _lost(self, taken: Sequence[Taken]) -> int:
         """Return how many frames of the windows that a consumer was measured in it did not get."""
-        if not taken:
-            return round(self.seconds * self.load.fps * self.load.sources)
-        windows = taken[-1].window - taken[0].window + 1
-        return windows * self.load.fps * self.load.sources - sum(pair.frames for pair in taken)
+        windows = taken[-1].window - taken[0].window + 1 if taken else round(self.seconds)
+        expected = windows * self.load.fps * self.load.sources
+        return expected - sum(pair.frames for pair in taken)
 
 
 def measure(load: Load, seconds: float) -> Measured:
     """Run a pipeline with this load and measure it for some seconds; raises NotCarried if no pairs come."""
     # Processes agree on when it is.
     os.environ[clock.OFFSET_VARIABLE] = str(clock.utc_offset_ns())
-    with tempfile.TemporaryDirectory(prefix="fpb", dir=SHARED_MEMORY) as name:
-        directory = Path(name)
-        where = ("--run-dir", f"{directory}/run", "--shm-dir", f"{directory}/shm")
-        command = [*load.arguments(), *where, *load.flags, "--no-sink", "--loop"]
-        with (
-            _launched(command) as launcher,
-            _consuming(f"ipc://{directory}/run/pairs", directory / "shm", load.consumers) as them,
-        ):
-            _wait_until_warm(launcher, them)
-            pids = [launcher.pid, *cpu_time.children(launcher.pid)]
-            pids += [consumer.process.pid or 0 for consumer in them]
-            began_s, worked_s = time.monotonic(), cpu_time.seconds(pids)
-            time.sleep(seconds)
-            took_s, cores_s = time.monotonic() - began_s, cpu_time.seconds(pids) - worked_s
-            memory_bytes = sum(map(resident_bytes, pids))
-            taken = [consumer.stop() for consumer in them]
-    return Measured(load, took_s, taken, cores_s / took_s, memory_bytes)
+    with (
+        tempfile.TemporaryDirectory(prefix="fpb", dir=SHARED_MEMORY) as name,
+        _launched(load, Path(name)) as (launchers, address, host),
+        _consuming(address, Path(name) / "shm", load.consumers, host) as consumers,
+    ):
+        _wait_until_warm(launchers, consumers)
+        pids = [pid for each in launchers for pid in (each.pid, *cpu_time.children(each.pid))]
+        pids += [consumer.process.pid or 0 for consumer in consumers]
+        combiner = _pid_of("framepair.nodes.combiner", pids)
+        began_s, worked_s = time.monotonic(), cpu_time.seconds(pids)
+        combined_s = cpu_time.main_thread_seconds(combiner)
+        time.sleep(seconds)
+        took_s, working_s = time.monotonic() - began_s, cpu_time.seconds(pids) - worked_s
+        combining_s = cpu_time.main_thread_seconds(combiner) - combined_s
+        memory_bytes = sum(map(resident_bytes, pids))
+        taken = [consumer.stop() for consumer in consumers]
+    return Measured(load, took_s, taken, working_s / took_s, combining_s / took_s, memory_bytes)
 
 
 def resident_bytes(pid: int) -> int:
@@ -124,6 +139,14 @@ def resident_bytes(pid: int) -> int:
         found = PSS.search(Path(f"/proc/{pid}/smaps_rollup").read_text())
         return int(found[1]) * 1024 if found else 0
     return 0
+
+
+def _pid_of(module: str, pids: Sequence[int]) -> int:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if module in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
+                return pid
+    raise NotCarried(f"no process of {module}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +164,14 @@ class Consumer:
 
 
 @contextlib.contextmanager
-def _consuming(address: str, shm_dir: Path, count: int) -> Iterator[list[Consumer]]:
+def _consuming(
+    address: str, shm_dir: Path, count: int, host: str | None
+) -> Iterator[list[Consumer]]:
     context, consumers = get_context("spawn"), []
     try:
         for _ in range(count):
             here, there = context.Pipe()
-            process = context.Process(target=consume, args=(address, shm_dir, there))
+            process = context.Process(target=consume, args=(address, shm_dir, there, host))
             process.start()
             consumers.append(Consumer(process, here))
         yield consumers
@@ -156,21 +181,51 @@ def _consuming(address: str, shm_dir: Path, count: int) -> Iterator[list[Consume
             consumer.process.join()
 
 
-def _wait_until_warm(launcher: subprocess.Popen[bytes], consumers: Sequence[Consumer]) -> None:
+def _wait_until_warm(
+    launchers: Sequence[subprocess.Popen[bytes]], consumers: Sequence[Consumer]
+) -> None:
     deadline_s = time.monotonic() + START_S
     for consumer in consumers:
         while not consumer.connection.poll(0.2):
-            if launcher.poll() is not None or time.monotonic() > deadline_s:
+            ended = any(launcher.poll() is not None for launcher in launchers)
+            if ended or time.monotonic() > deadline_s:
                 raise NotCarried("no pairs came")
         consumer.connection.recv()
 
 
+Launched = tuple[list[subprocess.Popen[bytes]], str, str | None]
+
+
 @contextlib.contextmanager
-def _launched(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _launched(load: Load, directory: Path) -> Iterator[Launched]:
+    """Run ``launch.py`` on each host; yield them, where pairs are published, and the combiner's namespace."""
+    where = ["--run-dir", f"{directory}/run", "--shm-dir", f"{directory}/shm"]
+    command = [*load.arguments(), *where, *load.flags, "--no-sink", "--loop"]
+    with contextlib.ExitStack() as running:
+        if load.hosts == 1:
+            yield [running.enter_context(_launcher(command))], f"ipc://{directory}/run/pairs", None
+            return
+        names = running.enter_context(hosts.network(load.hosts))
+        address = f"tcp://{hosts.ADDRESS.format(1)}:{PORT}"
+        command += ["--listen", address, "--insecure", "--hosts", "combiner=h0"]
+        for number, source in enumerate(load.names):
+            command += ["--hosts", f"{source}=h{number % load.hosts}"]
+        launchers = [
+            running.enter_context(_launcher([*command, "--host", f"h{number}"], name))
+            for number, name in enumerate(names)
+        ]
+        yield launchers, address, names[0]
+
+
+@contextlib.contextmanager
+def _launcher(
+    arguments: Sequence[str], namespace: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``launch.py``, then stop it; what it says is only shown if no pairs came."""
+    inside = ["ip", "netns", "exec", namespace] if namespace else []
     with tempfile.TemporaryFile() as said:
         launcher = subprocess.Popen(  # noqa: S603
-            [sys.executable, "launch.py", *arguments],
+            [*inside, sys.executable, "launch.py", *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stderr=said,
@@ -183,14 +238,20 @@ def _launched(arguments: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
             raise
         finally:
             launcher.send_signal(signal.SIGINT)
-            launcher.wait(STOP_S)
+            try:
+                launcher.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                launcher.kill()
+                launcher.wait()
 
 
-def consume(address: str, shm_dir: Path, told: Connection) -> None:
-    """Take every pair; the main function of a process."""
+def consume(address: str, shm_dir: Path, told: Connection, host: str | None) -> None:
+    """Take every pair; the main function of a process, on a ``host`` of its own if that is not None."""
+    if host:
+        hosts.enter(host)
     runtime.keep_buffers()
     taken: list[Taken] = []
-    with subscribe(address, shm_dir=shm_dir) as pairs:
+    with subscribe(address, shm_dir=shm_dir, insecure=True) as pairs:
         for count, pair in enumerate(pairs):
             if count >= WARM_UP_PAIRS:
                 frames = sum(len(clip) for clip in pair.values()) if pair.intact else 0

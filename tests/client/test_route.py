@@ -61,6 +61,14 @@ def test_a_relay_that_the_launcher_starts_is_waited_for(monkeypatch: pytest.Monk
     assert host.route().address == COMBINER
 
 
+def test_a_relay_that_ends_before_the_first_message_is_not_waited_for_long() -> None:
+    host = Host(there=True)
+    route = host.route()
+    assert not host.changes(route, 2, heard_s=None)
+    host.there = False
+    assert host.changes(route, PATIENCE_S + 4 * LOOK_S, heard_s=None)
+
+
 def test_a_relay_that_comes_before_the_first_message_is_used() -> None:
     host = Host()
     route = host.route()

@@ -38,6 +38,7 @@ def made(directory: Path) -> Path:
 NODES = {
     "producer": ("--name", "left", "--source", SOURCE, "--push", OPEN),
     "combiner": ("--pull", "left=ipc:///tmp/x", "--pub", OPEN),
+    "relay": ("--sub", OPEN),
     "sink": ("--sub", OPEN),
 }
 

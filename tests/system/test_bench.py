@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import capacity, cpu_time, decoding, frames, machine, stats, tables, video
+from bench import capacity, cpu_time, decoding, frames, growth, machine, stats, tables, video
 from bench.frames import Frame
 from bench.hop import compare, run
 from bench.hop.way import POOL, Place
+from bench.load import Load, Taken
+from bench.load import Measured as LoadMeasured
 from bench.pair import compare as pair
 from bench.pair.design import FPS, WINDOW_NS, Record
 from bench.pair.measure import Measured, measure
@@ -307,3 +309,37 @@ def test_the_picture_is_drawn_of_what_there_is(tmp_path: Path, lacking: str | No
     drawn = cv2.imread(str(tmp_path / "picture.png"))
     assert drawn is not None
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 10
+
+
+def test_what_a_consumer_missed_of_its_windows_is_lost() -> None:
+    load = Load(sources=2, consumers=2, fps=10)
+    whole = [Taken(window, 5.0, 20) for window in (7, 8, 9)]
+    holes = [Taken(7, 5.0, 20), Taken(9, 15.0, 17)]
+    section = LoadMeasured(load, 3.0, [whole, holes], 0.5, 0.1, 10**9).summary()
+    assert section["frames_lost"] == 20 + 3
+    assert section["ms_per_frame"] == pytest.approx(1e3 * 0.5 / 20)
+    assert section["combiner_us_per_frame"] == pytest.approx(1e6 * 0.1 / 20)
+    assert (section["lag_p50_ms"], section["lag_p99_ms"]) == (5.0, 15.0)
+    nothing = LoadMeasured(load, 3.0, [[]], 0.5, 0.1, 10**9).summary()
+    assert nothing["frames_lost"] == 3 * 20
+
+
+def test_growth_is_a_table_with_dashes_for_what_was_not_carried() -> None:
+    measured = LoadMeasured(Load(), 1.0, [[Taken(7, 5.0, 50)]], 0.5, 0.1, 10**9).summary()
+    rows = [
+        {"growth": "sources", "what": "2", "why_not": None, **measured},
+        {"growth": "sources", "what": "64", "why_not": "no pairs came"},
+    ]
+    first, second = growth.table(rows).rows
+    assert first == ("sources: 2", "0.50", "10.00", "5.0", "5.0", "0", "1.0", "2,000")
+    assert second == ("sources: 64", *["-"] * 7)
+
+
+@pytest.mark.slow
+def test_a_load_is_measured() -> None:
+    load = Load(consumers=2, size=(64, 48), flags=("--relay", "always"))
+    (row,) = growth.compare([growth.Cell("consumers", "2", load)], 1.0, print)
+    assert row["why_not"] is None
+    assert row["frames_lost"] == 0
+    assert 0 < row["cores"] < 2
+    assert row["memory_bytes"] > 10**8

@@ -13,7 +13,7 @@ import pytest
 
 from framepair import Pair, SubscriberStats, Subscription, subscribe
 from framepair.protocol.memory.shared_ring import remove_stale
-from framepair.protocol.transport import relays
+from framepair.protocol.transport import keys, relays
 from framepair.protocol.wire import reasons
 from tests.lib.launcher import launcher
 from tests.lib.pipeline import Pipeline, check, checked
@@ -70,16 +70,21 @@ def test_consumers_of_a_host_find_the_relay_and_get_the_right_pixels(
     shm: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, transport: str
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    made = directory / "keys"
+    keys.make(made)
+    keyed = ("--keys", str(made)) if transport == "tcp" else ()
     with Pipeline(["left", "right"], transport) as nodes:
-        relay(nodes, shm)
+        relay(nodes, shm, *keyed)
         with (
-            subscribe(nodes.pub, shm_dir=shm) as one,
-            subscribe(nodes.pub, shm_dir=shm, sources=["right"], every=5, size=(64, 48)) as two,
+            subscribe(nodes.pub, shm_dir=shm, keys=made) as one,
+            subscribe(
+                nodes.pub, shm_dir=shm, keys=made, sources=["right"], every=5, size=(64, 48)
+            ) as two,
         ):
             assert {route(one), route(two)} == {relays.address_of(nodes.pub)}
-            nodes.combiner()
-            nodes.producer("left", LEFT)
-            nodes.producer("right", RIGHT, *JPEG)
+            nodes.combiner(*keyed)
+            nodes.producer("left", LEFT, *keyed)
+            nodes.producer("right", RIGHT, *JPEG, *keyed)
             pairs, few = whole(one, 8), list(itertools.islice(two, 8))
             # A view of the ring, as the program has shown that it is quick.
             assert not pairs[-1]["left"].array.flags.writeable

@@ -39,6 +39,8 @@ class Route:
         self._relay: str | None = None
         self._rings: set[str] = set()
         self._looked_s = self._away_s = -math.inf
+        self._seen = False
+        """Whether the relay has been there."""
         # Without an address for a relay there is none.
         with contextlib.suppress(EndpointError):
             self._relay = relays.address_of(combiner) if shm_dir else None
@@ -65,11 +67,12 @@ class Route:
         there = self._listens(self._relay)
         if not self.is_relayed:
             return there and self._take(self._relay)
+        self._seen = self._seen or there or heard_s is not None
         if there:
             self._away_s = -math.inf
         elif self._away_s == -math.inf:
             self._away_s = now_s
-        patience_s = START_PATIENCE_S if heard_s is None else PATIENCE_S
+        patience_s = PATIENCE_S if self._seen else START_PATIENCE_S
         return not there and now_s >= self._away_s + patience_s and self._take_direct()
 
     def leads_nowhere(self, location: Location) -> bool:
