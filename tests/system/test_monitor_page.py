@@ -188,7 +188,7 @@ def every_width_and_dark(browser: Browser) -> None:
         "() => [...document.querySelectorAll('canvas')].map((c) => c.getBoundingClientRect().top)"
     )
     for width, beside in ((390, False), (1920, True)):
-        browser.page.set_viewport_size({"width": width, "height": 900})
+        browser.page.set_viewport_size({"width": width, "height": 1200})
         newest_ns = max(browser.said().values())
         browser.wait_for_picture_after(newest_ns + 10 * PERIOD_NS)
         assert browser.page.evaluate("() => document.documentElement.scrollWidth") <= width
