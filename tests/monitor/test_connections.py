@@ -83,7 +83,9 @@ def test_a_peer_that_does_not_read_its_answers_is_dropped() -> None:
         assert ask(port, request("/healthz"))[0] == 200
 
 
-def test_a_request_that_is_too_large_or_makes_no_sense_is_refused() -> None:
+def test_a_request_that_is_too_large_or_makes_no_sense_is_refused_and_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     said = (
         HEADER + b"X: " + b"x" * 100_000,
         HEADER + b"X: x\r\n" * 20_000,
@@ -102,7 +104,11 @@ def test_a_request_that_is_too_large_or_makes_no_sense_is_refused() -> None:
                 with contextlib.suppress(ConnectionResetError):
                     assert peer.recv(65536)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 431"), data[:80]
                 assert is_ended(peer)
+        assert ask(port, upgrade("Sec-WebSocket-Version: 1"))[0] == 400
+        assert ask(port, request("/", "Connection: Upgrade", "Upgrade: h2c"))[0] == 200
         assert ask(port, request("/healthz"))[0] == 200
+    # Else a peer would choose how much is logged.
+    assert caplog.records == []
 
 
 @pytest.fixture
