@@ -22,6 +22,9 @@ WINDOW_NS = 200_000_000
 # A source that costs a busy machine little, and what a sink says of its whole pairs, left and right.
 SOURCE = "synthetic://160x120@25"
 WHOLE = r"left 5/5 +right 5/5"
+# Where each frame has to come: a busy machine pauses a process for longer than queues and pairs usually last.
+PATIENT = ("--max-bytes", str(64 * 2**20), "--max-wait", "20")
+PATIENT_COMBINER = (*PATIENT, "--idle-timeout", "20")
 # So many are for one process of tests.
 PORTS = 500
 

@@ -8,7 +8,7 @@ import pytest
 
 from framepair import subscribe
 from tests.lib.launcher import launcher
-from tests.lib.pipeline import Pipeline, checked
+from tests.lib.pipeline import PATIENT, PATIENT_COMBINER, Pipeline, checked
 from tests.lib.processes import Running
 
 
@@ -18,12 +18,12 @@ def test_a_pipeline_of_which_one_source_is_compressed(transport: str) -> None:
         Pipeline(["left", "right"], transport) as nodes,
         subscribe(nodes.pub, keep=100, copy=True) as pairs,
     ):
-        nodes.combiner()
-        nodes.producer("left", "synthetic://320x240@25", "--payload", "jpeg")
-        nodes.producer("right", "synthetic://320x240@25", "--payload", "raw")
+        nodes.combiner(*PATIENT_COMBINER)
+        nodes.producer("left", "synthetic://320x240@25", "--payload", "jpeg", *PATIENT)
+        nodes.producer("right", "synthetic://320x240@25", "--payload", "raw", *PATIENT)
         taken = list(itertools.islice(checked(pairs), 5))
-        assert all(pair.complete for pair in taken)
         for pair in taken:
+            assert pair.complete, [clip.header.totals for clip in pair.values()]
             assert {frame.payload for frame in pair["left"].frames} == {"jpeg"}
             assert {frame.payload for frame in pair["right"].frames} == {"raw"}
             # Decoded in place: a view of the subscriber's memory, no copy.
