@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from framepair.protocol.memory import jpeg
+from framepair.protocol.recording import images
+from framepair.protocol.recording.segment import LEDGER, PAIRS
 from framepair.protocol.wire import frame, pair, sync
-from tests.fuzz import consumers, decoders, windows
+from tests.fuzz import consumers, decoders, recordings, windows
 from tests.lib.headers import KINDS
 from tests.lib.malformed import Decode
 
@@ -34,6 +36,11 @@ _PICTURES = (
     b"\2" + jpeg.encode(_GREY, 90, "i420"),
 )
 _ANNOUNCED = (*_encoded(pair.decode, b"\1\0"), *_encoded(pair.decode, b"\2\0"))
+_KINDS = {images.COMPRESSED: b"\0", images.RAW: b"\1", PAIRS: b"\2", LEDGER: b"\3"}
+_RECORDED = tuple(
+    _KINDS[logged.schema or logged.topic] + bytes(logged.message.data)
+    for logged in recordings.messages()[-20:]
+)
 TARGETS = {
     "producers": Target(decoders.from_producers, _encoded(frame.decode)),
     "announcements": Target(decoders.announcements, _encoded(pair.decode), 2048),
@@ -43,6 +50,9 @@ TARGETS = {
     "incoming": Target(decoders.incoming, _encoded(frame.decode, bytes(3))),
     "outgoing": Target(decoders.outgoing, (*_encoded(frame.decode, b"\0\1"), *_ANNOUNCED), 2048),
     "pictures": Target(decoders.pictures, _PICTURES, 2048),
+    "recordings": Target(recordings.files, (recordings.a_file(),), 2048),
+    "chunks": Target(recordings.chunks, (recordings.a_chunk(),), 2048),
+    "recorded messages": Target(recordings.recorded, _RECORDED, 2048),
     "windows": Target(windows.run, max_bytes=128),
     "lost messages": Target(consumers.honest, max_bytes=64),
     "lies": Target(consumers.lying, max_bytes=96),

@@ -29,7 +29,16 @@ FOOTER_BYTES: Final = HEAD_BYTES + 20
 # What a chunk begins with: the times of its first and last message.
 CHUNK_TIMES: Final = struct.Struct("<QQ")
 # What libraries raise of bytes that are not what their head says.
-MALFORMED = (McapError, struct.error, ValueError, MemoryError, RuntimeError, IndexError, EOFError)
+MALFORMED = (
+    McapError,
+    struct.error,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    IndexError,
+    EOFError,
+)
 
 
 class NotARecording(ValueError):  # noqa: N818 - it says what there is
@@ -180,7 +189,13 @@ class RecordingFile:
         return list(known.channels.values()), known.schemas
 
     def _known(self) -> Known:
-        """Return the channels and schemas that the index names, none if there is no index."""
+        """Return the channels and schemas that the index names, none if there is no index that is whole."""
+        with contextlib.suppress(*MALFORMED):
+            return self._indexed()
+        return Known()
+
+    def _indexed(self) -> Known:
+        """Return what the index names; raises one of MALFORMED if it is damaged."""
         known = Known()
         for record in self._summary() if self.is_whole() else ():
             if record.opcode == Opcode.SCHEMA:

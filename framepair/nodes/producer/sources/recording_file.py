@@ -322,8 +322,9 @@ def _topics(name: str, file: Readable, track: str) -> tuple[str, frozenset[str]]
 
 
 def _begins_ns(file: Readable) -> int:
-    """Return when the first chunk begins: the same for all sources of a recording."""
-    return next(file.chunks()).message_start_time
+    """Return when the first chunk begins, the same for all sources of a recording; 0 if it has none."""
+    first = next(file.chunks(), None)
+    return first.message_start_time if first else 0
 
 
 def _window_ns(file: Readable) -> int | None:
