@@ -22,6 +22,8 @@ from tests.lib.units import MS
 class StandIn:
     """An inbox that holds what a test puts there."""
 
+    address = "ipc:///run/some.frames"
+
     def __init__(self, source: str) -> None:
         self.source = source
         self._waiting: deque[Received] = deque()

@@ -93,7 +93,8 @@ def bounds(
         stop=quiet,
         heartbeat=Heartbeat(),
     )
-    ways = Ways({"left": quiet}, threading.Event(), xpub, quiet, {}, None, None)
+    inboxes = cast(Any, {"left": quiet})
+    ways = Ways(inboxes, threading.Event(), xpub, quiet, {}, None, None)
     Combiner(windows, cast(Any, Messages(headers)), publisher, ways, Heartbeat()).run(quiet)
     assert windows.totals()["left"].paired == 1
     return quiet.max_bytes, xpub.sndhwm

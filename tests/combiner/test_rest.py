@@ -32,7 +32,9 @@ def test_they_wait_unless_a_consumer_wants_the_newest() -> None:
     # One window, of which no end is in sight.
     rules = Rules(window_ns=10**6 * S, max_bytes=10**6)
     subscriptions, windows = Subscriptions(), Windows[Any](["left"], rules, run=1)
-    ways = Ways({}, threading.Event(), cast(Any, None), cast(Any, subscriptions), {}, None, None)
+    ways = Ways(
+        cast(Any, {}), threading.Event(), cast(Any, None), cast(Any, subscriptions), {}, None, None
+    )
     combiner = Combiner(
         windows, cast(Any, None), cast(Any, Publisher()), ways, Heartbeat()
     )  # fmt: skip

@@ -148,7 +148,7 @@ def test_many_runs_are_summed_up_and_forgotten() -> None:
     chance = random.Random(1)
     for i in range(2000):
         feed.send(frame(seq=chance.randrange(100), run=i, captured_ns=at(i / 500)))
-    assert len(feed.windows._tracks["left"].continuity._runs) <= 64
+    assert len(feed.windows._roster["left"].continuity._runs) <= 64
 
 
 def test_a_run_that_goes_on_is_not_forgotten_for_many_short_ones() -> None:
@@ -228,7 +228,7 @@ def test_a_clip_in_too_many_pieces_is_not_complete(monkeypatch: pytest.MonkeyPat
 def test_outages_that_are_over_are_forgotten() -> None:
     feed = Feed("left")
     feed.send(*[frame(seq=seq, captured_ns=at(seq)) for seq in range(100)])
-    assert len(feed.windows._tracks["left"].outages) <= 2
+    assert len(feed.windows._roster["left"].outages) <= 2
 
 
 def test_a_span_never_counts_more_frames_than_a_header_allows(

@@ -136,7 +136,10 @@ def check_module(name: str, words: list[str]) -> None:
         assert parser is None or parser.parse_args(words)
         return
     node = name.rpartition(".")[2]
-    app = importlib.import_module(f"{name}.main" if node in NODES else f"{name}.__main__").app
+    module = importlib.import_module(name)
+    if not hasattr(module, "app"):
+        module = importlib.import_module(f"{name}.main" if node in NODES else f"{name}.__main__")
+    app = module.app
     app.parse_args(words, exit_on_error=False, print_error=False)
 
 

@@ -28,13 +28,6 @@ def test_only_the_first_word_is_a_verb() -> None:
     assert verbs.read(["--", "plan"]) == Options(("plan",))
 
 
-@pytest.mark.parametrize("word", verbs.RESERVED)
-def test_a_verb_to_come_is_reserved(word: str) -> None:
-    with pytest.raises(Refused, match=rf"^{word} is reserved .* a file of that name is ./{word}$"):
-        verbs.read([word, "--help"])
-    assert verbs.read([f"./{word}"]) == Options((f"./{word}",))
-
-
 @pytest.mark.parametrize(
     ("word", "verb"), [("verfy", "verify"), ("recrod", "record"), ("inf", "info"), ("Plan", "plan")]
 )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from framepair.protocol.recording.ledger import Announcement, LedgerEntry, Received
 from framepair.protocol.wire.frame import FrameHeader
-from tests.lib.feed import Feed, frame
+from tests.lib.feed import Feed, frame, frames, in_order_of_capture
+from tests.lib.units import MS
 
 Message = FrameHeader | Announcement
 
@@ -85,3 +86,30 @@ def restarted(line: Line, run: int = 10) -> Line:
     after.now_ns = line.now_ns
     after.windows._run = run
     return after
+
+
+def come_and_go(begins: int = 0) -> list[Message]:
+    """Return what is published of ten seconds from second ``begins`` on, ten frames a second of each source.
+
+    Right is removed in second 1, returns at 5.55 s as another run, and is in the pairs from second 6 to 8.
+    """
+    line = Line()
+    line.send(*in_order_of_capture(frames("left", range(15)), frames("right", range(15))))
+    line.windows.remove_source("right", line.now_ns)
+    line.send(*in_order_of_capture(frames("left", range(15, 30)), frames("right", range(15, 27))))
+    line.end("right", 27, "stopped")
+    line.windows.forget_source("right")
+    for second in (3, 4):
+        if second == begins:
+            line.take()
+        line.send(*frames("left", range(10 * second, 10 * second + 10)))
+    line.windows.add_sources(["right"])
+    left, right = (
+        frames("left", range(50, 100)),
+        frames("right", range(40), offset_ns=5550 * MS, run=2),
+    )
+    for header in in_order_of_capture(left, right):
+        if header == left[35]:
+            line.windows.remove_source("right", line.now_ns)
+        line.send(header)
+    return line.take()

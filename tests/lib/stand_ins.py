@@ -44,7 +44,7 @@ table.table = lambda *_, **__: [
 ]
 if settings.pop("interrupt_parsing", False):
     parse = options.parse
-    options.parse = lambda arguments: (os.kill(os.getpid(), signal.SIGINT), parse(arguments))[1]
+    options.parse = lambda *given: (os.kill(os.getpid(), signal.SIGINT), parse(*given))[1]
 for module in launch, pace, pipeline, restarts:
     vars(module).update({name: value for name, value in settings.items() if name in vars(module)})
 sys.exit(launch.main(sys.argv[3:]))
@@ -58,9 +58,13 @@ def start(
     *arguments: str,
     stubborn: tuple[str, ...] = (),
     script: str = STAND_IN,
+    in_run_dir: bool = True,
     **settings: object,
 ) -> Running:
-    """Start the launcher with four stand-ins, of which ``stubborn`` ones don't stop when asked to."""
+    """Start the launcher with four stand-ins, of which ``stubborn`` ones don't stop when asked to.
+
+    Unless ``in_run_dir`` is False it has a run directory of its own.
+    """
     nodes = [
         (
             name,
@@ -70,7 +74,8 @@ def start(
         )
         for name in NAMES
     ]
-    options = ["--run-dir", str(directory / "run"), *arguments]
+    named = ["--run-dir", str(directory / "run")] if in_run_dir else []
+    options = [*named, *arguments]
     return Running(python("-c", DRIVER, json.dumps(nodes), json.dumps(settings), *options))
 
 

@@ -41,6 +41,16 @@ def test_the_command_of_the_unit_is_accepted(tmp_path: Path) -> None:
     assert (asked.sources, asked.wait, asked.report_every_s) == (("left=0",), True, 3600.0)
 
 
+def test_a_reload_of_the_service_reads_the_file_that_root_has_written() -> None:
+    text = UNIT.read_text()
+    [line] = re.findall("^ExecReload=[+](.*)$", text, re.MULTILINE)
+    program, *words = shlex.split(line)
+    assert program == "/opt/framepair/bin/framepair"
+    [source] = re.findall("^LoadCredential=pipeline.toml:(.*)$", text, re.MULTILINE)
+    assert words == ["reload", "--config", source]
+    assert verbs.program(words)
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
 def test_the_service_has_few_rights() -> None:
     command = ["systemd-analyze", "security", "--offline=true", str(UNIT)]

@@ -12,7 +12,7 @@ from framepair.nodes.recordings.completeness import Completeness, Seen, Verdict
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.examples import examples
 from tests.lib.feed import at, frame
-from tests.lib.recorded import Line, Recorder, restarted, seconds
+from tests.lib.recorded import Line, Recorder, come_and_go, restarted, seconds
 
 
 def judged(recorder: Recorder) -> Verdict:
@@ -58,6 +58,27 @@ def test_frames_that_never_came_are_lost_on_their_way() -> None:
     found = judged(recorder)
     assert found.fault is None
     assert +found.accounts["left"].lost == {"publisher_overflow": 4}
+
+
+@pytest.mark.parametrize("begins", [0, 4])
+def test_a_source_that_was_removed_and_returned(begins: int) -> None:
+    """Also for a recorder that begins meanwhile: it proves what was published since."""
+    recorder = Recorder()
+    recorder.take(come_and_go(begins))
+    found = judged(recorder)
+    assert found.fault is None
+    right, left = found.accounts["right"], found.accounts["left"]
+    assert left.captured == left.on_disk == (10 * (9 - begins) if begins else 90)
+    if begins:
+        assert right.captured == right.on_disk == 30
+        assert not right.lost_frames
+    else:
+        # Those of the first second came before the first header.
+        assert (right.captured, right.on_disk, +right.lost) == (
+            52,
+            40,
+            {"removed": 7, "startup": 5},
+        )
 
 
 def test_a_header_that_never_came_takes_no_frame_with_it() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from framepair.nodes.launcher.control import Reply, Request, ask
+from framepair.protocol.transport.endpoints import control_path
 from tests.lib.launcher import launcher
 from tests.lib.pipeline import free_ports
 from tests.lib.processes import Running
@@ -57,3 +59,30 @@ def test_launchers_of_several_hosts_make_one_pipeline(
         for running in (*hosts.values(), again):
             assert running.processes() == []
             assert not any("ended with" in line for line in running.stderr)
+
+
+def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
+    """A source comes on the other host, over tcp, and one there goes; the combiner's host is asked first."""
+    file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
+    before = HERE.format(port=free_ports(6))
+    file.write_text(before)
+    command = launcher("--config", file, "--run-dir", run_dir, "--verbose")
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, run_dir)
+        hosts = {
+            host: stack.enter_context(Running([*command, "--host", host]))
+            for host in ("nuc", "cam-pi", "desk")
+        }
+        hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3)
+        after = before.replace("left =", "door =")
+        file.write_text(after)
+        for path in (control_path(run_dir), control_path(run_dir, "cam-pi")):
+            assert ask(path, Request()) == Reply(0, "added: door; removed: left")
+        hosts["desk"].wait_for(r"right 5/5 +door 5/5", count=3)
+        assert "started producer door" in "".join(hosts["cam-pi"].stderr)
+        assert "started producer door" not in "".join(hosts["nuc"].stderr)
+        for host in ("cam-pi", "nuc", "desk"):
+            assert hosts[host].stop() == 0
+            assert hosts[host].processes() == []
+        assert "The ledger balances" in hosts["desk"].stdout[-1]
+        assert list(run_dir.iterdir()) == []

@@ -269,11 +269,19 @@ def test_a_run_directory_that_was_there_stays(directory: Path) -> None:
     assert list(directory.iterdir()) == [directory / "run"]
 
 
-def test_over_tcp_no_run_directory_is_made(directory: Path) -> None:
-    with start(directory, "--listen", "tcp://127.0.0.1:5555") as running:
+def test_over_tcp_no_run_directory_is_made_unless_one_is_named(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(directory))
+    with start(directory, "--listen", "tcp://127.0.0.1:5555", in_run_dir=False) as running:
         pids(running)
         assert list(directory.iterdir()) == []
         assert running.stop() == 0
+    with start(directory, "--listen", "tcp://127.0.0.1:5555") as running:
+        pids(running)
+        assert [path.name for path in (directory / "run").iterdir()] == ["control"]
+        assert running.stop() == 0
+        assert nothing_is_left(running, directory)
 
 
 def test_the_launcher_is_light_because_everything_waits_for_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import zmq
@@ -57,6 +57,7 @@ class Inbox:
         keys: ServerKeys | None = None,
     ) -> None:
         self.source = source
+        self.address = address
         self._max_bytes = INITIAL_MAX_BYTES
         self._bell = bell
         self._changed = threading.Condition()
@@ -93,6 +94,11 @@ class Inbox:
     def join(self) -> None:
         """Wait for the end of the thread."""
         self._thread.join()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes in, and nothing waits."""
+        return not self._thread.is_alive() and not self._waiting
 
     def limit(self, max_bytes: int) -> None:
         """Set how many bytes may wait here; without a call INITIAL_MAX_BYTES."""
@@ -152,30 +158,97 @@ class Inbox:
         return self._waiting_bytes < self._max_bytes
 
 
+class Inboxes:
+    """An inbox for each source, by name; sources may come and go."""
+
+    def __init__(
+        self,
+        context: sockets.Context,
+        bell: threading.Event,
+        *,
+        lossless: bool,
+        keys: ServerKeys | None,
+    ) -> None:
+        self._context = context
+        self._bell = bell
+        self._lossless = lossless
+        self._keys = keys
+        self._inboxes: dict[str, Inbox] = {}
+
+    def __getitem__(self, source: str) -> Inbox:
+        return self._inboxes[source]
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where each source is received."""
+        return {source: inbox.address for source, inbox in self._inboxes.items()}
+
+    def values(self) -> list[Inbox]:
+        """Return the inboxes of all sources."""
+        return list(self._inboxes.values())
+
+    def open(self, addresses: Mapping[str, str]) -> dict[str, Inbox]:
+        """Listen for more sources, all of them or none; return their inboxes.
+
+        Raises EndpointError if one of them cannot listen, or has no thread.
+        """
+        inboxes = {
+            source: Inbox(
+                self._context,
+                source,
+                address,
+                bell=self._bell,
+                lossless=self._lossless,
+                keys=self._keys,
+            )
+            for source, address in addresses.items()
+        }
+        started: dict[str, Inbox] = {}
+        try:
+            for source, inbox in inboxes.items():
+                inbox.start()
+                started[source] = inbox
+            for inbox in inboxes.values():
+                inbox.wait_until_bound()
+        except BaseException:
+            self.abandon(started)
+            raise
+        self._inboxes.update(inboxes)
+        return inboxes
+
+    def abandon(self, inboxes: Mapping[str, Inbox]) -> None:
+        """Receive nothing more in ``inboxes``."""
+        for source, inbox in inboxes.items():
+            self._inboxes.pop(source, None)
+            inbox.stop()
+        for inbox in inboxes.values():
+            inbox.join()
+
+    def remove(self, source: str) -> None:
+        """Forget the inbox of ``source``, which is over."""
+        self._inboxes.pop(source).join()
+
+    def close(self) -> None:
+        """Receive nothing more."""
+        for inbox in self._inboxes.values():
+            inbox.stop()
+        for inbox in self._inboxes.values():
+            inbox.join()
+
+
 @contextlib.contextmanager
 def receiving(
     context: sockets.Context,
-    addresses: dict[str, str],
+    addresses: Mapping[str, str],
     bell: threading.Event,
     *,
     lossless: bool,
     keys: ServerKeys | None,
-) -> Iterator[dict[str, Inbox]]:
+) -> Iterator[Inboxes]:
     """Run an inbox for each source; raises EndpointError if one of them cannot listen, or has no thread."""
-    started: list[Inbox] = []
-    inboxes = {
-        source: Inbox(context, source, address, bell=bell, lossless=lossless, keys=keys)
-        for source, address in addresses.items()
-    }
+    inboxes = Inboxes(context, bell, lossless=lossless, keys=keys)
     try:
-        for inbox in inboxes.values():
-            inbox.start()
-            started.append(inbox)
-        for inbox in inboxes.values():
-            inbox.wait_until_bound()
+        inboxes.open(addresses)
         yield inboxes
     finally:
-        for inbox in started:
-            inbox.stop()
-        for inbox in started:
-            inbox.join()
+        inboxes.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,6 +49,10 @@ class Rivals:
         else:
             self._senders[header.source] = header.run, received_ns
         return False
+
+    def forget(self, source: str) -> None:
+        """Let the next message of ``source`` be of any run."""
+        self._senders.pop(source, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,9 @@ def _stamped(header: FrameHeader, clock: Clock) -> FrameHeader:
 
 
 class Intake:
-    """Takes messages in order of arrival, for real time; ``clocks`` says which sources' clocks are not ours.
+    """Takes messages in order of arrival, for real time.
 
+    ``clock_at`` says whose clock the stamps are of that come in at an address.
     A frame takes ``max_frame`` bytes at most, also once decoded. None: four times what the first frame of its
     producer's run takes, and 50 MB at the least.
     """
@@ -127,12 +132,13 @@ class Intake:
         inboxes: Sequence[Inbox],
         account: Account,
         *,
-        clocks: Mapping[str, Clock] | None = None,
+        clock_at: Callable[[str], Clock] = lambda _: "ours",
         max_frame: int | None = None,
     ) -> None:
-        self._inboxes = {inbox.source: inbox for inbox in inboxes}
+        self._inboxes: dict[str, Inbox] = {}
         self._account = account
-        self._clocks = clocks or {}
+        self._clock_at = clock_at
+        self._clocks: dict[str, Clock] = {}
         self._max_frame = max_frame
         self._first_bytes: dict[str, tuple[int, int]] = {}
         """Of each source's run: how many bytes its first frame took."""
@@ -141,6 +147,23 @@ class Intake:
         self._heads: dict[str, Incoming] = {}
         self._ended: set[str] = set()
         self._peer_log = RateLimitedLog(log)
+        for inbox in inboxes:
+            self.add(inbox)
+
+    def add(self, inbox: Inbox) -> None:
+        """Take messages of one more source."""
+        self._inboxes[inbox.source] = inbox
+        self._clocks[inbox.source] = self._clock_at(inbox.address)
+
+    def remove(self, source: str) -> bool:
+        """Take none of ``source`` any more; return False, and change nothing, if a message of it waits."""
+        if source in self._heads:
+            return False
+        del self._inboxes[source], self._clocks[source]
+        self._first_bytes.pop(source, None)
+        self._unknown_since_ns.pop(source, None)
+        self._rivals.forget(source)
+        return True
 
     def take(self, until_ns: int, *, patient: bool = True) -> Iterator[Incoming]:  # noqa: ARG002
         """Yield what was received before ``until_ns``, in the order of arrival."""
@@ -171,7 +194,7 @@ class Intake:
             self._peer_log.warn(
                 source, f"{source}: too busy, dropped the {overflowed} oldest frames"
             )
-        clock = self._clocks.get(source, "ours")
+        clock = self._clocks[source]
         while message := inbox.take():
             try:
                 incoming = parse(message.parts, message.received_ns, source, self.pace, clock)

@@ -7,12 +7,15 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import zmq
 from msgspec.structs import replace
 
-from framepair.nodes.combiner.inbox import Inbox, receiving
+from framepair.nodes.combiner.changes import Changes
+from framepair.nodes.combiner.inbox import Inboxes, receiving
 from framepair.nodes.combiner.intake import Clock, Incoming, Intake, IntakeByCapture
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
@@ -20,8 +23,9 @@ from framepair.nodes.combiner.publisher import Publisher
 from framepair.nodes.combiner.startup import MAX_HELD_BYTES
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.windows import Accepted, Windows
-from framepair.nodes.common import runtime
+from framepair.nodes.common import runtime, sources_file
 from framepair.nodes.common.options import SEVERAL, Combining, node_app
+from framepair.nodes.common.sources_file import SourcesFile
 from framepair.nodes.common.subscriptions import Subscriptions
 from framepair.protocol.clocks import clock, shared_offset
 from framepair.protocol.transport import endpoints, keys, sockets
@@ -55,6 +59,9 @@ class Options(Combining):
     """NAME=ADDRESS, once for each source: where to receive it, ipc:///PATH or tcp://HOST:PORT."""
     pub: str
     """Where to publish pairs."""
+    sources_file: Path | None = None
+    """File that says which sources there are instead of --pull, as soon as it is there: a version, which grows,
+    and a table [sources] of NAME = ADDRESS. It is read again when another takes its place."""
     sync: str | None = None
     """Where to tell the time, to producers and sinks on other machines."""
 
@@ -62,7 +69,7 @@ class Options(Combining):
 @app.default
 def combine(options: Options) -> None:
     """Receive every source, and publish pairs of what they captured at the same time."""
-    addresses, rules = _addresses(options.pull), _rules(options)
+    addresses, rules = _at_start(options), _rules(options)
     options.most_sources(len(addresses))
     server = _keys(options, addresses)
     with shared_offset.agreed(endpoints.make_directories([options.pub, *addresses.values()])):
@@ -88,8 +95,11 @@ def _combine(
             stop=stop,
             heartbeat=heartbeat,
         )
-        intake = _intake(options, addresses, ways, windows)
+        intake = _intake(options, ways, windows)
         combiner = Combiner(windows, intake, publisher, ways, heartbeat)
+        if options.sources_file:
+            file = SourcesFile(options.sources_file)
+            combiner.follow(Changes(file, windows, intake, ways.inboxes, heartbeat))
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}", heartbeat)
         reason = combiner.run(stop)
         publisher.end(run, windows.announced, reason, windows.totals())
@@ -104,7 +114,7 @@ class Ways:
     tells: of which run, and how many frames of it.
     """
 
-    inboxes: dict[str, Inbox]
+    inboxes: Inboxes
     bell: threading.Event
     xpub: zmq.Socket[bytes]
     subscriptions: Subscriptions
@@ -138,6 +148,11 @@ class Combiner:
         self._largest: dict[str, int] = {}
         self._at_rest: set[str] = set()
         self._moving: set[str] = set()
+        self._changes: Changes | None = None
+
+    def follow(self, changes: Changes) -> None:
+        """Let sources come and go from now on."""
+        self._changes = changes
 
     def run(self, stop: runtime.Stop) -> EndReason:
         """Combine until every source is over, or until ``stop``; return which of the two it was."""
@@ -191,6 +206,11 @@ class Combiner:
         self._publish(self._windows.release(now_ns))
         # Not as of now: what was received since has not been taken.
         self._announce(now_ns)
+        if self._changes is not None:
+            for gone in self._changes.turn(now_ns):
+                self._largest.pop(gone, None)
+                self._at_rest.discard(gone)
+                self._moving.discard(gone)
 
     def _take(self, incoming: Incoming) -> None:
         if isinstance(incoming, ReceivedFrame):
@@ -254,13 +274,11 @@ def _listening(
         yield Ways(inboxes, bell, xpub, subscriptions, taken, time_server, authenticator)
 
 
-def _intake(
-    options: Options, addresses: dict[str, str], ways: Ways, windows: Windows[zmq.Frame]
-) -> Intake:
+def _intake(options: Options, ways: Ways, windows: Windows[zmq.Frame]) -> Intake:
     """Return what takes messages in the order that the pace needs."""
     intake = IntakeByCapture if options.pace == "max" else Intake
-    inboxes, clocks = list(ways.inboxes.values()), _clocks(options, addresses)
-    return intake(inboxes, windows, clocks=clocks, max_frame=options.max_frame)
+    inboxes, clock_at = ways.inboxes.values(), partial(_clock_at, options)
+    return intake(inboxes, windows, clock_at=clock_at, max_frame=options.max_frame)
 
 
 def _keys(options: Options, addresses: dict[str, str]) -> ServerKeys | None:
@@ -273,12 +291,20 @@ def _keys(options: Options, addresses: dict[str, str]) -> ServerKeys | None:
     return keys.server(options.keys, asked, insecure=options.insecure)
 
 
-def _clocks(options: Options, addresses: dict[str, str]) -> dict[str, Clock]:
-    """Return whose clock each source's stamps are of."""
+def _clock_at(options: Options, address: str) -> Clock:
+    """Return whose clock the stamps are of that come in at ``address``."""
     if options.clock == "corrected":
-        return dict.fromkeys(addresses, "compared")
-    elsewhere = [name for name, at in addresses.items() if not endpoints.is_on_this_machine(at)]
-    return dict.fromkeys(elsewhere, "theirs" if options.clock == "stamped" else "compared")
+        return "compared"
+    if endpoints.is_on_this_machine(address):
+        return "ours"
+    return "theirs" if options.clock == "stamped" else "compared"
+
+
+def _at_start(options: Options) -> dict[str, str]:
+    """Return where to receive each source; raises Refused for what can't be used."""
+    addresses = _addresses(options.pull)
+    asked = sources_file.read(options.sources_file) if options.sources_file else None
+    return dict(asked.addresses) if asked else addresses
 
 
 def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:

@@ -92,6 +92,10 @@ class OpenWindows:
         """Return the first window that holds a frame, None if there is none."""
         return min(self._clips, default=None)
 
+    def newest(self, source: str) -> int:
+        """Return the last window that holds a frame of ``source``, -1 if there is none."""
+        return max((index for index, clips in self._clips.items() if source in clips), default=-1)
+
     def go_on_with(self, index: int) -> None:
         """Make ``index`` the window that closes next: the first of all, or the next with frames."""
         self._next = index

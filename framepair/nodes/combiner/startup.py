@@ -78,9 +78,14 @@ class Startup(Generic[Pixels]):
             self._most_frames(frame.header), self._rules.max_bytes or MAX_HELD_BYTES
         )
 
+    def forget(self, source: str) -> int:
+        """Hold no frames of ``source`` any longer; return how many there were."""
+        held = self._held.pop(source, None)
+        return len(held.frames) if held else 0
+
     def first_window(self, now_ns: int, *, waiting: bool) -> int | None:
         """Return the first window; None if it is too early to say, since ``waiting`` for a source."""
-        if self._began_ns is None:
+        if self._began_ns is None or not self._held:
             return None
         if waiting and not self._policy.gives_up_start(self._began_ns, now_ns):
             return None

@@ -159,6 +159,15 @@ class Track:
                 lost_ns = (continuation.lost + 1) * self._newest.period_ns
                 self._over_ns = self._newest.captured_ns + lost_ns
 
+    def return_anew(self) -> None:
+        """Begin again after the source was removed: its account goes on, the time without it was no outage."""
+        self.delays = self._policy.delays()
+        self.outages = []
+        self.watermark_ns = self._heard_ns = self._over_ns = 0
+        self._run = self._newest = self._ended = self._restamping = None
+        self._restamped_ns = 0, 0
+        self._is_beyond = False
+
     def stop(self) -> None:
         """Note that nothing more will come, since the combiner stops."""
         self._ended = self._ended or "stopped"

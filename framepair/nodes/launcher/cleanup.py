@@ -17,6 +17,10 @@ class Leftovers:
     """Where there may be something to remove; what another process uses stays."""
 
     addresses: Sequence[str] = ()
+    run_dir: str | None = None
+    """The directory with sockets of sources that came later, which no other pipeline has."""
+    files: Sequence[str] = ()
+    """The launcher's own: its socket, and what it tells the combiner in."""
     made: str | None = None
     """The run directory, if it was made for this pipeline."""
     shared: bool = False
@@ -38,13 +42,20 @@ class Leftovers:
 
     def remove_sockets(self) -> None:
         """Remove the sockets and locks that killed nodes left, and the directory if it was made."""
-        for address in self.addresses:
+        for path in map(Path, self.files):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        for address in (*self.addresses, *self._later()):
             with contextlib.suppress(EndpointError, OSError), endpoints.reserved(address):
                 pass
         if self.made is not None:
             # Another program's file keeps the directory.
             with contextlib.suppress(OSError):
                 Path(self.made).rmdir()
+
+    def _later(self) -> list[str]:
+        """Return the addresses of sources that killed nodes left, also of those that were added."""
+        return endpoints.frames_in(Path(self.run_dir)) if self.run_dir else []
 
     def remove_rings(self) -> None:
         """Remove the rings of producers that were killed."""

@@ -83,13 +83,21 @@ class Node:
         return self.name.rpartition(" ")[2]
 
 
-def table(options: Options, plan: Plan, python: tuple[str, ...] = ("python",)) -> list[Node]:
-    """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``."""
+def table(
+    options: Options,
+    plan: Plan,
+    python: tuple[str, ...] = ("python",),
+    sources_file: Path | None = None,
+) -> list[Node]:
+    """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``.
+
+    The combiner follows ``sources_file``, if there is one.
+    """
     consumers = pace.of(options).consumers(options)
     options = replace(options, max_wait=max_wait_s(options, plan), consumers=consumers)
     nodes = [_producer(options, plan, name, python) for name in plan.uris if plan.here(name)]
     if plan.here(COMBINER):
-        nodes.append(_combiner(options, plan, python))
+        nodes.append(_combiner(options, plan, python, sources_file))
     if plan.relayed:
         nodes.append(_relay(options, plan, python))
     if options.record and plan.here(RECORDER):
@@ -114,7 +122,7 @@ def _with_one_status(nodes: list[Node]) -> list[Node]:
 
 
 def _producer(options: Options, plan: Plan, name: str, python: tuple[str, ...]) -> Node:
-    uri = _absolute(plan.uris[name])
+    uri = absolute(plan.uris[name])
     secret = holds_secret(uri)
     flags = _producing(options, plan, name, None if secret else uri)
     # Every user of a machine sees the command lines of all processes, but not their environment.
@@ -160,9 +168,16 @@ def _faults(options: Options, name: str) -> tuple[str, ...]:
     return tuple(word for text in own for word in ("--fault", text))
 
 
-def _combiner(options: Options, plan: Plan, python: tuple[str, ...]) -> Node:
+def _combiner(
+    options: Options, plan: Plan, python: tuple[str, ...], sources_file: Path | None
+) -> Node:
     pulls = [("--pull", f"{name}={address}") for name, address in plan.endpoints.pull.items()]
-    flags = _flags(pub=plan.endpoints.pub, sync=plan.endpoints.sync, **_given(options, Combining))
+    flags = _flags(
+        pub=plan.endpoints.pub,
+        sync=plan.endpoints.sync,
+        sources_file=sources_file,
+        **_given(options, Combining),
+    )
     command = (*python, "-m", "framepair.nodes.combiner", *itertools.chain(*pulls), *flags)
     return Node("combiner", "combiner", command, tuple(_unset()), plan.restarts[COMBINER])
 
@@ -307,7 +322,7 @@ def _seconds(time_ns: int) -> str:
     return f"{time_ns // 10**9}.{time_ns % 10**9:09}".rstrip("0").rstrip(".")
 
 
-def _absolute(uri: str) -> str:
+def absolute(uri: str) -> str:
     """Return a file's absolute path, so that its command means the same in any directory."""
     if recording_names.is_recording(uri):
         name, track = recording_names.split(uri)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from framepair.nodes.common.log_format import Level
@@ -24,8 +24,8 @@ class Heard:
 
     node: Node
     word: Word
-    seconds: float = 0.0
-    """For how long it holds, if it is ``busy``."""
+    number: float = 0.0
+    """For how many seconds it holds, if it is ``busy``; of which list of sources it speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,20 @@ class ReportAsked:
     """The user wants to know how it went so far."""
 
 
-Event = StartFailed | Heard | Ended | Signalled | ReportAsked
+@dataclass(frozen=True, slots=True)
+class ChangeAsked:
+    """The sources are to change: producers of this host are added, removed, or replaced, former and new."""
+
+    version: int | None
+    """Of the list of sources that the combiner takes first; None: nothing changes for a combiner here."""
+    health_timeouts_s: Mapping[str, float]
+    """For how long each node may be silent from then on, by its key."""
+    added: Sequence[Node] = ()
+    removed: Sequence[Node] = ()
+    replaced: Sequence[tuple[Node, Node]] = ()
+
+
+Event = StartFailed | Heard | Ended | Signalled | ReportAsked | ChangeAsked
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,4 +121,11 @@ class Say:
     level: Level = "warning"
 
 
-Action = Start | EndAt | PlayAt | Terminate | Kill | Report | Say
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The change is made, or with another ``code`` than 0 not: the combiner refused it, or all stops."""
+
+    code: int
+
+
+Action = Start | EndAt | PlayAt | Terminate | Kill | Report | Say | Changed

@@ -13,8 +13,10 @@ from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.events import Ended, Event, Heard
+from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.pipeline import Pipeline
 from framepair.nodes.launcher.processes import Processes
+from framepair.nodes.launcher.reloader import Reloader, hang_up_reloads
 from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor
@@ -64,11 +66,21 @@ class FaultyPipeline(Pipeline):
         processes: Processes,
         signals: SignalQueue,
         manager: ServiceManager,
+        reloader: Reloader,
         faults: Iterable[Fault],
         *,
         verbose: bool,
+        hang_up_reloads: bool = False,
     ) -> None:
-        super().__init__(supervisor, processes, signals, manager, verbose=verbose)
+        super().__init__(
+            supervisor,
+            processes,
+            signals,
+            manager,
+            reloader,
+            verbose=verbose,
+            hang_up_reloads=hang_up_reloads,
+        )
         self._schedule = FaultSchedule(faults)
         self._ready: set[Node] = set()
 
@@ -94,12 +106,14 @@ def pipeline(
     processes: Processes,
     signals: SignalQueue,
     manager: ServiceManager,
-    *,
-    verbose: bool,
+    reloader: Reloader,
+    options: Options,
     faults: Iterable[Fault],
 ) -> Pipeline:
     """Return the launcher's loop, with those of ``faults`` that a producer doesn't commit itself."""
     sent = [fault for fault in faults if not fault.is_the_producers]
+    parts = (supervisor, processes, signals, manager, reloader)
+    verbose, reloads = options.verbose, hang_up_reloads(options)
     if not sent:
-        return Pipeline(supervisor, processes, signals, manager, verbose=verbose)
-    return FaultyPipeline(supervisor, processes, signals, manager, sent, verbose=verbose)
+        return Pipeline(*parts, verbose=verbose, hang_up_reloads=reloads)
+    return FaultyPipeline(*parts, sent, verbose=verbose, hang_up_reloads=reloads)

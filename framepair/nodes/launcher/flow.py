@@ -36,6 +36,14 @@ class Flow:
             self._not_flowing.discard(node)
         if word == "ready":
             self._not_listening.discard(node)
+        self._hear_first(node, now_s)
+
+    def forget(self, node: Node, now_s: float) -> None:
+        """Wait for ``node`` no longer, whose source was removed."""
+        self._not_flowing.discard(node)
+        self._hear_first(node, now_s)
+
+    def _hear_first(self, node: Node, now_s: float) -> None:
         if node in self._silent:
             self._silent.discard(node)
             if not self._silent:
@@ -64,6 +72,16 @@ class Outcome:
             self._paired = True
         if word == "flowing":
             self._empty.discard(node)
+
+    def add(self, node: Node) -> None:
+        """Take note of a producer more."""
+        self._producers.add(node)
+        self._empty.add(node)
+
+    def forget(self, node: Node) -> None:
+        """Forget a producer whose source was removed."""
+        for nodes in (self._producers, self._empty, self._over):
+            nodes.discard(node)
 
     def source_over(self, node: Node) -> None:
         """Take note that a source has ended by itself."""

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from framepair.nodes.common import streams
@@ -78,6 +79,10 @@ class Guard:
         """Tell the guard that a process group has ended; its id may become another's."""
         self._tell(f"-{group}")
 
+    def expect_rings(self) -> None:
+        """Tell the guard that there may be rings from now on."""
+        self._tell(RINGS)
+
     def _tell(self, word: str) -> None:
         if self._popen is None:
             return
@@ -96,7 +101,7 @@ class Guard:
 
 # It ends when the launcher does, however that is ended, and not before.
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-GOODBYE = "goodbye"
+GOODBYE, RINGS = "goodbye", "rings"
 # What nodes have to stop by themselves, and what the kernel may take to end those that were killed: with the
 # removal of files, all is gone within two seconds.
 GRACE_S, KILL_S = 1.0, 0.4
@@ -108,18 +113,22 @@ def main() -> None:
     streams.prepare()
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
-    groups = left_behind(sys.stdin)
+    rings = set[str]()
+    groups = left_behind(sys.stdin, rings)
     if groups is None:
         return
     until_s = time.monotonic() + GRACE_S
     ask(groups)
-    leftovers = _leftovers(sys.argv[1])
+    leftovers = _leftovers(sys.argv[1], shared=bool(rings))
     end(groups, until_s)
     remove(leftovers)
 
 
-def left_behind(lines: Iterable[str]) -> set[int] | None:
-    """Return the groups that were begun (+PID) and not ended (-PID); None if there was a goodbye."""
+def left_behind(lines: Iterable[str], others: set[str] | None = None) -> set[int] | None:
+    """Return the groups that were begun (+PID) and not ended (-PID); None if there was a goodbye.
+
+    Other words are added to ``others``.
+    """
     groups: set[int] = set()
     for line in lines:
         word = line.strip()
@@ -127,8 +136,10 @@ def left_behind(lines: Iterable[str]) -> set[int] | None:
             return None
         if word.startswith("+"):
             groups.add(int(word[1:]))
-        else:
+        elif word.startswith("-"):
             groups.discard(int(word[1:]))
+        elif others is not None:
+            others.add(word)
     return groups
 
 
@@ -159,12 +170,13 @@ def remove(leftovers: Leftovers) -> None:
         leftovers.remove()
 
 
-def _leftovers(text: str) -> Leftovers:
+def _leftovers(text: str, *, shared: bool) -> Leftovers:
     # Not at the start: a guard that is not needed should take neither time nor memory. And while the nodes
     # stop there is nothing else to do.
     from framepair.nodes.launcher.cleanup import Leftovers
 
-    return Leftovers.parse(text)
+    leftovers = Leftovers.parse(text)
+    return replace(leftovers, shared=leftovers.shared or shared)
 
 
 if __name__ == "__main__":

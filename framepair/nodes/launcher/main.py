@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,15 @@ from framepair.nodes.launcher.signal_queue import SignalQueue
 
 if TYPE_CHECKING:
     from framepair.nodes.launcher.commands import Node
+    from framepair.nodes.launcher.control import Control
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.options import Options
+    from framepair.nodes.launcher.reloader import Reloader, Reread
     from framepair.nodes.launcher.supervisor import Rules
     from framepair.nodes.launcher.topology import Plan
 
 
+PYTHON = (sys.executable, "-P")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1)
 
 
@@ -59,20 +63,42 @@ def obey(words: Sequence[str], signals: SignalQueue) -> int:
         asked = verbs.read(words)
         if asked is None:
             return 0
+        reread = partial(read_again, words, os.environ.get(log_format.LOG_FORMAT_VARIABLE, ""))
         os.environ[log_format.LOG_FORMAT_VARIABLE] = log_format.resolved(asked.log_format) or "text"
         if asked.keygen:
             return make_keys(asked.keygen)
         if asked.plan or asked.doctor:
             return look(words, "estimate" if asked.plan else "doctor")
         plan = topology.plan(asked)
-        return show(asked, plan) if asked.print else run(asked, plan, signals)
+        if asked.print:
+            return show(asked, plan)
+        return run(asked, plan, signals, reread)
     except refusals() as error:
         say(without_secrets(usage.sentence(error)), "error")
         return exit_codes.USAGE
 
 
-def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
-    """Start the nodes and return the exit code once all of them have ended and nothing of them is left."""
+def read_again(words: Sequence[str], log_format: str, text: str | None) -> Options | None:
+    """Return what is asked for now, by ``text`` if there is one instead of the file that --config names.
+
+    ``log_format`` is what its variable said at the start: by now it tells the nodes.
+    """
+    from framepair.nodes.common.log_format import LOG_FORMAT_VARIABLE
+    from framepair.nodes.launcher import verbs
+
+    told = os.environ[LOG_FORMAT_VARIABLE]
+    os.environ[LOG_FORMAT_VARIABLE] = log_format
+    try:
+        return verbs.read(words, text)
+    finally:
+        os.environ[LOG_FORMAT_VARIABLE] = told
+
+
+def run(options: Options, plan: Plan, signals: SignalQueue, reread: Reread) -> int:
+    """Start the nodes and return the exit code once all of them have ended and nothing of them is left.
+
+    ``reread`` says what is asked for later on.
+    """
     from framepair.nodes.launcher import ports, run_dir, topology
     from framepair.nodes.launcher.cleanup import Leftovers
     from framepair.nodes.launcher.guard import Guard
@@ -87,13 +113,15 @@ def run(options: Options, plan: Plan, signals: SignalQueue) -> int:
         made = made and plan.run_dir != endpoints.default_run_dir()
         leftovers = Leftovers(
             addresses=_addresses(plan),
+            run_dir=str(plan.run_dir) if plan.run_dir else None,
+            files=tuple(str(path) for path in own_files(plan)),
             made=str(plan.run_dir) if made else None,
             shared=bool(plan.relayed) or any(p.one_machine for p in plan.payloads.values()),
             shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
         )
         try:
-            with Guard(leftovers, lock) as guard:
-                return run_nodes(options, plan, signals, guard)
+            with Guard(leftovers, lock) as guard, controlled(plan, signals) as control:
+                return run_nodes(options, plan, signals, guard, partial(reloader, control, reread))
         finally:
             leftovers.remove()
 
@@ -107,7 +135,61 @@ def _addresses(plan: Plan) -> tuple[str, ...]:
     return (*(plan.endpoints.listening() if plan.run_dir else ()), *relay)
 
 
-def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) -> int:
+def own_files(plan: Plan) -> list[Path]:
+    """Return the files that the launcher itself makes."""
+    from framepair.nodes.common import sources_file
+
+    file = plan.sources_file
+    made = [plan.control, file, sources_file.unfinished(file) if file else None]
+    return [path for path in made if path is not None]
+
+
+@contextlib.contextmanager
+def controlled(plan: Plan, signals: SignalQueue) -> Iterator[Control | None]:
+    """Listen for what is to change; None if that can't be, which is no reason not to run."""
+    from framepair.nodes.launcher.control import Control
+    from framepair.protocol.transport.endpoints import EndpointError
+
+    if plan.sources_file:
+        # Of a launcher that was killed together with its guard.
+        plan.sources_file.unlink(missing_ok=True)
+    control = Control(plan.control, signals) if plan.control else None
+    try:
+        if control:
+            control.open()
+    except (EndpointError, OSError) as error:
+        say(f"framepair reload cannot reach this pipeline: {error}", "warning")
+        control = None
+    try:
+        yield control
+    finally:
+        if control:
+            control.close()
+
+
+def reloader(
+    control: Control | None,
+    reread: Reread,
+    options: Options,
+    plan: Plan,
+    nodes: Sequence[Node],
+    guard: Guard,
+) -> Reloader:
+    """Return what changes the sources of the pipeline that is being started."""
+    from framepair.nodes.launcher import reload
+    from framepair.nodes.launcher.reloader import Reloader
+
+    running = reload.running(options, plan, nodes)
+    return Reloader(running, reread, control, plan.sources_file, guard, PYTHON)
+
+
+def run_nodes(
+    options: Options,
+    plan: Plan,
+    signals: SignalQueue,
+    guard: Guard,
+    reloading: Callable[[Options, Plan, Sequence[Node], Guard], Reloader],
+) -> int:
     """Start the nodes and return the exit code once all of them have ended."""
     from framepair.nodes.common import monitor_options
     from framepair.nodes.common.parent_death import LAUNCHER_VARIABLE
@@ -126,8 +208,7 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
         LAUNCHER_VARIABLE: str(os.getpid()),
         LOG_LEVEL_VARIABLE: "INFO" if options.verbose else "WARNING",
     }
-    python = (sys.executable, "-P")
-    nodes = commands.table(options, plan, python)
+    nodes = commands.table(options, plan, PYTHON, plan.sources_file)
     say_start(nodes, quiet=options.quiet)
     if plan.settled and not options.quiet:
         say(plan.settled)
@@ -138,9 +219,8 @@ def run_nodes(options: Options, plan: Plan, signals: SignalQueue, guard: Guard) 
     manager = ServiceManager.from_environment()
     supervisor = Supervisor(nodes, rules(options, plan, offset_ns), time.monotonic())
     processes = Processes(environment, signals, guard)
-    loop = pipeline(
-        supervisor, processes, signals, manager, verbose=options.verbose, faults=plan.faults
-    )
+    changes = reloading(options, plan, nodes, guard)
+    loop = pipeline(supervisor, processes, signals, manager, changes, options, plan.faults)
     return loop.run()
 
 

@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -98,9 +99,8 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     in shared memory already."""
 
     sink: Annotated[str | None, OUTPUT] = None
-    """A consumer of your own instead of the one that prints: a command such as "python model.py". It is
-    started, watched and stopped with the rest. The address is in FRAMEPAIR_SUB, and where the command
-    says {sub}."""
+    """A command of yours to take the pairs instead, as "python model.py". It is started, watched and
+    stopped with the rest. The address is in FRAMEPAIR_SUB, and where the command says {sub}."""
 
     no_sink: Annotated[bool, OUTPUT, ONLY_ON] = False
     """Start no consumer: leave the pairs to your own."""
@@ -169,43 +169,48 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     """Start what runs on this host. [default: this machine's name]"""
 
 
-def parse(arguments: Sequence[str]) -> Options:
+def parse(arguments: Sequence[str], text: str | None = None) -> Options:
     """Return what flags, variables and the file that they name say, each winning over the next.
 
-    Raises CycloptsError or Refused, in one sentence, for what can't be used.
+    ``text`` stands for what is in that file. Raises CycloptsError or Refused, in one sentence, for what can't
+    be used.
     """
     plain = plain_words.read(Options, arguments)
     if plain is not None and plain.config is None:
         return plain
-    options: Options = app()(arguments, exit_on_error=False, print_error=False)
+    options: Options = app(text)(arguments, exit_on_error=False, print_error=False)
     return options
 
 
-def app() -> App:
-    """Return the parser of a pipeline's options."""
+def app(text: str | None = None) -> App:
+    """Return the parser of a pipeline's options; ``text`` stands for what is in --config's file."""
     # Most command lines don't need it, and it takes 0.1 s to import.
     from framepair.nodes.common.parser import from_environment, options_parser
 
-    return options_parser(Options, "framepair", [from_environment, _from_file])
+    return options_parser(Options, "framepair", [from_environment, partial(_from_file, text)])
 
 
-def _from_file(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+def _from_file(
+    text: str | None, app: App, commands: tuple[str, ...], arguments: ArgumentCollection
+) -> None:
     """Give each option without a flag or variable what the file says that --config names."""
     from cyclopts.config import Dict
 
     named = arguments["--config"].tokens
     if named:
         path = Path(named[0].value)
-        fields = read(path)
+        fields = read(path, text)
         check_types(fields, path)
         Dict(fields, source=str(path))(app, commands, arguments)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """Return what ``path`` says, tables as lists of NAME=TEXT; raises Refused if it can't be read."""
+def read(path: Path, text: str | None = None) -> dict[str, Any]:
+    """Return what ``path`` says, tables as lists of NAME=TEXT; raises Refused if it can't be read.
+
+    ``text`` stands for what is in it.
+    """
     try:
-        with path.open("rb") as file:
-            fields = tomllib.load(file)
+        fields = tomllib.loads(path.read_bytes().decode() if text is None else text)
     except OSError as error:
         raise Refused(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:

@@ -37,6 +37,8 @@ class RealTime:
 
     restart: Policy = "on-failure"
     """Of nodes for which the user asks for nothing else."""
+    sources_change = True
+    """Whether sources may come and go."""
 
     def settle_s(self) -> float:
         """Return how long the rest may go on once the videos are over."""
@@ -67,6 +69,7 @@ class Offline(RealTime):
 
     # A new producer would begin its video again.
     restart: Policy = "never"
+    sources_change = False
 
     def settle_s(self) -> float:
         """Return how long the rest may go on once the videos are over."""

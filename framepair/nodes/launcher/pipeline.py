@@ -12,6 +12,7 @@ from framepair.nodes.common import streams
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.events import (
     Action,
+    Changed,
     EndAt,
     Ended,
     Event,
@@ -27,6 +28,7 @@ from framepair.nodes.launcher.events import (
     Terminate,
 )
 from framepair.nodes.launcher.processes import Processes
+from framepair.nodes.launcher.reloader import Reloader
 from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor
@@ -35,7 +37,10 @@ STDOUT = 1
 
 
 class Pipeline:
-    """Runs the nodes of ``supervisor`` as ``processes``."""
+    """Runs the nodes of ``supervisor`` as ``processes``, and has ``reloader`` change them.
+
+    ``hang_up_reloads``: SIGHUP has the configuration read again, instead of ending everything.
+    """
 
     def __init__(
         self,
@@ -43,9 +48,13 @@ class Pipeline:
         processes: Processes,
         signals: SignalQueue,
         manager: ServiceManager,
+        reloader: Reloader,
         *,
         verbose: bool,
+        hang_up_reloads: bool = False,
     ) -> None:
+        self._reloader = reloader
+        self._hang_up_reloads = hang_up_reloads
         self._manager = manager
         self._supervisor = supervisor
         self._processes = processes
@@ -59,7 +68,7 @@ class Pipeline:
             while self._supervisor.exit_code is None:
                 for event in self._wait(self._supervisor.wake_s):
                     self._act(self._supervisor.handle(event, time.monotonic()))
-                self._act(self._supervisor.handle(None, time.monotonic()))
+                self._act(self._supervisor.handle(self._reloader.next(), time.monotonic()))
                 self._manager.tell(self._supervisor.condition, time.monotonic())
                 streams.flush()
         finally:
@@ -74,6 +83,9 @@ class Pipeline:
             return heard
         if number == signal.SIGUSR1:
             return [*heard, ReportAsked()]
+        if number == signal.SIGHUP and self._hang_up_reloads:
+            self._reloader.ask()
+            return heard
         if number != signal.SIGCHLD:
             return [*heard, Signalled(number)]
         return [*heard, *self._ends()]
@@ -111,6 +123,8 @@ class Pipeline:
                     self._processes.signal(node, signal.SIGUSR1)
                 case Say(sentence, level):
                     say(sentence, level)
+                case Changed(code):
+                    self._reloader.finish(code)
 
 
 def is_unread(descriptor: int) -> bool:

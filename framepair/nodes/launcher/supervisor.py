@@ -8,15 +8,18 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.log_format import Level
 from framepair.nodes.common.runtime import ECHO_S
+from framepair.nodes.launcher.changing import Changing
 from framepair.nodes.launcher.commands import Kind, Node
 from framepair.nodes.launcher.condition import Condition, State, all_flow, describe
 from framepair.nodes.launcher.events import (
     Action,
+    ChangeAsked,
+    Changed,
     EndAt,
     Ended,
     Event,
@@ -97,7 +100,7 @@ class Supervisor:
 
     def __init__(self, nodes: Sequence[Node], rules: Rules, now_s: float) -> None:
         self.exit_code: int | None = None
-        self._nodes = nodes
+        self._nodes = list(nodes)
         self._rules = rules
         self._time = WatchedTime(now_s)
         self._restarts = {node: Restarts(node.restart, kept=node.is_kept) for node in nodes}
@@ -113,6 +116,7 @@ class Supervisor:
         self._stop: StopOrder | None = None
         self._flow = Flow(nodes, rules.duration)
         self._outcome = Outcome(nodes)
+        self._changing = Changing(self)
         self._actions: list[Action] = []
 
     @property
@@ -123,7 +127,9 @@ class Supervisor:
             *self._due.values(),
             *(self._silent_s(n, life) for n, life in self._running.items()),
         )
-        next_s = self._stop.deadline_s if self._stop else min((self._end_s, *dues))
+        next_s = (
+            self._stop.deadline_s if self._stop else min((self._end_s, self._changing.due_s, *dues))
+        )
         return self._time.real_s + min(TICK_S, max(0.0, next_s - now_s))
 
     @property
@@ -166,14 +172,16 @@ class Supervisor:
                 self._running.pop(node, None)
                 self._say(f"cannot start {node.name}: {reason}", "error")
                 self._finish(exit_codes.FAILED)
-            case Heard(node, word, seconds):
-                self._hear(node, word, seconds)
+            case Heard(node, word, number):
+                self._hear(node, word, number)
             case Ended():
                 self._note_end(event)
             case ReportAsked():
                 self._report()
             case Signalled(number):
                 self._note_signal(number)
+            case ChangeAsked():
+                self._change(event)
 
     def _start(self, node: Node) -> None:
         now_s = self._time.now_s
@@ -182,12 +190,56 @@ class Supervisor:
         if node.kind == "producer" and self._flow.until_ns is not None:
             self._actions.append(EndAt(node, self._flow.until_ns))
 
-    def _hear(self, node: Node, word: Word, seconds: float) -> None:
+    def add_node(self, node: Node) -> None:
+        """Start a producer more."""
+        self._nodes.insert(0, node)
+        self._restarts[node] = Restarts(node.restart, kept=node.is_kept)
+        self._outcome.add(node)
+        if self._flow.until_ns is None:
+            self._end_s = math.inf
+        self._start(node)
+
+    def drop_node(self, node: Node) -> None:
+        """Forget a producer that does not run."""
+        self._nodes.remove(node)
+        del self._restarts[node]
+        self._due.pop(node, None)
+        self._flow.forget(node, self._time.now_s)
+        self._outcome.forget(node)
+        if any(n.kind == "producer" for n in self._nodes) and not self._sources_left():
+            # The videos of the others are over.
+            self._end_s = min(self._end_s, self._time.now_s + self._rules.settle_s)
+
+    def stop_node(self, node: Node) -> bool:
+        """Ask a node to stop; return False if it does not run."""
+        if node in self._running:
+            self._actions.append(Terminate(node))
+        return node in self._running
+
+    def kill_node(self, node: Node) -> None:
+        """Kill a node."""
+        self._say(f"{node.name} did not stop in time and was killed")
+        self._kill([node])
+
+    def say_changed(self, code: int) -> None:
+        """Say that a change of the sources is over."""
+        self._actions.append(Changed(code))
+
+    def _change(self, change: ChangeAsked) -> None:
+        if self._stop is not None:
+            self.say_changed(exit_codes.FAILED)
+            return
+        # Those of sources that go count until they have gone.
+        timeouts_s = {**self._rules.health_timeouts_s, **change.health_timeouts_s}
+        self._rules = replace(self._rules, health_timeouts_s=timeouts_s)
+        self._changing.begin(change, self._time.now_s)
+
+    def _hear(self, node: Node, word: Word, number: float) -> None:
         life = self._running.get(node)
         if life is not None:
             life.heard_s = self._time.now_s
             if word == "busy":
-                life.busy_until_s = self._time.now_s + seconds
+                life.busy_until_s = self._time.now_s + number
             life.words.add(word)
             life.is_idle = word == "idle"
             self._note_ready()
@@ -195,6 +247,8 @@ class Supervisor:
             self._outcome.hear(node, word)
             if word == "ready":
                 self._let_play(node)
+            if node.kind == "combiner":
+                self._changing.hear(word, number, self._time.now_s)
 
     def _note_ready(self) -> None:
         """Take note of whether frames of all sources flow, in the combiner too."""
@@ -240,7 +294,7 @@ class Supervisor:
 
     def _note_end(self, end: Ended) -> None:
         life = self._running.pop(end.node, None)
-        if life is None:
+        if life is None or self._changing.note_end(end.node):
             return
         if self._stop is None:
             if not self._goes_on(end, life) and self.exit_code is None:
@@ -320,6 +374,7 @@ class Supervisor:
             self._note_recovered()
             self._check_report()
             self._start_due()
+            self._changing.check_time(self._time.now_s)
             self._check_duration()
             if self._stop is None and (self._time.now_s >= self._end_s or not self._left()):
                 self._begin_stop()
@@ -375,6 +430,7 @@ class Supervisor:
 
     def _begin_stop(self) -> None:
         """Stop what runs, kind by kind, in the order in which frames flow."""
+        self._changing.give_up()
         for node in self._nodes:
             failing = self._restarts[node].is_failing and (
                 node in self._due or node in self._running
@@ -416,6 +472,7 @@ class Supervisor:
         self._failed = self._failed or exit_codes.FAILED
 
     def _finish(self, code: int) -> None:
+        self._changing.give_up()
         self._kill([node for node in self._nodes if node in self._running])
         counts = {node.name: restarts.count for node, restarts in self._restarts.items()}
         restarted = ", ".join(f"{name} {count}" for name, count in counts.items() if count)

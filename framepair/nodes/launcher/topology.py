@@ -8,7 +8,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from framepair.nodes.common import fault_spec, monitor_options, payload_limits, source_options
+from framepair.nodes.common import (
+    fault_spec,
+    monitor_options,
+    payload_limits,
+    source_options,
+    sources_file,
+)
 from framepair.nodes.common.fault_spec import Fault
 from framepair.nodes.common.options import Consuming
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
@@ -138,14 +144,24 @@ class Plan:
     settled: str | None = None
     """What ``--payload auto`` has come to, in a sentence; None if no source has it."""
     placement: Placement | None = None
+    control: Path | None = None
+    """The socket at which the launcher hears what is to change; None: there is no directory for one."""
+
+    @property
+    def sources_file(self) -> Path | None:
+        """The file by which the combiner of this host is told of other sources; None: it can't be."""
+        return self.run_dir / sources_file.NAME if self.run_dir and self.here(COMBINER) else None
 
     def here(self, node: str) -> bool:
         """Tell whether ``node`` is to be started on this host."""
         return self.placement is None or self.placement.here(node)
 
 
-def plan(options: Options) -> Plan:
-    """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used."""
+def plan(options: Options, former: Endpoints | None = None) -> Plan:
+    """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used.
+
+    ``former`` are the addresses of the pipeline as it runs: sources that stay keep theirs.
+    """
     _refuse_contradictions(options)
     uris = name_sources(recordings.expanded(options.sources))
     options.most_sources(len(uris))
@@ -163,6 +179,8 @@ def plan(options: Options) -> Plan:
     )
     _refuse_open_page(options, placement)
     addresses, run_dir = _meeting_points(options, list(uris), placement)
+    if former is not None:
+        addresses = endpoints.changed(former, addresses)
     settled = _settled(options, payloads, addresses)
     payloads = {
         name: payload_limits.settled(payload, options.pace, addresses.listening())
@@ -184,6 +202,7 @@ def plan(options: Options) -> Plan:
         relayed=_relayed(options, payloads, placement),
         settled=settled,
         placement=placement,
+        control=_control(options, run_dir, placement),
     )
 
 
@@ -201,12 +220,24 @@ def consumers(options: Options) -> list[str]:
     return [node for node, is_wanted in wanted.items() if is_wanted]
 
 
+def _control(options: Options, run_dir: Path | None, placement: Placement | None) -> Path | None:
+    """Return where this launcher hears what is to change: in the run directory, that of its host."""
+    if run_dir is not None:
+        return endpoints.control_path(run_dir)
+    if placement is None:
+        return None
+    # Another launcher may have the directory: that of the combiner's host, where that is this machine too.
+    directory = (options.run_dir or endpoints.default_run_dir()).absolute()
+    return endpoints.control_path(directory, placement.host)
+
+
 def _meeting_points(
     options: Options, sources: list[str], placement: Placement | None
 ) -> tuple[Endpoints, Path | None]:
     """Return all addresses, and the run directory of this host if its nodes meet in one."""
     if options.listen is not None and placement is None:
-        return endpoints.tcp_endpoints(options.listen, sources), None
+        own = options.run_dir.absolute() if options.run_dir else None
+        return endpoints.tcp_endpoints(options.listen, sources), own
     run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.

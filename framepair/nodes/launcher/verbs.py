@@ -66,6 +66,12 @@ VERBS = {
         ("config", "window", "pace", "duration", "payload", "listen", "keys", "run_dir", "host"),
         "--print",
     ),
+    "reload": Verb(
+        "[SOURCES] [--config FILE] [--run-dir DIR] [--host HOST]",
+        "change the sources of a pipeline that runs, while the others go on",
+        (),
+        module="framepair.nodes.launcher.reload_request",
+    ),
     "keygen": Verb(
         "DIR", "make a directory with keys for a pipeline on several machines", (), "--keygen"
     ),
@@ -110,7 +116,6 @@ VERBS = {
 }  # fmt: skip
 # What may be a verb, and from what likeness on, of difflib, it is taken for one that is misspelt.
 WORD, SIMILAR = re.compile(r"[A-Za-z]+"), 0.75
-RESERVED = ("reload",)
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report
@@ -120,10 +125,11 @@ EXAMPLES = """\
 WIDTH, LEFT = 100, 24
 
 
-def read(arguments: Sequence[str]) -> Options | None:
+def read(arguments: Sequence[str], text: str | None = None) -> Options | None:
     """Return what the command line asks for, None if that was help or the version, which is printed then.
 
-    The first word is a verb if it can be one. Raises CycloptsError or Refused for what can't be used.
+    The first word is a verb if it can be one. ``text`` stands for what is in the file that --config names.
+    Raises CycloptsError or Refused for what can't be used.
     """
     name, words = _split(arguments)
     said = words[: words.index("--")] if "--" in words else words
@@ -134,7 +140,7 @@ def read(arguments: Sequence[str]) -> Options | None:
     elif any(word in said for word in HELP):
         put("\n".join(_verb_help(name) if name else _help()))
     else:
-        return options.parse(_flags(name or "run", words))
+        return options.parse(_flags(name or "run", words), text)
     return None
 
 
@@ -165,8 +171,6 @@ def put(text: str) -> None:
 def _split(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the verb, None if there is none, and what follows."""
     first = arguments[0] if arguments else ""
-    if first in RESERVED:
-        raise Refused(f"{first} is reserved for a coming command: a file of that name is ./{first}")
     _refuse_misspelt(first)
     return (first, list(arguments[1:])) if first in VERBS else (None, list(arguments))
 

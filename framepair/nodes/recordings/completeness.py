@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from framepair.protocol.recording.ledger import Announcement, LedgerEntry, Received
 from framepair.protocol.wire import reasons
 from framepair.protocol.wire.pair import PairHeader, Totals
@@ -144,6 +146,8 @@ class Completeness:
         self._sources: dict[str, _Source] = {}
         self._session: int | None = None
         self._combiner: int | None = None
+        self._next_seq = 0
+        """Of the combiner's next pair."""
         self._sessions: set[int] = set()
         self._combiners: set[int] = set()
         self._pairs = self._complete = self._before = 0
@@ -158,9 +162,12 @@ class Completeness:
         """Take a pair's header, or the end of a stream, and the ledger's entry right after it."""
         totals = _totals(header)
         begins = self._session is None
+        every_pair = header.run == self._combiner and header.seq == self._next_seq
         for name in sorted(totals.keys() | self._sources.keys()):
             source = self._sources.setdefault(name, _Source())
             received = entry.sources.get(name, Received())
+            if every_pair and name in totals and source.combiner is None:
+                source.totals = _before(header, name)
             if begins:
                 self._before += len(source.waiting)
                 self._begin(source, totals.get(name))
@@ -189,6 +196,7 @@ class Completeness:
         if isinstance(header, PairHeader):
             self._pairs += 1
             self._complete += header.complete
+        self._next_seq = header.seq + isinstance(header, PairHeader)
         self._session, self._combiner = entry.session, header.run
         self._sessions.add(entry.session)
         self._combiners.add(header.run)
@@ -294,6 +302,19 @@ def _totals(header: Announcement) -> dict[str, Totals]:
     if isinstance(header, PairHeader):
         return {name: clip.totals for name, clip in header.clips.items()}
     return dict(header.totals)
+
+
+def _before(header: Announcement, name: str) -> Totals:
+    """Return what a combiner had counted of a source before the first pair of it, which ``header`` announces.
+
+    It has the source's frames that were published since: those of an earlier time, when no recorder ran, and
+    those before its first pair are not looked for.
+    """
+    totals = _totals(header)[name]
+    here = header.clips[name].frames if isinstance(header, PairHeader) else 0
+    new = here + totals.open
+    captured, paired = totals.captured - new, totals.paired - here
+    return replace(totals, captured=captured, paired=paired, open=0, reached=None)
 
 
 def _less(later: Mapping[str, int], former: Mapping[str, int]) -> Counter[str]:

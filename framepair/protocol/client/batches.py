@@ -20,10 +20,13 @@ def batches(pairs: Iterable[Pair], n: int, source: str) -> Generator[Clip, None,
 
     A batch also ends where frames change their shape. It is a view of its pair, and goes with that; if its
     frames are of several pairs it is a copy. Raises Overwritten if shared memory was overwritten before that.
+    A source that the first pair has may be removed, and return.
     """
-    cutter = Cutter(n)
+    cutter, seen = Cutter(n), False
     for pair in pairs:
-        yield from cutter.add(pair[source])
+        if source in pair or not seen:
+            yield from cutter.add(pair[source])
+        seen = True
     yield from cutter.rest()
 
 

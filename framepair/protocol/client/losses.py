@@ -50,7 +50,7 @@ class LossCounter:
 
     A hole in the numbers of one combiner's pairs is pairs that were lost on the way; their frames are what
     its totals grew by meanwhile. What another combiner announced before its first pair that came whole is
-    lost because it was not subscribed to.
+    lost because it was not subscribed to, and so is what it had announced of a source that comes back.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,11 @@ class LossCounter:
         }
         if (not new and seq < self._next_seq) or any(count < 0 for count in unheard.values()):
             raise ProtocolError(f"pair {seq} contradicts what was announced before")
-        self._count_frames(unheard, reasons.NO_SUBSCRIBER if new else reasons.PUBLISHER_OVERFLOW)
+        # Where every pair was heard of, those of a source that was in none of them came before the first.
+        before = unheard.keys() - known.keys() if new or seq == self._next_seq else set[str]()
+        for source, count in unheard.items():
+            reason = reasons.NO_SUBSCRIBER if source in before else reasons.PUBLISHER_OVERFLOW
+            self._count_frames({source: count}, reason)
         self._newest = {**known, **totals}
         self._run = run
         self._joined = self._joined and not new

@@ -70,15 +70,21 @@ class Wanted:
 def matches(
     pairs: Iterable[Pair], wanted: Wanted, unmatched: Counter[str]
 ) -> Generator[Match, None, None]:
-    """Yield the matches in ``pairs``, of which each may go when the next is taken; count what has none."""
+    """Yield the matches in ``pairs``, of which each may go when the next is taken; count what has none.
+
+    A source that the first pair has may be removed, and return: it has no frames meanwhile.
+    """
     matcher: Matcher[Frame | None] = Matcher(
         wanted.reference, wanted.others, wanted.within_ns, unmatched
     )
+    seen: set[str] = set()
     for pair in pairs:
         frames = {
             source: [(frame.captured_ns, frame) for frame in pair[source]]
             for source in (wanted.reference, *wanted.others)
+            if source in pair or source not in seen
         }
+        seen |= frames.keys()
         found = matcher.add_window(frames, pair.start_ns, pair.end_ns)
         # At once, and not when the next pair is asked for: by then shared memory may be overwritten.
         matcher.replace_undecided(_lasting)

@@ -77,7 +77,10 @@ class Selection:
         if not self.sources:
             return header
         clips = {source: clip for source, clip in header.clips.items() if source in self.sources}
-        complete = all(_is_complete(clip, header) for clip in clips.values())
+        # One that was asked for may have been removed.
+        complete = len(clips) == len(self.sources) and all(
+            _is_complete(clip, header) for clip in clips.values()
+        )
         return replace_fields(header, clips=clips, complete=complete)
 
     def of_end(self, end: StreamEnd) -> StreamEnd:

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,10 @@ MAX_IPC_PATH_BYTES = 103
 MAX_PORT = 65535
 # The socket that pairs are published at, in a run directory.
 PAIRS = "pairs"
+# What follows a source's name in that of its socket.
+FRAMES = ".frames"
+# That of the launcher.
+CONTROL = "control"
 # Where consumers that were told nothing find the pairs; the launcher tells those that it starts.
 SUB_VARIABLE = "FRAMEPAIR_SUB"
 # Where they find the combiner's clock, if it isn't their own.
@@ -105,8 +109,14 @@ def _refuse_planted(path: Path) -> None:
 
 def ipc_endpoints(run_dir: Path, sources: list[str]) -> Endpoints:
     """Return ipc addresses for ``sources`` below ``run_dir``."""
-    pull = {name: f"ipc://{run_dir}/{name}.frames" for name in sources}
+    pull = {name: f"ipc://{run_dir}/{name}{FRAMES}" for name in sources}
     return Endpoints(pull=pull, pub=f"ipc://{run_dir}/{PAIRS}")
+
+
+def frames_in(run_dir: Path) -> list[str]:
+    """Return the addresses of sources whose socket, or its lock, is in ``run_dir``."""
+    names = {path.name.removesuffix(".lock") for path in run_dir.glob(f"*{FRAMES}*")}
+    return [f"ipc://{run_dir}/{name}" for name in sorted(names) if name.endswith(FRAMES)]
 
 
 def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
@@ -120,6 +130,36 @@ def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
         )
     pull = {name: f"tcp://{host}:{int(port) + 1 + i}" for i, name in enumerate(sources)}
     return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1 + len(sources)}")
+
+
+def control_path(run_dir: Path, host: str | None = None) -> Path:
+    """Return the socket at which a launcher hears what is to change, that of ``host`` if others are there."""
+    return run_dir / (f"{CONTROL}-{host}" if host else CONTROL)
+
+
+def changed(former: Endpoints, fresh: Endpoints) -> Endpoints:
+    """Return ``fresh`` with the addresses that are in use already: the others would have to listen elsewhere.
+
+    A source that is new gets the first port after that of the pairs that no other node has.
+    """
+    pull: dict[str, str] = {}
+    for name, address in fresh.pull.items():
+        if name in former.pull:
+            pull[name] = former.pull[name]
+        else:
+            pull[name] = _free(address, former.pub, {*former.listening(), *pull.values()})
+    return Endpoints(pull, former.pub, former.sync)
+
+
+def _free(address: str, pub: str, taken: Collection[str]) -> str:
+    """Return ``address`` if it is that of a file, else the first one after ``pub`` that is not ``taken``."""
+    if not address.startswith("tcp://"):
+        return address
+    host, _, port = pub.rpartition(":")
+    for number in range(int(port) + 1, MAX_PORT + 1):
+        if f"{host}:{number}" not in taken:
+            return f"{host}:{number}"
+    raise EndpointError(f"{pub!r} leaves no room for one more port up to {MAX_PORT}")
 
 
 def is_on_this_machine(address: str) -> bool:

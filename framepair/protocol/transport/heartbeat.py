@@ -19,28 +19,40 @@ MAX_BUSY_S = 7 * 86400.0
 # ready: the work has begun. flowing: frames come, in a combiner from every source or after --start-timeout.
 # paired: a pair with frames was announced, or received. done: the work is over, whatever the exit status will
 # be, so there is nothing to start again. busy SECONDS: no beat has to come for so long. beat: the work goes on.
-# idle: it does, but without a frame for IDLE_S.
-Word = Literal["ready", "flowing", "paired", "done", "busy", "beat", "idle"]
+# idle: it does, but without a frame for IDLE_S. A combiner says of the list of sources VERSION: that it took or
+# refused it, and that the last pairs of those that it removes are out (closed).
+Word = Literal[
+    "ready", "flowing", "paired", "done", "busy", "beat", "idle", "took", "refused", "closed"
+]
+OfList = Literal["took", "refused", "closed"]
+MAX_VERSION = 2**53
+# The most that the number behind a word may be, by word; the others have none.
+NUMBERS: dict[Word, float] = {
+    "busy": MAX_BUSY_S,
+    "took": MAX_VERSION,
+    "refused": MAX_VERSION,
+    "closed": MAX_VERSION,
+}
 # Longer than the frames of a slow source are apart, and than a camera takes to be opened again at once.
 IDLE_S = 10.0
 
 
 class Said(NamedTuple):
-    """What a node has said, and for how many seconds that holds, 0 if it doesn't matter."""
+    """What a node has said, and for how many seconds that holds or of which list; 0 if it doesn't matter."""
 
     word: Word
-    seconds: float = 0.0
+    number: float = 0.0
 
 
 def parse(line: str) -> Said | None:
     """Return what a line says, None if that is nothing."""
     text, _, number = line.partition(" ")
     word = next((word for word in get_args(Word) if word == text), None)
-    if word != "busy":
+    if word not in NUMBERS:
         return Said(word) if word and not number else None
     with contextlib.suppress(ValueError):
-        if 0 <= (seconds := float(number)) <= MAX_BUSY_S:
-            return Said(word, seconds)
+        if 0 <= (value := float(number)) <= NUMBERS[word]:
+            return Said(word, value)
     return None
 
 
@@ -91,6 +103,11 @@ class Heartbeat:
             self._told.add(word)
             self._unsent.append(word)
             self._send()
+
+    def tell_version(self, word: OfList, version: int) -> None:
+        """Send what became of the list of sources ``version``."""
+        self._unsent.append(f"{word} {version}")
+        self._send()
 
     def tell_busy(self, seconds: float) -> None:
         """Send that no beat will come for up to ``seconds``; 0 takes that back."""

@@ -10,6 +10,7 @@ RIVAL = "rival"
 COMBINER_OVERFLOW = "combiner_overflow"
 FUTURE = "future"
 STARTUP = "startup"
+REMOVED = "removed"
 FRAGMENTED = "fragmented"
 COMBINER_LOST = "combiner_lost"
 PUBLISHER_OVERFLOW = "publisher_overflow"
@@ -29,7 +30,8 @@ MEANINGS = {
     CORRUPT: "not what its header says",
     COMBINER_OVERFLOW: "the combiner was too busy to take it",
     FUTURE: "stamped later than it can have been captured",
-    STARTUP: "captured before the first pair, or before the first that this consumer took",
+    STARTUP: "captured before the first pair of its source, or before the first that this consumer took",
+    REMOVED: "captured after its source was removed",
     FRAGMENTED: "the header of its pair had no room for it",
     COMBINER_LOST: "the combiner ended before it announced its pair, or had just been started again",
     PUBLISHER_OVERFLOW: "lost on its way to this consumer, as that or a relay did not receive",

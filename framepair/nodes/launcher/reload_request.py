@@ -1,0 +1,95 @@
+"""Adds, removes and changes the sources of a pipeline that runs; the others go on, and lose nothing."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+from cyclopts import App, Parameter
+
+from framepair.nodes.common import runtime
+from framepair.nodes.common.parser import from_environment
+from framepair.nodes.launcher import recordings
+from framepair.nodes.launcher.commands import absolute
+from framepair.nodes.launcher.control import Request, ask
+from framepair.nodes.launcher.names import name_sources
+from framepair.protocol.transport import endpoints
+
+app = App(
+    name="framepair reload",
+    help=__doc__,
+    help_flags=["--help"],
+    version_flags=[],
+    config=[from_environment],
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which pipeline it is."""
+
+    config: Path | None = None
+    """The file to read instead of the one that the pipeline was started with."""
+
+    run_dir: Path | None = None
+    """The run directory of the pipeline. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
+
+    host: str | None = None
+    """Which of the hosts in [hosts] this is, unless it is that of the combiner."""
+
+
+@app.default
+def reload(
+    sources: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
+    /,
+    *,
+    where: Annotated[Where, Parameter(name="*")] = Where(),
+) -> None:
+    """Give a pipeline that runs other sources: these, or those that its --config file has now.
+
+    Returns once the new ones are received and the producers of the old ones have stopped, after their last
+    pair. If something does not fit nothing changes, and the exit code is 2.
+    """
+    run_dir = (where.run_dir or endpoints.default_run_dir()).absolute()
+    paths = [endpoints.control_path(run_dir)]
+    if where.host:
+        paths.insert(0, endpoints.control_path(run_dir, where.host))
+    path = next((path for path in paths if path.exists()), paths[-1])
+    try:
+        reply = ask(path, Request(_absolute(sources), _text(where.config)))
+    except OSError as error:
+        raise runtime.Refused(
+            f"no pipeline listens at {path} ({error.strerror or error}): name its --run-dir; over --listen it"
+            " has to be started with one"
+        ) from None
+    print(f"framepair: {reply.sentence}", file=sys.stderr)
+    if reply.code:
+        sys.exit(reply.code)
+
+
+def _absolute(sources: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the sources by name, with addresses that mean the same in any directory."""
+    uris = name_sources(recordings.expanded(sources)) if sources else {}
+    return tuple(f"{name}={absolute(uri)}" for name, uri in uris.items())
+
+
+def _text(config: Path | None) -> str | None:
+    if config is None:
+        return None
+    try:
+        return config.read_text(encoding="utf-8")
+    except OSError as error:
+        raise runtime.Refused(f"cannot read {config}: {error.strerror}") from None
+    except ValueError as error:
+        raise runtime.Refused(f"{config} is not TOML: {error}") from None
+
+
+def main() -> NoReturn:
+    """Run the command as a process."""
+    runtime.run(app, "reload", usage="framepair reload [SOURCES]")
+
+
+if __name__ == "__main__":
+    main()
