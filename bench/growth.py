@@ -110,24 +110,37 @@ def _measured(load: Load, seconds: float) -> Section:
 
 def table(rows: Sequence[Mapping[str, object]]) -> Table:
     """Return the rows as a table."""
-    columns = ("", "cores", "ms a frame", "lag p50", "p99", "lost", "memory", "combiner")
+    columns = (
+        "",
+        "cores",
+        "of producers",
+        "ms a frame",
+        "lag p50",
+        "p99",
+        "lost",
+        "memory",
+        "combiner",
+    )
     found = Table("", columns)
     for row in rows:
         found.rows.append((f"{row['growth']}: {row['what']}", *_figures(row)))
     found.notes.append(
-        "Processor time of all processes, in cores and for each captured frame; lag in ms; frames lost in all"
-        " consumers; memory in GB, shared memory counted once; what the combiner's main thread takes for a"
-        " frame, in µs."
+        "Processor time of all processes and of the producers among them, in cores, and of all for each captured"
+        " frame; lag in ms; frames lost in all consumers; memory in GB, shared memory counted once; what the"
+        " combiner's main thread takes for a frame, in µs."
     )
     return found
 
 
 def _figures(row: Mapping[str, object]) -> tuple[str, ...]:
     if row["why_not"]:
-        return ("-",) * 7
+        return ("-",) * 8
+    cores_of = row["cores_of"]
+    producers = cores_of.get("producer", 0.0) if isinstance(cores_of, Mapping) else 0.0
     values = {name: value for name, value in row.items() if isinstance(value, int | float)}
     return (
         number(values["cores"], 2),
+        number(producers, 2),
         number(values["ms_per_frame"], 2),
         number(values.get("lag_p50_ms"), 1),
         number(values.get("lag_p99_ms"), 1),

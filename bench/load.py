@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[1]
 WARM_UP_PAIRS = 4
 START_S, STOP_S = 120.0, 30.0
 PORT = 7400
+NODE = re.compile(r"framepair\.nodes\.([a-z]+)")
+MAIN_THREAD = "main thread"
 PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
 
 
@@ -74,28 +76,30 @@ class Taken:
 class Measured:
     """What all consumers took within ``seconds``.
 
-    ``cores`` and ``memory_bytes`` are of all processes, ``combiner_cores`` of the combiner's main thread.
+    ``cores`` are of the processes of each node, ``memory_bytes`` of all, ``combiner_cores`` of the combiner's
+    main thread.
     """
 
     load: Load
     seconds: float
     taken: Sequence[Sequence[Taken]]
-    cores: float
+    cores: Mapping[str, float]
     combiner_cores: float
     memory_bytes: int
 
     def summary(self) -> Section:
         """Return the figures that tables show."""
         lags = [pair.lag_ms for each in self.taken for pair in each]
-        captured = self.load.sources * self.load.fps
+        captured, cores = self.load.sources * self.load.fps, sum(self.cores.values())
         return {
             "sources": self.load.sources,
             "consumers": self.load.consumers,
             "hosts": self.load.hosts,
             "size": list(self.load.size),
             "fps": self.load.fps,
-            "cores": self.cores,
-            "ms_per_frame": 1e3 * self.cores / captured,
+            "cores": cores,
+            "cores_of": dict(self.cores),
+            "ms_per_frame": 1e3 * cores / captured,
             "combiner_us_per_frame": 1e6 * self.combiner_cores / captured,
             "lag_p50_ms": stats.percentile(lags, 50),
             "lag_p99_ms": stats.percentile(lags, 99),
@@ -120,17 +124,15 @@ def measure(load: Load, seconds: float) -> Measured:
         _consuming(address, Path(name) / "shm", load.consumers, host) as consumers,
     ):
         _wait_until_warm(launchers, consumers)
-        pids = [pid for each in launchers for pid in (each.pid, *cpu_time.children(each.pid))]
-        pids += [consumer.process.pid or 0 for consumer in consumers]
-        combiner = _pid_of("framepair.nodes.combiner", pids)
-        began_s, worked_s = time.monotonic(), cpu_time.seconds(pids)
-        combined_s = cpu_time.main_thread_seconds(combiner)
+        nodes = _nodes(launchers, consumers)
+        began_s, worked_s = time.monotonic(), _worked_s(nodes)
         time.sleep(seconds)
-        took_s, working_s = time.monotonic() - began_s, cpu_time.seconds(pids) - worked_s
-        combining_s = cpu_time.main_thread_seconds(combiner) - combined_s
-        memory_bytes = sum(map(resident_bytes, pids))
+        took_s, working_s = time.monotonic() - began_s, _worked_s(nodes)
+        memory_bytes = sum(resident_bytes(pid) for pids in nodes.values() for pid in pids)
         taken = [consumer.stop() for consumer in consumers]
-    return Measured(load, took_s, taken, working_s / took_s, combining_s / took_s, memory_bytes)
+    cores = {node: (working_s[node] - worked_s[node]) / took_s for node in working_s}
+    combiner_cores = cores.pop(MAIN_THREAD)
+    return Measured(load, took_s, taken, cores, combiner_cores, memory_bytes)
 
 
 def resident_bytes(pid: int) -> int:
@@ -141,12 +143,23 @@ def resident_bytes(pid: int) -> int:
     return 0
 
 
-def _pid_of(module: str, pids: Sequence[int]) -> int:
-    for pid in pids:
+def _nodes(
+    launchers: Sequence[subprocess.Popen[bytes]], consumers: Sequence[Consumer]
+) -> dict[str, list[int]]:
+    """Return the processes of each node, by its name in ``framepair.nodes``."""
+    nodes = {"launcher": [each.pid for each in launchers], "combiner": list[int]()}
+    nodes["consumer"] = [consumer.process.pid or 0 for consumer in consumers]
+    for pid in (child for each in launchers for child in cpu_time.children(each.pid)):
         with contextlib.suppress(OSError):
-            if module in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
-                return pid
-    raise NotCarried(f"no process of {module}")
+            found = NODE.search(Path(f"/proc/{pid}/cmdline").read_text())
+            nodes.setdefault(found[1] if found else "launcher", []).append(pid)
+    return nodes
+
+
+def _worked_s(nodes: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Return the processor time of each node so far, and of combiners' main threads."""
+    main_s = sum(map(cpu_time.main_thread_seconds, nodes["combiner"]))
+    return {MAIN_THREAD: main_s} | {node: cpu_time.seconds(pids) for node, pids in nodes.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,24 +315,27 @@ def test_what_a_consumer_missed_of_its_windows_is_lost() -> None:
     load = Load(sources=2, consumers=2, fps=10)
     whole = [Taken(window, 5.0, 20) for window in (7, 8, 9)]
     holes = [Taken(7, 5.0, 20), Taken(9, 15.0, 17)]
-    section = LoadMeasured(load, 3.0, [whole, holes], 0.5, 0.1, 10**9).summary()
+    section = LoadMeasured(
+        load, 3.0, [whole, holes], {"producer": 0.3, "sink": 0.2}, 0.1, 10**9
+    ).summary()
     assert section["frames_lost"] == 20 + 3
     assert section["ms_per_frame"] == pytest.approx(1e3 * 0.5 / 20)
     assert section["combiner_us_per_frame"] == pytest.approx(1e6 * 0.1 / 20)
     assert (section["lag_p50_ms"], section["lag_p99_ms"]) == (5.0, 15.0)
-    nothing = LoadMeasured(load, 3.0, [[]], 0.5, 0.1, 10**9).summary()
+    nothing = LoadMeasured(load, 3.0, [[]], {}, 0.1, 10**9).summary()
     assert nothing["frames_lost"] == 3 * 20
 
 
 def test_growth_is_a_table_with_dashes_for_what_was_not_carried() -> None:
-    measured = LoadMeasured(Load(), 1.0, [[Taken(7, 5.0, 50)]], 0.5, 0.1, 10**9).summary()
+    cores = {"producer": 0.3, "combiner": 0.2}
+    measured = LoadMeasured(Load(), 1.0, [[Taken(7, 5.0, 50)]], cores, 0.1, 10**9).summary()
     rows = [
         {"growth": "sources", "what": "2", "why_not": None, **measured},
         {"growth": "sources", "what": "64", "why_not": "no pairs came"},
     ]
     first, second = growth.table(rows).rows
-    assert first == ("sources: 2", "0.50", "10.00", "5.0", "5.0", "0", "1.0", "2,000")
-    assert second == ("sources: 64", *["-"] * 7)
+    assert first == ("sources: 2", "0.50", "0.30", "10.00", "5.0", "5.0", "0", "1.0", "2,000")
+    assert second == ("sources: 64", *["-"] * 8)
 
 
 @pytest.mark.slow
