@@ -125,8 +125,8 @@ def table(rows: Sequence[Mapping[str, object]]) -> Table:
     for row in rows:
         found.rows.append((f"{row['growth']}: {row['what']}", *_figures(row)))
     found.notes.append(
-        "Processor time of all processes and of the producers among them, in cores, and of all for each captured"
-        " frame; lag in ms; frames lost in all consumers; memory in GB, shared memory counted once; what the"
+        "Processor time of all processes and of the producers among them, in cores, and of all for each frame"
+        " captured; lag in ms; frames lost in all consumers; memory in GB, shared memory counted once; what the"
         " combiner's main thread takes for a frame, in µs."
     )
     return found

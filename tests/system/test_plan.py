@@ -14,6 +14,8 @@ import pytest
 
 from framepair.nodes.estimate import bounds, main
 from framepair.nodes.estimate.bounds import Format, Limits, Source
+from framepair.nodes.launcher import topology
+from framepair.nodes.launcher.options import parse
 from framepair.protocol.memory import payloads
 from framepair.protocol.memory.shared_ring import SharedRing
 from framepair.protocol.wire.frame import MAX_FRAME_BYTES
@@ -73,6 +75,27 @@ def test_a_combiners_container_has_room_for_three_stalled_consumers_and_stranger
     planned = bounds.combiner_bytes([source(), source()], LIMITS, subscribers=3)
     # One largest frame, and what comes in between two looks at the connections.
     assert planned + 2 * MAX_FRAME_BYTES < int(found) * 2**30
+
+
+def needs(*arguments: str, shm_dir: Path) -> main.Needs:
+    options = parse([*arguments, "--shm-dir", str(shm_dir)])
+    small = source(shape=(120, 160, 3))
+    return main.find_needs(options, topology.plan(options), [small, small])
+
+
+def test_a_relay_counts_with_its_rings(tmp_path: Path) -> None:
+    without = needs("--relay", "never", "--record", "r", shm_dir=tmp_path)
+    assert (without.shared_bytes, "relay" in without.processes) == (0, False)
+    relayed = needs("--record", "r", shm_dir=tmp_path)
+    assert relayed.shared_bytes == 2 * payloads.parse("shm").ring_bytes((120, 160, 3), 25.0, 4.0)
+    assert relayed.processes["relay"] > relayed.shared_bytes + bounds.BASE_BYTES["relay"]
+    assert relayed.processes == {**without.processes, "relay": relayed.processes["relay"]}
+    with small_file_system(1024 * 1024) as small:
+        needed = needs("--record", "r", shm_dir=small / "rings")
+    (sentence,) = needed.verdicts
+    assert sentence.startswith(f"{small} has 1 MB, a relay's rings need 13 MB: without them each")
+    assert (needed.shared_bytes, needed.processes) == (0, without.processes)
+    assert needed.refusals == []
 
 
 def test_a_consumer_holds_the_windows_that_are_open_while_a_pair_waits() -> None:
