@@ -15,7 +15,7 @@ from framepair.protocol.wire.frame import Encoding
 
 MB = 10**6
 # The interpreter with the libraries of each node, as it is resident with tiny frames (45, 26, 71, 37, 53 and
-# 120 MB, a monitor while a browser looks), and some more for other versions of those.
+# 92 MB, a monitor while five browsers look), and some more for other versions of those.
 BASE_BYTES = {
     "sink": 70 * MB,
     "combiner": 50 * MB,
