@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +40,22 @@ def as_raw(header: FrameHeader, picture: NDArray[np.uint8] | None = None) -> Ima
     )
 
 
-def write(path: Path, *, finish: bool = True) -> list[FrameHeader]:
-    """Write some windows of two sources, a chunk each; return the headers of the frames."""
+def write(
+    path: Path,
+    *,
+    finish: bool = True,
+    as_picture: Callable[[FrameHeader], Image] | None = None,
+) -> list[FrameHeader]:
+    """Write some windows of two sources, a chunk each; return the headers of the frames.
+
+    Left has JPEG files and right has pixels, unless ``as_picture`` says what all are.
+    """
     stream, segment, written = Stream(period_ns=40_000_000, first=1_000), Segment(path), []
     for _ in range(WINDOWS):
         for header in stream.next():
             if isinstance(header, FrameHeader):
-                image = as_jpeg(header) if header.source == "left" else as_raw(header)
+                of_source = as_jpeg if header.source == "left" else as_raw
+                image = (as_picture or of_source)(header)
                 segment.add_frame(header, image)
                 written.append(header)
             else:

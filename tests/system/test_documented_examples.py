@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from framepair import testing
 from tests.lib.launcher import SMALL, launcher
 from tests.lib.pages import PAGES, blocks
 from tests.lib.processes import PATIENCE_S, ROOT, Running, python
+from tests.lib.recordings import WINDOWS, as_jpeg, write
 
 BLOCKS = {
     f"{page.name} {number}": block
@@ -32,13 +34,15 @@ BLOCKS = {
 }
 BLOCKS |= {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.py"))}
 # What these programs are about need not be installed.
-OPTIONAL = re.compile(r"^(?:import|from) (torch|PySide6|jax|ray|rclpy)\b", re.MULTILINE)
+OPTIONAL = re.compile(r"^(?:import|from) (torch|PySide6|jax|ray|rclpy|rerun)\b", re.MULTILINE)
 # Programs of a kind of their own: a web server's is tested by itself.
 WEB = [name for name, block in BLOCKS.items() if "FastAPI(" in block]
 SHARED = [name for name, block in BLOCKS.items() if "intact" in block]
 ENCODED = [name for name, block in BLOCKS.items() if "decode=False" in block]
 (ALERT,) = [name for name, block in BLOCKS.items() if "urlopen" in block]
 (JOINED,) = [name for name, block in BLOCKS.items() if "sys.argv[1:])}" in block]
+# What shows pairs in a window, and what opens a recording instead of taking pairs.
+RERUN, NOTEBOOK = "rerun_viewer.py", "recording_notebook.py"
 # What listens there by default takes any free port here, as its argument.
 PORT = "8080"
 # So many start at the same time.
@@ -58,8 +62,12 @@ def needed(name: str) -> str | None:
     return None
 
 
-ALONE = [name for name in BLOCKS if OPTIONAL.search(BLOCKS[name]) or "cv2.imshow" in BLOCKS[name]]
-OTHERS = {*ALONE, *WEB, *SHARED, *ENCODED, ALERT, JOINED}
+ALONE = [
+    name
+    for name in BLOCKS
+    if name != RERUN and (OPTIONAL.search(BLOCKS[name]) or "cv2.imshow" in BLOCKS[name])
+]
+OTHERS = {*ALONE, RERUN, NOTEBOOK, *WEB, *SHARED, *ENCODED, ALERT, JOINED}
 RAW = [name for name in BLOCKS if name not in OTHERS and needed(name) is None]
 GROUPS = [("shm", SHARED), ("jpeg", ENCODED), ("raw", RAW[::2]), ("raw", RAW[1::2])]
 
@@ -87,6 +95,31 @@ def test_a_gpu_that_is_not_there_is_one_sentence(directory: Path) -> None:
         assert running.stderr == [
             "--device cuda: PyTorch finds no GPU here; leave it out, or give cpu"
         ]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rerun") is None, reason="rerun is not installed")
+def test_an_example_saves_pairs_for_rerun(directory: Path) -> None:
+    saved = directory / "pairs.rrd"
+    with (
+        testing.pipeline(flags=["--payload", "jpeg"]) as pipeline,
+        program(directory, pipeline, RERUN, "--save", str(saved)) as running,
+    ):
+        # Its own header and the names of what is in it; each frame is larger.
+        while not saved.exists() or saved.stat().st_size < 100_000:
+            assert running.process.poll() is None, running.stderr
+            time.sleep(0.05)
+
+
+def test_an_example_opens_a_recording(directory: Path) -> None:
+    written = write(directory / "a.mcap", as_picture=as_jpeg)
+    command = python(ROOT / "examples" / NOTEBOOK, directory / "a.mcap")
+    with Running(command, cwd=directory) as running:
+        assert running.wait() == 0, running.stderr
+        said = running.stdout
+    count = sum(header.source == "left" for header in written)
+    assert said[:2] == ["left, right", f"{WINDOWS} pairs, {WINDOWS} complete"]
+    assert f"left: {count} frames, 40.0 to 840.0 ms apart" in said
+    assert any(line.startswith("right: (6, 8, 3) of jpeg at ") for line in said)
 
 
 def test_an_example_joins_pipelines(directory: Path) -> None:
