@@ -128,6 +128,7 @@ def check_module(name: str, words: list[str]) -> None:
         "bench.curve",
         "bench.decoding",
         "bench.matching",
+        "bench.monitor",
         "bench.newest",
     )
     if name in benches:
