@@ -127,6 +127,7 @@ def check_module(name: str, words: list[str]) -> None:
         "bench.containers",
         "bench.curve",
         "bench.decoding",
+        "bench.floor",
         "bench.matching",
         "bench.monitor",
         "bench.newest",
