@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
 
 import pytest
 import zmq
+from zmq import auth
 from zmq.utils import z85
 
-from framepair.protocol.transport import authenticator
+from framepair.protocol.transport import authenticator, keys
 from framepair.protocol.transport.authenticator import ADDRESS, Authenticator
 
 WAIT_MS = 5000
@@ -43,6 +46,35 @@ def test_a_question_that_makes_no_sense_is_refused_and_the_next_is_answered(
         assert ask(context, GOOD)[1:3] == [b"7", b"200"]
         letting_in.check()
     assert "refused a handshake that makes no sense" in caplog.text
+
+
+def test_a_client_may_come_and_go_while_others_are_connected(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that keys can be changed one by one: a new one is listed beside the former, which goes later."""
+    monkeypatch.setattr(authenticator, "REREAD_S", 0.0)
+    keys.make(directory / "keys")
+    listed = directory / "keys" / "clients"
+    server = keys.server(directory / "keys", ["tcp://192.0.2.1:7400"], insecure=False)
+    assert server is not None
+    (first,) = server.clients
+    keys.make(directory / "more")
+    second, _ = auth.load_certificate(directory / "more" / "client.key")
+
+    def answers(context: zmq.Context[zmq.Socket[bytes]]) -> list[bytes]:
+        return [ask(context, [*GOOD[:6], z85.decode(key)])[2] for key in (first, second)]
+
+    with zmq.Context() as context, Authenticator(context, server.clients, server.reread):
+        assert answers(context) == [b"200", b"400"]
+        shutil.copy(directory / "more" / "client.key", listed / "second.key")
+        assert answers(context) == [b"200", b"200"]
+        (listed / "client.key").unlink()
+        assert answers(context) == [b"400", b"200"]
+        # A folder that cannot be trusted any more changes nothing.
+        listed.chmod(0o777)
+        (listed / "second.key").unlink()
+        assert answers(context) == [b"400", b"200"]
+    assert "the clients stay as they were" in caplog.text
 
 
 def test_what_ends_the_thread_is_raised_by_check(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import zmq
 from zmq.utils import z85
 
+from framepair.protocol.transport.endpoints import EndpointError
+from framepair.protocol.transport.keys import Clients
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
 
 log = logging.getLogger(__name__)
@@ -25,8 +28,8 @@ POLL_MS = 100
 MAX_WARNINGS = 100
 ALLOWED, REFUSED = (b"200", b"OK"), (b"400", b"not listed")
 
-# The public key of each client, and the sources that it may send; None: all of them.
-Clients = Mapping[bytes, frozenset[str] | None]
+# How often it is looked whether other clients are listed than before, while some connect.
+REREAD_S = 1.0
 
 
 def domain(source: str) -> str:
@@ -46,12 +49,20 @@ class Authenticator:
     """Answers libzmq's questions in a thread, while entered; at most one for each context.
 
     A question that makes no sense is refused. ``check`` raises what ended the thread, if it failed: without it
-    no further client could connect.
+    no further client could connect. ``reread`` returns other clients than before, if they have changed: those
+    count for connections from then on.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], clients: Clients) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        clients: Clients,
+        reread: Callable[[], Clients | None] = lambda: None,
+    ) -> None:
         self._context = context
         self._clients = clients
+        self._reread = reread
+        self._reread_s = 0.0
         self._bound: Future[None] = Future()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="authenticator")
@@ -106,10 +117,27 @@ class Authenticator:
         """Return whether a client may connect; raises ValueError if that is not what ``question`` asks."""
         _version, _request, asked, address, _identity, mechanism, *credentials = question
         key = z85.encode(credentials[0]) if mechanism == b"CURVE" and credentials else b""
+        self._look_for_others()
         allowed = may(self._clients, key, asked.decode())
         if not allowed:
             self._warn(address.decode(), asked.decode(), key)
         return allowed
+
+    def _look_for_others(self) -> None:
+        """Take other clients, if others are listed by now."""
+        now_s = time.monotonic()
+        if now_s < self._reread_s:
+            return
+        self._reread_s = now_s + REREAD_S
+        try:
+            clients = self._reread()
+        except EndpointError as error:
+            self._question_log.warn("clients", f"the clients stay as they were: {error}")
+            return
+        if clients is not None:
+            self._clients = clients
+            # A key that was refused may be listed now, and another be refused.
+            self._refused.clear()
 
     def _warn(self, address: str, asked: str, key: bytes) -> None:
         """Log each address and socket once: a peer that is refused tries again for ever."""

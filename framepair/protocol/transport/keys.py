@@ -8,13 +8,14 @@ connects needs ``server.key`` and ``client.key_secret``. A key in ``clients/`` w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import stat
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from framepair.protocol.transport import endpoints
@@ -31,6 +32,10 @@ SOURCES = re.compile(r"^\s*sources\s*=\s*(.*?)\s*$", re.MULTILINE)
 log = logging.getLogger(__name__)
 
 
+# The public key of each client, and the sources that it may send; None: all of them.
+Clients = Mapping[bytes, frozenset[str] | None]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class ClientKeys:
     """What a node that connects needs: its own keys, and the public key that the combiner must have."""
@@ -44,12 +49,14 @@ class ClientKeys:
 class ServerKeys:
     """What the combiner needs: its own keys, and the public keys that it accepts.
 
-    Each of those comes with the sources that it may send, None if all.
+    Each of those comes with the sources that it may send, None if all. ``reread`` returns those of now, if
+    their files have changed; raises EndpointError if they can't be read.
     """
 
     public: bytes
     secret: bytes
-    clients: Mapping[bytes, frozenset[str] | None]
+    clients: Clients
+    reread: Callable[[], Clients | None] = field(default=lambda: None, compare=False)
 
 
 def directory(asked: Path | None) -> Path | None:
@@ -82,7 +89,8 @@ def server(asked: Path | None, addresses: list[str], *, insecure: bool) -> Serve
         _warn_of_local(addresses)
         return None
     _refuse_writable(path)
-    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), _listed(_client_files(path)))
+    files = _ClientFiles(path)
+    return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), files.reread() or {}, files.reread)
 
 
 def refuse_open(asked: Path | None, address: str, *, insecure: bool) -> None:
@@ -134,6 +142,25 @@ def _pair(path: Path) -> tuple[bytes, bytes]:
     return public, secret
 
 
+class _ClientFiles:
+    """The files of the clients' public keys in a directory of keys, which may come and go."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._seen: list[tuple[str, int, int]] | None = None
+
+    def reread(self) -> Clients | None:
+        """Return the listed clients, None if no file has changed since the last call; raises EndpointError."""
+        paths = _client_files(self._directory)
+        with contextlib.suppress(OSError):
+            stats = [(path.name, path.stat()) for path in paths]
+            now = [(name, status.st_ino, status.st_mtime_ns) for name, status in stats]
+            if now == self._seen:
+                return None
+            self._seen = now
+        return _listed(paths)
+
+
 def _client_files(directory: Path) -> list[Path]:
     """Return the files of the clients' public keys; raises EndpointError if there is no place for them."""
     clients = directory / LISTED
@@ -147,7 +174,7 @@ def _client_files(directory: Path) -> list[Path]:
     return sorted(clients.glob(f"*{PUBLIC}"))
 
 
-def _listed(paths: list[Path]) -> dict[bytes, frozenset[str] | None]:
+def _listed(paths: list[Path]) -> Clients:
     """Return the public keys in ``paths``, and the sources that each may send; None: all of them.
 
     A file that is damaged keeps out its own client only.

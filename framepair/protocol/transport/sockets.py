@@ -238,7 +238,7 @@ def accepting(context: Context, keys: ServerKeys | None) -> Iterator[Authenticat
     if keys is None:
         yield None
         return
-    with Authenticator(context, keys.clients) as letting_in:
+    with Authenticator(context, keys.clients, keys.reread) as letting_in:
         yield letting_in
 
 
