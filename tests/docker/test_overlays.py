@@ -21,6 +21,10 @@ from tests.lib.timed_videos import write_timed
 __all__ = ["compose", "image"]
 
 pytestmark = pytest.mark.timeout(600)
+INSTALLED = """
+from importlib import metadata
+print(*{f"{found.name}=={found.version}" for found in metadata.distributions()})
+"""
 CONSUMER = """
 from framepair import subscribe
 for pair in subscribe():
@@ -53,6 +57,11 @@ def files(stack: Stack, service: str, directory: str) -> list[str]:
 def test_the_image_is_the_command(image: str) -> None:
     assert run("docker", "run", "--rm", image, "--version").strip() == f"framepair {__version__}"
     assert "Usage: framepair" in run("docker", "run", "--rm", image, "--help")
+    # Every package is one that deploy/constraints.txt names, of that version: two builds are alike.
+    installed = run("docker", "run", "--rm", "--entrypoint=python", image, "-c", INSTALLED)
+    named = (ROOT / "deploy" / "constraints.txt").read_text().lower()
+    lines = {line for line in named.splitlines() if not line.startswith("#")}
+    assert set(installed.lower().replace("_", "-").split()) - {f"framepair=={__version__}"} == lines
     labels = run("docker", "inspect", "--format", "{{json .Config.Labels}}", image)
     assert '"org.opencontainers.image.title":"framepair"' in labels
 
