@@ -7,6 +7,7 @@ import pytest
 from framepair.nodes.launcher.changing import STOP_S
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.events import ChangeAsked, Heard
+from framepair.nodes.launcher.pace import Duration
 from framepair.protocol.transport.heartbeat import OfList
 from tests.lib.history import HEALTH_S, History, node
 
@@ -87,6 +88,16 @@ def test_another_producer_takes_the_place_of_one_with_other_settings() -> None:
     assert h.end(h.right).take() == ["start right", "changed 0"]
     h.work(nodes=(after,))
     assert h.condition[2] == "right, left: frames flow"
+
+
+def test_the_only_source_that_is_left_may_be_replaced_while_a_duration_runs() -> None:
+    h = Changes(duration=Duration(600.0, 1.0, 0.0, 5.0))
+    h.wait(1).work("done", nodes=(h.left,)).end(h.left)
+    after = Node("right", "producer", ("right", "--size", "64x"))
+    h.ask_for(replaced=((h.right, after),), version=None).end(h.right)
+    h.work(nodes=(after,)).wait(30)
+    assert h.code is None
+    assert not any(word.startswith("terminate combiner") for word in h.take())
 
 
 def test_where_the_combiner_is_elsewhere_nothing_is_waited_for() -> None:

@@ -121,10 +121,11 @@ class Changing:
             self._go_on_without(node)
 
     def _go_on_without(self, node: Node) -> None:
-        self._nodes.drop_node(node)
         successor = self._successors.pop(node, None)
+        # First: without any source left everything would end.
         if successor is not None:
             self._nodes.add_node(successor)
+        self._nodes.drop_node(node)
 
     def _check(self) -> None:
         if self._change is not None and self._is_closed and not self._leaving:
