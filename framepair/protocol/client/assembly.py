@@ -121,7 +121,8 @@ class Assembly:
         pair = Pair(here, whole, lost, skipped, ready_ns, clock_uncertainty_ns)
         self._waiting.append(HeldPair(header, kept, pair, windows, lease))
         if self.queued > self._keep and not self._pace.lossless:
-            self._drop_oldest()
+            # One waits beside it: the one that was added now.
+            (self._drop_oldest if self._pairs else self._shed_oldest)()
 
     def end_stream(self, end: StreamEnd) -> None:
         """Take the combiner's last word: frames that it hasn't announced are in no pair."""
@@ -245,14 +246,17 @@ class Assembly:
         return {source: self._store(source).take_window(header.window) for source in header.clips}
 
     def _drop_oldest(self) -> None:
+        """Count the oldest waiting pair as lost."""
         oldest = self._waiting.popleft()
-        if self._pairs:
-            self._losses.count_dropped(oldest.announced)
-            self._pass_on(oldest.pair.lost + 1, oldest.pair.skipped)
-        else:
-            # The first pair will be a later one, and what was lost before that is no loss.
-            lost = self._waiting[0].remove_gap() if self._waiting else None
-            self._losses.count_shed(oldest.announced, lost)
+        self._losses.count_dropped(oldest.announced)
+        self._pass_on(oldest.pair.lost + 1, oldest.pair.skipped)
+        oldest.release()
+
+    def _shed_oldest(self) -> None:
+        """Drop the oldest waiting pair before any was taken: what is missing up to the next one is no loss."""
+        oldest = self._waiting.popleft()
+        lost = oldest.pair.lost + self._waiting[0].remove_gap()
+        self._losses.count_shed(oldest.announced, lost)
         oldest.release()
 
     def _pass_on(self, lost: int, skipped: int) -> None:

@@ -61,7 +61,7 @@ class LossCounter:
         self._run: int | None = None
         self._next_seq = 0
         self._window = 0
-        # Whether a pair of this run, and of any run, came whole and was not shed.
+        # Whether a pair of this run, and of any run, came whole.
         self._joined = self._began = False
         self._lost = self._skipped = 0
 
@@ -116,15 +116,9 @@ class LossCounter:
         self._count_frames(_frames(header), reasons.SUBSCRIBER_SLOW)
         self.pairs += 1
 
-    def count_shed(self, header: PairHeader, lost: int | None) -> None:
-        """Count a whole pair that was dropped before any was taken.
-
-        ``lost`` pairs are missing between it and the one that is now the oldest; None: no pair waits.
-        """
+    def count_shed(self, header: PairHeader, lost: int) -> None:
+        """Count a whole pair that was dropped before any was taken; ``lost`` were missing beside it."""
         self._count_frames(_frames(header), reasons.STARTUP)
-        if lost is None:
-            lost, self._lost, self._skipped = self._lost, 0, 0
-            self._began = False
         self.pairs -= lost
 
     def _unheard(self, header: PairHeader) -> int:
