@@ -15,6 +15,7 @@ from framepair.protocol.client.loans import Kept
 from framepair.protocol.memory.ring import slot_bytes
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner
+from tests.lib.shm import until
 from tests.lib.stream import Stream, feed, pixels
 
 # Whole pages, so that a ring has as many slots as it was asked for.
@@ -145,6 +146,7 @@ def test_get_says_that_the_program_keeps_too_much_and_goes_on_when_it_lets_go(
             combiner.send(*stream.whole(window))
         combiner.send(stream.end())
         kept = [pairs.get(PATIENCE_S) for _ in range(2)]
+        until(lambda: pairs.stats().queued == 2)
         assert pairs.get(0.05) is None
         assert not pairs.ended
         assert pairs.get(0.05) is None
