@@ -55,17 +55,19 @@ def relay_cells() -> Iterator[Cell]:
             )
 
 
-def growth(*, seconds: float = SECONDS, json: Path | None = None) -> None:
+def growth(*, only: str = "", seconds: float = SECONDS, json: Path | None = None) -> None:
     """Measure how costs grow with sources, consumers, sizes and hosts, and how many frames a combiner carries.
 
     Parameters
     ----------
+    only
+        What grows, such as sources; everything without it.
     seconds
         How long each load is measured, once it runs.
     json
         File that the results are written to.
     """
-    _run(list(cells()), seconds, json)
+    _run([cell for cell in cells() if cell.growth.startswith(only)], seconds, json)
 
 
 def relay(*, seconds: float = SECONDS, json: Path | None = None) -> None:

@@ -23,9 +23,11 @@ from bench.tables import Section
 from framepair.nodes.common import runtime
 from framepair.protocol.client.subscriber import subscribe
 from framepair.protocol.clocks import clock
+from framepair.protocol.transport import relays
 
 ROOT = Path(__file__).resolve().parents[1]
-# Pairs of each consumer before it is measured: the first go through memory that nobody has used yet.
+# Pairs with frames of all sources that each consumer gets before it is measured: the first go through memory
+# that nobody has used yet.
 WARM_UP_PAIRS = 4
 START_S, STOP_S = 120.0, 30.0
 PORT = 7400
@@ -121,6 +123,7 @@ def measure(load: Load, seconds: float) -> Measured:
     with (
         tempfile.TemporaryDirectory(prefix="fpb", dir=SHARED_MEMORY) as name,
         _launched(load, Path(name)) as (launchers, address, host),
+        _relay_ready(load, address),
         _consuming(address, Path(name) / "shm", load.consumers, host) as consumers,
     ):
         _wait_until_warm(launchers, consumers)
@@ -206,6 +209,17 @@ def _wait_until_warm(
         consumer.connection.recv()
 
 
+@contextlib.contextmanager
+def _relay_ready(load: Load, address: str) -> Iterator[None]:
+    """Wait for the relay, if there is to be one: consumers that hear the combiner before that stay with it."""
+    deadline_s = time.monotonic() + START_S
+    while "always" in load.flags and not relays.listens(relays.address_of(address)):
+        if time.monotonic() > deadline_s:
+            raise NotCarried("no relay came")
+        time.sleep(0.1)
+    yield
+
+
 Launched = tuple[list[subprocess.Popen[bytes]], str, str | None]
 
 
@@ -214,6 +228,7 @@ def _launched(load: Load, directory: Path) -> Iterator[Launched]:
     """Run ``launch.py`` on each host; yield them, where pairs are published, and the combiner's namespace."""
     where = ["--run-dir", f"{directory}/run", "--shm-dir", f"{directory}/shm"]
     command = [*load.arguments(), *where, *load.flags, "--no-sink", "--loop"]
+    command += ["--start-timeout", f"{START_S:g}"]
     with contextlib.ExitStack() as running:
         if load.hosts == 1:
             yield [running.enter_context(_launcher(command))], f"ipc://{directory}/run/pairs", None
@@ -265,11 +280,13 @@ def consume(address: str, shm_dir: Path, told: Connection, host: str | None) -> 
     runtime.keep_buffers()
     taken: list[Taken] = []
     with subscribe(address, shm_dir=shm_dir, insecure=True) as pairs:
-        for count, pair in enumerate(pairs):
-            if count >= WARM_UP_PAIRS:
+        whole = 0
+        for pair in pairs:
+            if whole > WARM_UP_PAIRS:
                 frames = sum(len(clip) for clip in pair.values()) if pair.intact else 0
                 taken.append(Taken(pair.index, pair.lag_ns / 1e6, frames))
-            if count == WARM_UP_PAIRS:
+            whole += all(len(clip) for clip in pair.values())
+            if whole == WARM_UP_PAIRS + 1 and not taken:
                 told.send("warm")
             if told.poll(0):
                 break
