@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from framepair import Pair, SubscriberStats, Subscription, subscribe
+from framepair.protocol.client import route as way
 from framepair.protocol.memory.shared_ring import remove_stale
 from framepair.protocol.transport import keys, relays
 from framepair.protocol.wire import reasons
 from tests.lib.launcher import launcher
 from tests.lib.pipeline import Pipeline, check, checked
-from tests.lib.processes import Running
+from tests.lib.processes import PATIENCE_S, Running
 from tests.lib.shm import own_directory, rings, small_file_system, until
 
 LEFT, RIGHT = "synthetic://160x120@25", "synthetic://320x240@30"
@@ -127,7 +128,11 @@ def test_what_no_consumer_wants_does_not_come_to_the_relay(shm: Path) -> None:
             assert [name.split(".")[0] for name in rings(shm)] == ["right"]
 
 
-def test_a_kill_of_the_relay_costs_what_is_counted_and_leaves_nothing(shm: Path) -> None:
+def test_a_kill_of_the_relay_costs_what_is_counted_and_leaves_nothing(
+    shm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On a busy machine it takes longer than usual until another one has started.
+    monkeypatch.setattr(way, "PATIENCE_S", PATIENCE_S)
     with Pipeline(["left", "right"]) as nodes:
         node = relay(nodes, shm)
         with (
