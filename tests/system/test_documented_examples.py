@@ -35,14 +35,14 @@ BLOCKS = {
 BLOCKS |= {path.name: path.read_text() for path in sorted((ROOT / "examples").glob("*.py"))}
 # What these programs are about need not be installed.
 OPTIONAL = re.compile(r"^(?:import|from) (torch|PySide6|jax|ray|rclpy|rerun)\b", re.MULTILINE)
+# What shows pairs in a window, and what opens a recording instead of taking pairs.
+RERUN, NOTEBOOK = "rerun_viewer.py", "recording_notebook.py"
 # Programs of a kind of their own: a web server's is tested by itself.
 WEB = [name for name, block in BLOCKS.items() if "FastAPI(" in block]
 SHARED = [name for name, block in BLOCKS.items() if "intact" in block]
-ENCODED = [name for name, block in BLOCKS.items() if "decode=False" in block]
+ENCODED = [name for name, block in BLOCKS.items() if "decode=False" in block and name != RERUN]
 (ALERT,) = [name for name, block in BLOCKS.items() if "urlopen" in block]
 (JOINED,) = [name for name, block in BLOCKS.items() if "sys.argv[1:])}" in block]
-# What shows pairs in a window, and what opens a recording instead of taking pairs.
-RERUN, NOTEBOOK = "rerun_viewer.py", "recording_notebook.py"
 # What listens there by default takes any free port here, as its argument.
 PORT = "8080"
 # So many start at the same time.
