@@ -48,6 +48,25 @@ def test_sources_are_added_and_removed() -> None:
     assert str(found) == "added: door; removed: right"
 
 
+def test_a_file_that_is_gone_since_the_start_is_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "left.mp4"
+    file.touch()
+    former = started("left=left.mp4", RIGHT)
+    file.unlink()
+    assert asked(former, "left=left.mp4", RIGHT).is_empty
+
+
+def test_a_source_that_could_not_be_opened_is_started_again() -> None:
+    former = started(LEFT, RIGHT)
+    found = asked(replace(former, producers=former.producers[:1]), LEFT, RIGHT)
+    assert [node.key for node in found.nodes_added] == ["right"]
+    assert str(found) == "started again: right"
+    assert not found.is_empty
+
+
 def test_the_same_sources_in_another_order_are_no_change() -> None:
     assert asked(started(LEFT, RIGHT), RIGHT, LEFT).is_empty
 

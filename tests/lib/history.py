@@ -84,8 +84,10 @@ class History:
                     self.wanted.append(f"report {node.name}")
                 case Say(sentence):
                     self.wanted.append(f"say {sentence}")
-                case Changed(code):
-                    self.wanted.append(f"changed {code}")
+                case Changed(code, reason, _, dropped):
+                    without = "".join(f": without {node.key}" for node in dropped)
+                    said = f"changed {code}{reason and ': '}{reason}{without}"
+                    self.wanted.append(said)
 
     def fail(self, one: Node, pauses_s: Sequence[float] = (0.5, 1, 2, 4, 8)) -> History:
         """Let a node end, and again after each of the pauses, as soon as it is started."""

@@ -127,6 +127,21 @@ def test_twenty_changes_in_a_row_cost_the_others_nothing(pipeline: Reloaded) -> 
     assert pipeline.subscription.stats().totals["door"].runs == 10
 
 
+def test_an_added_source_that_cannot_be_opened_leaves_the_others_going(
+    pipeline: Reloaded, tmp_path: Path
+) -> None:
+    missing = tmp_path / "nope.mp4"
+    for _ in range(2):
+        # Asked for once more it is tried once more.
+        reply = pipeline.change({"door": str(missing)})
+        assert reply.code == 1
+        assert reply.sentence.startswith("door: ")
+        assert str(missing) in reply.sentence
+    assert pipeline.change({}).sentence == "removed: door"
+    assert pipeline.change({"door": SMALL}).sentence.startswith("added: door")
+    pipeline.finish()
+
+
 def test_no_pipeline_is_said_with_what_to_do(tmp_path: Path) -> None:
     with Running(python(ROOT / "launch.py", "reload", "--run-dir", tmp_path / "none")) as asked:
         assert asked.wait() == 2

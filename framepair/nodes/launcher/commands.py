@@ -31,6 +31,7 @@ from framepair.nodes.launcher.names import (
     SINK,
     descriptors,
     holds_secret,
+    is_path,
     is_synthetic,
 )
 from framepair.nodes.launcher.options import Options
@@ -67,6 +68,8 @@ class Node:
     """The launcher's open files that it reads."""
     is_kept: bool = False
     """Whether the others go on without it, however often it fails; it is tried again now and then."""
+    waits: bool = False
+    """Whether its source may come at any time."""
     plays: bool = False
     """Whether it plays a recording, together with others that do."""
     is_ours: bool = True
@@ -136,6 +139,7 @@ def _producer(options: Options, plan: Plan, name: str, python: tuple[str, ...]) 
         first=_faults(options, name),
         # A camera that was there may come back, whenever that is.
         again=() if options.wait else ("--wait",),
+        waits=options.wait,
         plays=recording_names.is_recording(uri),
         patience_s=0.0 if is_synthetic(uri) else options.open_timeout + options.read_timeout,
         descriptors=descriptors(plan.uris[name]),
@@ -323,9 +327,15 @@ def _seconds(time_ns: int) -> str:
 
 
 def absolute(uri: str) -> str:
-    """Return a file's absolute path, so that its command means the same in any directory."""
+    """Return a file's absolute path, so that its command means the same in any directory.
+
+    It does not matter whether the file is there: a reload compares the command with that of the start.
+    """
     if recording_names.is_recording(uri):
         name, track = recording_names.split(uri)
         return f"{Path(name).absolute()}#{track}" if track else str(Path(name).absolute())
     path = Path(uri)
-    return str(path.absolute()) if not uri.isdecimal() and path.exists() else uri
+    is_file = (is_path(uri) and not uri.startswith(("~", "-"))) or (
+        not uri.isdecimal() and path.exists()
+    )
+    return str(path.absolute()) if is_file else uri

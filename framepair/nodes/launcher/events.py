@@ -123,9 +123,14 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The change is made, or with another ``code`` than 0 not: the combiner refused it, or all stops."""
+    """The change is over: ``code`` 0 once it is made, else 1 or 2 and ``reason``, a sentence or more."""
 
     code: int
+    reason: str = ""
+    is_taken: bool = True
+    """Whether the combiner has the new list of sources, be it that some of them cannot be opened."""
+    dropped: Sequence[Node] = ()
+    """New producers that could not open their source and are not started again."""
 
 
 Action = Start | EndAt | PlayAt | Terminate | Kill | Report | Say | Changed

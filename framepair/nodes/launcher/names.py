@@ -63,14 +63,19 @@ def is_stream(uri: str) -> bool:
     return bool(found) and scheme not in ("synthetic", "file")
 
 
-def is_missing_file(uri: str) -> bool:
-    """Return whether ``uri`` is a path, and no file is there now."""
-    path = os.path.expanduser(uri) if uri.startswith("~/") else uri  # noqa: PTH111
+def is_path(uri: str) -> bool:
+    """Return whether ``uri`` is the path of a file, be it there or not, or of a recording."""
     other = uri.isdecimal() or uri.startswith("/dev/") or uri.lower().startswith("file:")
     # Names for several pictures: img_%04d.png, *.png.
     other = other or bool(set("%*?[") & set(uri))
+    return not (other or is_synthetic(uri) or is_stream(uri))
+
+
+def is_missing_file(uri: str) -> bool:
+    """Return whether ``uri`` is a path, and no file is there now."""
+    path = os.path.expanduser(uri) if uri.startswith("~/") else uri  # noqa: PTH111
     path, _ = recordings.split(path)
-    return not (other or is_synthetic(uri) or is_stream(uri) or os.access(path, os.F_OK))
+    return is_path(uri) and not os.access(path, os.F_OK)
 
 
 def descriptors(uri: str) -> tuple[int, ...]:

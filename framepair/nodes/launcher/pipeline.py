@@ -123,8 +123,8 @@ class Pipeline:
                     self._processes.signal(node, signal.SIGUSR1)
                 case Say(sentence, level):
                     say(sentence, level)
-                case Changed(code):
-                    self._reloader.finish(code)
+                case Changed():
+                    self._reloader.finish(action)
 
 
 def is_unread(descriptor: int) -> bool:

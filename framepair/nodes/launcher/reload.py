@@ -41,6 +41,8 @@ class Difference:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    retried: tuple[str, ...]
+    """Those that could not open their source before."""
     nodes_added: tuple[Node, ...]
     nodes_removed: tuple[Node, ...]
     nodes_replaced: tuple[tuple[Node, Node], ...]
@@ -50,13 +52,14 @@ class Difference:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to change."""
-        return not (self.added or self.removed or self.changed)
+        return not (self.added or self.removed or self.changed or self.retried)
 
     def __str__(self) -> str:
         told = {
             "added": self.added,
             "removed": self.removed,
             "started again with other settings": self.changed,
+            "started again": self.retried,
         }
         said = [f"{words}: {', '.join(names)}" for words, names in told.items() if names]
         return "; ".join([*(said or ["nothing has changed"]), *self.notes])
@@ -145,6 +148,7 @@ def _difference(former: Running, plan: Plan, nodes: Sequence[Node]) -> Differenc
         added=tuple(name for name in new if name not in old),
         removed=tuple(name for name in old if name not in new),
         changed=tuple(node.key for node, _ in replaced),
+        retried=tuple(key for key in now if key in old and key not in was),
         nodes_added=tuple(node for key, node in now.items() if key not in was),
         nodes_removed=tuple(node for key, node in was.items() if key not in now),
         nodes_replaced=tuple(replaced),

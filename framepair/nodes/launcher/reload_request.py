@@ -49,8 +49,9 @@ def reload(
 ) -> None:
     """Give a pipeline that runs other sources: these, or those that its --config file has now.
 
-    Returns once the new ones are received and the producers of the old ones have stopped, after their last
-    pair. If something does not fit nothing changes, and the exit code is 2.
+    Returns once the new ones are open and the producers of the old ones have stopped, after their last pair.
+    If something does not fit nothing changes, and the exit code is 2. If a new one cannot be opened the others
+    go on, and the exit code is 1: the next reload tries it again. With --wait new ones need not be open yet.
     """
     run_dir = (where.run_dir or endpoints.default_run_dir()).absolute()
     paths = [endpoints.control_path(run_dir)]

@@ -14,7 +14,7 @@ from framepair.nodes.common.sources_file import SourceList
 from framepair.nodes.common.usage import sentence
 from framepair.nodes.launcher.console import say
 from framepair.nodes.launcher.control import Control, Reply, Request
-from framepair.nodes.launcher.events import ChangeAsked
+from framepair.nodes.launcher.events import ChangeAsked, Changed
 from framepair.nodes.launcher.guard import Guard
 from framepair.nodes.launcher.names import COMBINER, without_secrets
 from framepair.nodes.launcher.options import Options
@@ -80,23 +80,27 @@ class Reloader:
                 return change
         return None
 
-    def finish(self, code: int) -> None:
-        """Take note that the change is made, or with a ``code`` that it is not; answer."""
+    def finish(self, changed: Changed) -> None:
+        """Answer the request whose change is over, and keep how the pipeline runs now."""
         going, self._going = self._going, None
         if going is None:
             return
-        if code == 0:
-            self._running = going.then
-            self._answer(going.peer, Reply(0, str(going.difference)))
-        elif code == exit_codes.USAGE:
+        if changed.is_taken:
+            # The next request starts those again that could not open their source.
+            producers = [node for node in going.then.producers if node not in changed.dropped]
+            self._running = replace(going.then, producers=tuple(producers))
+        else:
+            self._take_back()
+        sentence = without_secrets(changed.reason) or str(going.difference)
+        self._answer(going.peer, Reply(changed.code, sentence))
+
+    def _take_back(self) -> None:
+        """Write the list of sources as it was, for a combiner that starts again."""
+        try:
             if self._file is not None:
                 self._write(self._running)
-            self._answer(
-                going.peer,
-                Reply(code, "the combiner refused it, and says above why: all stays as it was"),
-            )
-        else:
-            self._answer(going.peer, Reply(code, "the pipeline stops"))
+        except OSError as error:
+            say(f"cannot write {self._file}: {error.strerror}", "error")
 
     def _prepared(self, peer: socket.socket | None, request: Request) -> ChangeAsked | None:
         """Return what a request changes; None if it can't be, or is nothing, and has been answered."""

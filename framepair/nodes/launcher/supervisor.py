@@ -117,6 +117,8 @@ class Supervisor:
         self._flow = Flow(nodes, rules.duration)
         self._outcome = Outcome(nodes)
         self._changing = Changing(self)
+        self._added: set[Node] = set()
+        """Nodes that came later: without them the others go on."""
         self._actions: list[Action] = []
 
     @property
@@ -193,6 +195,7 @@ class Supervisor:
     def add_node(self, node: Node) -> None:
         """Start a producer more."""
         self._nodes.insert(0, node)
+        self._added.add(node)
         self._restarts[node] = Restarts(node.restart, kept=node.is_kept)
         self._outcome.add(node)
         if self._flow.until_ns is None:
@@ -202,6 +205,7 @@ class Supervisor:
     def drop_node(self, node: Node) -> None:
         """Forget a producer that does not run."""
         self._nodes.remove(node)
+        self._added.discard(node)
         del self._restarts[node]
         self._due.pop(node, None)
         self._flow.forget(node, self._time.now_s)
@@ -221,13 +225,13 @@ class Supervisor:
         self._say(f"{node.name} did not stop in time and was killed")
         self._kill([node])
 
-    def say_changed(self, code: int) -> None:
-        """Say that a change of the sources is over."""
-        self._actions.append(Changed(code))
+    def report_change(self, changed: Changed) -> None:
+        """Tell the reloader that a change of the sources is over."""
+        self._actions.append(changed)
 
     def _change(self, change: ChangeAsked) -> None:
         if self._stop is not None:
-            self.say_changed(exit_codes.FAILED)
+            self.report_change(Changed(exit_codes.FAILED, "the pipeline stops", is_taken=False))
             return
         # Those of sources that go count until they have gone.
         timeouts_s = {**self._rules.health_timeouts_s, **change.health_timeouts_s}
@@ -247,6 +251,7 @@ class Supervisor:
             self._outcome.hear(node, word)
             if word == "ready":
                 self._let_play(node)
+                self._changing.note_open(node)
             if node.kind == "combiner":
                 self._changing.hear(word, number, self._time.now_s)
 
@@ -294,11 +299,14 @@ class Supervisor:
 
     def _note_end(self, end: Ended) -> None:
         life = self._running.pop(end.node, None)
-        if life is None or self._changing.note_end(end.node):
+        if life is None or self._changing.note_end(end.node, self._time.now_s):
             return
         if self._stop is None:
             if not self._goes_on(end, life) and self.exit_code is None:
                 self._begin_stop()
+            reason = end.last_lines[-1] if end.last_lines else f"ended with {described(end.status)}"
+            is_dropped = end.node not in self._nodes
+            self._changing.note_failure(end.node, reason, is_dropped=is_dropped)
         # One that hadn't come to handle signals yet ends of SIGTERM.
         elif end.status not in (0, -signal.SIGTERM):
             self._fail(end.node, end.status)
@@ -307,6 +315,8 @@ class Supervisor:
         """Take note of how a node ended; return whether the pipeline goes on."""
         node, restarts, now_s = end.node, self._restarts[end.node], self._time.now_s
         if self._refused(end, life):
+            if node in self._added:
+                return self._goes_on_without_new(node)
             # It has said why; whatever the others would report now only hides that.
             self._finish(exit_codes.USAGE)
             return False
@@ -339,6 +349,15 @@ class Supervisor:
         first = self._restarts[end.node].count == 0
         refused = end.status == exit_codes.USAGE and "ready" not in life.words
         return refused and end.node.is_ours and first
+
+    def _goes_on_without_new(self, node: Node) -> bool:
+        """Forget a producer that came later and cannot open its source; return whether anything else runs."""
+        self.drop_node(node)
+        if not self._left():
+            self._fail(node, exit_codes.USAGE, ": no source is left, so everything stops")
+            return False
+        self._say(f"{node.name} is not started again: the others go on", "error")
+        return True
 
     def _goes_on_without(self, node: Node, status: int) -> bool:
         """Take note that ``node`` isn't started again; return whether the rest goes on."""
