@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,9 +15,16 @@ from zmq.utils import z85
 
 from framepair.protocol.transport import authenticator, keys
 from framepair.protocol.transport.authenticator import ADDRESS, Authenticator
+from tests.lib.processes import python
 
 WAIT_MS = 5000
 KEY = bytes(range(32))
+COME_AND_GO = """
+import os, sys
+for _ in range(100_000):
+    os.link(*sys.argv[1:])
+    os.unlink(sys.argv[2])
+"""
 GOOD = [b"1.0", b"7", b"framepair/left", b"192.0.2.1", b"", b"CURVE", KEY]
 
 
@@ -75,6 +84,59 @@ def test_a_client_may_come_and_go_while_others_are_connected(
         (listed / "second.key").unlink()
         assert answers(context) == [b"400", b"200"]
     assert "the clients stay as they were" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["clients", "clients_", "while they are read"])
+def test_keys_that_are_all_removed_let_nobody_in(
+    directory: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator, "REREAD_S", 0.0)
+    keys.make(directory / "keys")
+    listed = directory / "keys" / "clients"
+    if how == "clients_":
+        (listed / "client.key").rename(directory / "keys" / "clients_client.key")
+        listed.rmdir()
+    server = keys.server(directory / "keys", ["tcp://192.0.2.1:7400"], insecure=False)
+    assert server is not None
+    question = [*GOOD[:6], z85.decode(next(iter(server.clients)))]
+    with (
+        zmq.Context() as context,
+        Authenticator(context, server.clients, server.reread) as letting_in,
+    ):
+        assert ask(context, question)[2] == b"200"
+        if how == "while they are read":
+            statvfs = os.statvfs
+
+            def remove_first(path: Path) -> os.statvfs_result:
+                shutil.rmtree(path)
+                return statvfs(path)
+
+            with monkeypatch.context() as removing:
+                removing.setattr(os, "statvfs", remove_first)
+                ask(context, question)
+        else:
+            shutil.rmtree(directory / "keys")
+        assert ask(context, question)[2] == b"400"
+        letting_in.check()
+
+
+def test_a_key_that_comes_and_goes_while_it_is_read_keeps_out_no_other(directory: Path) -> None:
+    keys.make(directory / "keys")
+    listed = directory / "keys" / "clients"
+    server = keys.server(directory / "keys", ["tcp://192.0.2.1:7400"], insecure=False)
+    assert server is not None
+    (first,) = server.clients
+    keys.make(directory / "more")
+    other = directory / "more" / "client.key"
+    # A process: a thread of this one would run between two of our calls seldom.
+    with subprocess.Popen(python("-c", COME_AND_GO, other, listed / "a.key")) as process:
+        seen = []
+        while process.poll() is None:
+            clients = server.reread()
+            seen += [] if clients is None else [clients]
+    assert process.returncode == 0
+    assert all(first in clients for clients in seen)
+    assert {len(clients) for clients in seen} == {1, 2}
 
 
 def test_what_ends_the_thread_is_raised_by_check(monkeypatch: pytest.MonkeyPatch) -> None:

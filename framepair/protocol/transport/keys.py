@@ -8,7 +8,6 @@ connects needs ``server.key`` and ``client.key_secret``. A key in ``clients/`` w
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
@@ -27,13 +26,21 @@ SERVER, CLIENT, LISTED = "server", "client", "clients"
 PUBLIC, SECRET = ".key", ".key_secret"
 KEY_BYTES = 32
 HOW = "framepair keygen DIR makes keys for --keys DIR"
-SOURCES = re.compile(r"^\s*sources\s*=\s*(.*?)\s*$", re.MULTILINE)
 
 log = logging.getLogger(__name__)
 
 
 # The public key of each client, and the sources that it may send; None: all of them.
 Clients = Mapping[bytes, frozenset[str] | None]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class _Certificate:
+    """What a file of keys says; ``sources`` are those that its client may send, None: all of them."""
+
+    public: bytes
+    secret: bytes | None
+    sources: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -49,8 +56,8 @@ class ClientKeys:
 class ServerKeys:
     """What the combiner needs: its own keys, and the public keys that it accepts.
 
-    Each of those comes with the sources that it may send, None if all. ``reread`` returns those of now, if
-    their files have changed; raises EndpointError if they can't be read.
+    Each of those comes with the sources that it may send, None if all. ``reread`` returns those of now, None if
+    no other are listed; raises EndpointError if other users could have listed some.
     """
 
     public: bytes
@@ -75,7 +82,7 @@ def client(asked: Path | None, address: str, *, insecure: bool) -> ClientKeys | 
         return None
     _refuse_writable(path)
     public, secret = _pair(path / f"{CLIENT}{SECRET}")
-    return ClientKeys(public, secret, _load(path / f"{SERVER}{PUBLIC}")[0])
+    return ClientKeys(public, secret, _load(path / f"{SERVER}{PUBLIC}").public)
 
 
 def server(asked: Path | None, addresses: list[str], *, insecure: bool) -> ServerKeys | None:
@@ -90,6 +97,7 @@ def server(asked: Path | None, addresses: list[str], *, insecure: bool) -> Serve
         return None
     _refuse_writable(path)
     files = _ClientFiles(path)
+    files.refuse_missing()
     return ServerKeys(*_pair(path / f"{SERVER}{SECRET}"), files.reread() or {}, files.reread)
 
 
@@ -131,15 +139,15 @@ def _needed(asked: Path | None, address: str, *, insecure: bool) -> Path | None:
 
 
 def _pair(path: Path) -> tuple[bytes, bytes]:
-    public, secret = _load(path)
-    if secret is None:
+    certificate = _load(path)
+    if certificate.secret is None:
         raise EndpointError(f"{path} holds no secret key: {HOW}")
     status = path.stat()
     # An engine that mounts a secret lets us read it by our group only, and owns it.
     ours = status.st_uid == os.getuid()
     if stat.S_IMODE(status.st_mode) & (0o077 if ours else 0o007):
         raise EndpointError(f"{path} can be read by other users: chmod 600 it")
-    return public, secret
+    return certificate.public, certificate.secret
 
 
 class _ClientFiles:
@@ -147,63 +155,60 @@ class _ClientFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._seen: list[tuple[str, int, int]] | None = None
+        self._clients: Clients | None = None
+        self._failures: set[str] = set()
+
+    def refuse_missing(self) -> None:
+        """Raise EndpointError if there is no place for them."""
+        clients = self._directory / LISTED
+        if not clients.is_dir() and not _client_files(self._directory):
+            raise EndpointError(
+                f"{clients} is not there: put the public key of each client into it"
+            )
 
     def reread(self) -> Clients | None:
-        """Return the listed clients, None if no file has changed since the last call; raises EndpointError."""
-        paths = _client_files(self._directory)
-        with contextlib.suppress(OSError):
-            stats = [(path.name, path.stat()) for path in paths]
-            now = [(name, status.st_ino, status.st_mtime_ns) for name, status in stats]
-            if now == self._seen:
-                return None
-            self._seen = now
-        return _listed(paths)
+        """Return the listed clients, None if they are those of the last call; raises EndpointError.
+
+        A file that cannot be read keeps out its own client only. Without any file no client is listed.
+        """
+        clients: dict[bytes, frozenset[str] | None] = {}
+        failures: set[str] = set()
+        for path in _client_files(self._directory):
+            try:
+                certificate = _load(path)
+                clients[certificate.public] = certificate.sources
+            except EndpointError as error:
+                failures.add(str(error))
+        for failure in sorted(failures - self._failures):
+            log.warning("a client cannot connect: %s", failure)
+        self._failures = failures
+        if clients == self._clients:
+            return None
+        self._clients = clients
+        return clients
 
 
 def _client_files(directory: Path) -> list[Path]:
-    """Return the files of the clients' public keys; raises EndpointError if there is no place for them."""
+    """Return the files of the clients' public keys; raises EndpointError if others could add some."""
     clients = directory / LISTED
-    # systemd's credentials have no folders: LoadCredential=clients:DIR makes a file clients_NAME of each.
-    flat = sorted(directory.glob(f"{LISTED}_*{PUBLIC}"))
-    if not clients.is_dir():
-        if flat:
-            return flat
-        raise EndpointError(f"{clients} is not there: put the public key of each client into it")
-    _refuse_writable(clients)
-    return sorted(clients.glob(f"*{PUBLIC}"))
-
-
-def _listed(paths: list[Path]) -> Clients:
-    """Return the public keys in ``paths``, and the sources that each may send; None: all of them.
-
-    A file that is damaged keeps out its own client only.
-    """
-    listed: dict[bytes, frozenset[str] | None] = {}
-    for path in paths:
-        try:
-            listed[_load(path)[0]] = _sources(path)
-        except EndpointError as error:
-            log.warning("a client cannot connect: %s", error)
-    return listed
-
-
-def _sources(path: Path) -> frozenset[str] | None:
-    """Return the sources that a certificate's metadata name, None if they name none."""
-    found = SOURCES.search(path.read_text(errors="replace"))
-    if found is None:
-        return None
-    return frozenset(name for name in re.split(r"[,\s]+", found[1].strip("\"'")) if name)
+    try:
+        if clients.is_dir():
+            _refuse_writable(clients)
+            return sorted(clients.glob(f"*{PUBLIC}"))
+        # systemd's credentials have no folders: LoadCredential=clients:DIR makes a file clients_NAME of each.
+        return sorted(directory.glob(f"{LISTED}_*{PUBLIC}"))
+    except OSError as error:
+        raise _unreadable(directory, error) from None
 
 
 def _refuse_writable(directory: Path) -> None:
     """Raise EndpointError if another user could add keys to ``directory``, or replace some."""
     try:
         status = directory.stat()
+        # Engines mount secrets with mode 1777, but read-only.
+        read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
     except OSError as error:
-        raise EndpointError(f"cannot read keys from {directory}: {error.strerror}: {HOW}") from None
-    # Engines mount secrets with mode 1777, but read-only.
-    read_only = os.statvfs(directory).f_flag & os.ST_RDONLY
+        raise _unreadable(directory, error) from None
     if not read_only and stat.S_IMODE(status.st_mode) & 0o022:
         raise EndpointError(
             f"{directory} can be changed by other users: chmod go-w it, and look at what it holds"
@@ -212,6 +217,10 @@ def _refuse_writable(directory: Path) -> None:
         raise EndpointError(
             f"{directory} belongs to another user: make keys of your own with framepair keygen DIR"
         )
+
+
+def _unreadable(directory: Path, error: OSError) -> EndpointError:
+    return EndpointError(f"cannot read keys from {directory}: {error.strerror}: {HOW}")
 
 
 def _warn_of_local(addresses: list[str]) -> None:
@@ -224,18 +233,41 @@ def _warn_of_local(addresses: list[str]) -> None:
         )
 
 
-def _load(path: Path) -> tuple[bytes, bytes | None]:
-    from zmq import auth
-    from zmq.utils import z85
-
+def _load(path: Path) -> _Certificate:
+    """Return what a certificate's file says; raises EndpointError if that can't be read, or is none."""
     try:
-        public, secret = auth.load_certificate(path)
-        for key in (public, secret or public):
-            if len(z85.decode(key)) != KEY_BYTES:
-                raise ValueError("a key of another length")
-        return public, secret
-    except (OSError, ValueError, KeyError, IndexError, struct.error) as error:
+        # Once: another file may have its name by the next time.
+        content = path.read_bytes()
+        public, secret = _key("public", content), _key("secret", content)
+        if public is None:
+            raise ValueError("no public key")
+        return _Certificate(public, secret, _sources(content))
+    except (OSError, ValueError, KeyError, struct.error) as error:
         # The text of the error could hold what is in the file.
         raise EndpointError(
             f"cannot read a key from {path}: {type(error).__name__}: {HOW}"
         ) from None
+
+
+def _key(which: str, content: bytes) -> bytes | None:
+    """Return the public or the secret key, None if there is none; raises an error if it can't be one."""
+    from zmq.utils import z85
+
+    value = _value(f"{which}-key", content)
+    if value is not None and len(z85.decode(value)) != KEY_BYTES:
+        raise ValueError("a key of another length")
+    return value
+
+
+def _sources(content: bytes) -> frozenset[str] | None:
+    """Return the sources that a certificate's metadata name, None if they name none."""
+    value = _value("sources", content)
+    if value is None:
+        return None
+    return frozenset(re.split(r"[,\s]+", value.decode(errors="replace"))) - {""}
+
+
+def _value(name: str, content: bytes) -> bytes | None:
+    """Return what follows ``name`` and = in a certificate (ZPL, rfc.zeromq.org/spec/4), without its quotes."""
+    found = re.search(rb"^\s*%b\s*=[ \t]*(.*?)\s*$" % name.encode(), content, re.MULTILINE)
+    return found[1].strip(b"\"'") if found else None
