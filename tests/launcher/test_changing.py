@@ -235,3 +235,26 @@ def test_a_combiner_that_does_not_answer_blocks_no_later_change() -> None:
     assert h.wait(0.2).take() == [f"changed 1: {late}"]
     h.ask_for(added=(DOOR,), version=2).combiner_says("took", "closed", version=2)
     assert h.work("ready", nodes=(DOOR,)).take() == ["start door", "changed 0"]
+
+
+def test_another_health_timeout_holds_from_then_on() -> None:
+    h = Changes()
+    patience = {one.key: HEALTH_S for one in h.nodes} | {"right": 3 * HEALTH_S}
+    h.take()
+    h.happen(ChangeAsked(None, patience))
+    assert h.take() == ["changed 0"]
+    for _ in range(20):
+        h.wait(HEALTH_S / 10, beating=False).work("beat", nodes=(h.left, h.combiner, h.sink))
+    assert h.take() == []
+
+
+def test_a_source_that_comes_when_the_videos_are_over_keeps_a_duration_going_to_its_end() -> None:
+    h = Changes(duration=Duration(60.0, 1.0, 0.0, 5.0))
+    h.wait(1)
+    for one in (h.left, h.right):
+        h.work("done", nodes=(one,)).end(one)
+    h.ask_for(added=(DOOR,)).combiner_says("took", "closed")
+    h.work(nodes=(DOOR,)).take()
+    h.nodes = (DOOR, h.combiner, h.sink)  # type: ignore[assignment]
+    assert h.wait(40).take() == []
+    assert "terminate door" in h.wait(60).take()

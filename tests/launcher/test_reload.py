@@ -48,6 +48,40 @@ def test_sources_are_added_and_removed() -> None:
     assert str(found) == "added: door; removed: right"
 
 
+def test_another_health_timeout_of_a_source_is_told_and_starts_nothing_again() -> None:
+    found = asked(started(LEFT, RIGHT), health_timeout=("right=60",))
+    assert not found.is_empty
+    assert (found.changed, found.nodes_added, found.nodes_replaced) == ((), (), ())
+    assert str(found) == "given another --health-timeout: right"
+
+
+def test_the_same_producer_writes_the_status_file_as_long_as_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FRAMEPAIR_STATUS", "/x")
+    at = {"listen": "tcp://10.0.0.5:7400", "insecure": True, "host": "cam"}
+    former = started(LEFT, RIGHT, hosts=hosts(left="cam", right="cam", combiner="nuc"), **at)
+    everywhere = hosts(left="cam", right="cam", door="cam", combiner="nuc")
+    more = replace(former.options, sources=(DOOR, LEFT, RIGHT), hosts=everywhere)
+    now, found = compared(former, more)
+    assert found.changed == ()
+    assert writers(now) == ["left"]
+    # Without it a new one does, and the others are left alone.
+    fewer = hosts(right="cam", door="cam", combiner="nuc")
+    now, found = compared(former, replace(former.options, sources=(RIGHT, DOOR), hosts=fewer))
+    assert found.changed == ()
+    assert writers(now) == ["door"]
+    last = replace(former.options, sources=(RIGHT,), hosts=hosts(right="cam", combiner="nuc"))
+    now, found = compared(now, last)
+    assert found.changed == ("right",)
+    assert writers(now) == ["right"]
+
+
+def writers(running: Running) -> list[str]:
+    silent = ("FRAMEPAIR_STATUS", "")
+    return [node.key for node in running.producers if silent not in node.environment]
+
+
 def test_a_file_that_is_gone_since_the_start_is_no_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
@@ -91,10 +91,12 @@ def table(
     plan: Plan,
     python: tuple[str, ...] = ("python",),
     sources_file: Path | None = None,
+    status_writer: str | None = None,
 ) -> list[Node]:
     """Return the nodes in the order in which frames pass them, to be run by the interpreter ``python``.
 
-    The combiner follows ``sources_file``, if there is one.
+    The combiner follows ``sources_file``, if there is one. If a status file is asked for, ``status_writer``
+    writes it, the key of a node.
     """
     consumers = pace.of(options).consumers(options)
     options = replace(options, max_wait=max_wait_s(options, plan), consumers=consumers)
@@ -111,15 +113,21 @@ def table(
         nodes.append(
             _consumer(options.sink, options, plan) if options.sink else _sink(options, plan, python)
         )
-    return _with_one_status(nodes) if os.environ.get(STATUS_VARIABLE) else nodes
+    writer = status_writer_of(nodes, status_writer)
+    return _with_one_status(nodes, writer) if os.environ.get(STATUS_VARIABLE) else nodes
 
 
-def _with_one_status(nodes: list[Node]) -> list[Node]:
-    """Return ``nodes``, one of which writes the status file that we were told: the combiner, or the first."""
-    writers = sorted(nodes, key=lambda node: node.kind != "combiner")[:1]
+def status_writer_of(nodes: Sequence[Node], wanted: str | None = None) -> str | None:
+    """Return the key of the node that writes the status file: ``wanted``, the combiner, or the first."""
+    order = sorted(nodes, key=lambda node: (node.key != wanted, node.kind != "combiner"))
+    return order[0].key if order else None
+
+
+def _with_one_status(nodes: list[Node], writer: str | None) -> list[Node]:
+    """Return ``nodes``, of which only ``writer`` is told of the status file."""
     silent = ((STATUS_VARIABLE, ""),)
     return [
-        node if node in writers else replace(node, environment=node.environment + silent)
+        node if node.key == writer else replace(node, environment=node.environment + silent)
         for node in nodes
     ]
 

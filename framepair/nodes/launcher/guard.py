@@ -37,7 +37,8 @@ class Guard:
     """
 
     def __init__(self, leftovers: Leftovers, lock: int | None) -> None:
-        self._leftovers = leftovers
+        self.leftovers = leftovers
+        """What there is to remove at the end, also without the launcher's death."""
         self._lock = lock
         self._pipe = -1
         self._popen: subprocess.Popen[bytes] | None = None
@@ -48,7 +49,7 @@ class Guard:
         os.set_blocking(self._pipe, False)
         try:
             self._popen = subprocess.Popen(  # noqa: S603
-                (*COMMAND, str(self._leftovers)),
+                (*COMMAND, str(self.leftovers)),
                 env={**os.environ, **python_path()},
                 stdin=reader,
                 stdout=subprocess.DEVNULL,
@@ -80,7 +81,8 @@ class Guard:
         self._tell(f"-{group}")
 
     def expect_rings(self) -> None:
-        """Tell the guard that there may be rings from now on."""
+        """Have rings removed in the end, too: there may be some from now on."""
+        self.leftovers = replace(self.leftovers, shared=True)
         self._tell(RINGS)
 
     def _tell(self, word: str) -> None:

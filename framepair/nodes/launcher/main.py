@@ -119,11 +119,12 @@ def run(options: Options, plan: Plan, signals: SignalQueue, reread: Reread) -> i
             shared=bool(plan.relayed) or any(p.one_machine for p in plan.payloads.values()),
             shm_dir=str(options.shm_dir.absolute()) if options.shm_dir else None,
         )
+        guard = Guard(leftovers, lock)
         try:
-            with Guard(leftovers, lock) as guard, controlled(plan, signals) as control:
+            with guard, controlled(plan, signals) as control:
                 return run_nodes(options, plan, signals, guard, partial(reloader, control, reread))
         finally:
-            leftovers.remove()
+            guard.leftovers.remove()
 
 
 def _addresses(plan: Plan) -> tuple[str, ...]:

@@ -32,6 +32,8 @@ class Running:
     """For how many sources there is room in what queues for a consumer."""
     names: frozenset[str]
     """All sources that there have been since the start."""
+    status_writer: str | None
+    """Which of the nodes writes the status file, if one is asked for: another would have to start again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Difference:
     changed: tuple[str, ...]
     retried: tuple[str, ...]
     """Those that could not open their source before."""
+    retimed: tuple[str, ...]
+    """Those with another --health-timeout, whose producers stay."""
     nodes_added: tuple[Node, ...]
     nodes_removed: tuple[Node, ...]
     nodes_replaced: tuple[tuple[Node, Node], ...]
@@ -52,7 +56,7 @@ class Difference:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is to change."""
-        return not (self.added or self.removed or self.changed or self.retried)
+        return not (self.added or self.removed or self.changed or self.retried or self.retimed)
 
     def __str__(self) -> str:
         told = {
@@ -60,6 +64,7 @@ class Difference:
             "removed": self.removed,
             "started again with other settings": self.changed,
             "started again": self.retried,
+            "given another --health-timeout": self.retimed,
         }
         said = [f"{words}: {', '.join(names)}" for words, names in told.items() if names]
         return "; ".join([*(said or ["nothing has changed"]), *self.notes])
@@ -74,6 +79,7 @@ def running(options: Options, plan: Plan, nodes: Sequence[Node]) -> Running:
         max_wait_s=topology.max_wait_s(options, plan),
         room=options.most_sources(len(plan.uris)),
         names=frozenset(plan.uris),
+        status_writer=commands.status_writer_of(nodes),
     )
 
 
@@ -90,9 +96,25 @@ def compared(
     _refuse_plan(former, plan, len(names))
     # As it was at the start: windows and rings are made for it.
     told = replace(asked, max_wait=former.max_wait_s)
-    nodes = tuple(n for n in commands.table(told, plan, python) if n.kind == "producer")
-    found = _difference(former, plan, nodes)
-    return replace(former, options=asked, plan=plan, producers=nodes, names=names), found
+    table = commands.table(told, plan, python, status_writer=_status_writer(former, plan))
+    nodes = tuple(node for node in table if node.kind == "producer")
+    now = replace(
+        former,
+        options=asked,
+        plan=plan,
+        producers=nodes,
+        names=names,
+        status_writer=commands.status_writer_of(table, _status_writer(former, plan)),
+    )
+    return now, _difference(former, plan, nodes)
+
+
+def _status_writer(former: Running, plan: Plan) -> str | None:
+    """Return which node should write the status file: the one that does, else a new one, if there is one."""
+    if former.status_writer not in former.plan.uris or former.status_writer in plan.uris:
+        return former.status_writer
+    new = (name for name in plan.uris if name not in former.plan.uris and plan.here(name))
+    return next(new, None)
 
 
 def _refuse_others(former: Options, asked: Options) -> None:
@@ -143,12 +165,14 @@ def _difference(former: Running, plan: Plan, nodes: Sequence[Node]) -> Differenc
     old, new = former.plan.uris, plan.uris
     was = {node.key: node for node in former.producers}
     now = {node.key: node for node in nodes}
+    was_s, now_s = former.plan.health_timeouts_s, plan.health_timeouts_s
     replaced = [(was[key], node) for key, node in now.items() if key in was and was[key] != node]
     return Difference(
         added=tuple(name for name in new if name not in old),
         removed=tuple(name for name in old if name not in new),
         changed=tuple(node.key for node, _ in replaced),
         retried=tuple(key for key in now if key in old and key not in was),
+        retimed=tuple(name for name in new if name in old and was_s[name] != now_s[name]),
         nodes_added=tuple(node for key, node in now.items() if key not in was),
         nodes_removed=tuple(node for key, node in was.items() if key not in now),
         nodes_replaced=tuple(replaced),

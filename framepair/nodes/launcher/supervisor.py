@@ -198,8 +198,7 @@ class Supervisor:
         self._added.add(node)
         self._restarts[node] = Restarts(node.restart, kept=node.is_kept)
         self._outcome.add(node)
-        if self._flow.until_ns is None:
-            self._end_s = math.inf
+        self._end_s = self._duration_end_s()
         self._start(node)
 
     def drop_node(self, node: Node) -> None:
@@ -443,9 +442,16 @@ class Supervisor:
         if duration is None or not self._flow.begins(self._time.now_s):
             return
         self._flow.until_ns = until_ns = duration.until_ns(self._time.real_s)
-        left_s = duration.left_s(until_ns, self._time.real_s)
-        self._end_s = self._time.now_s + left_s + self._rules.settle_s
+        self._end_s = self._duration_end_s()
         self._actions += [EndAt(node, until_ns) for node in self._alive("producer")]
+
+    def _duration_end_s(self) -> float:
+        """Return when everything must be over because of the duration; infinite before that has begun."""
+        duration, until_ns = self._rules.duration, self._flow.until_ns
+        if duration is None or until_ns is None:
+            return math.inf
+        left_s = duration.left_s(until_ns, self._time.real_s)
+        return self._time.now_s + left_s + self._rules.settle_s
 
     def _begin_stop(self) -> None:
         """Stop what runs, kind by kind, in the order in which frames flow."""
