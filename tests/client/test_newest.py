@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ from framepair.protocol.memory import jpeg
 from framepair.protocol.memory.payload import Place
 from framepair.protocol.memory.shm import Shm
 from framepair.protocol.wire import published
-from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.frame import FrameHeader, Pace
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, parts
+from tests.lib.shm import mapped, own_directory
 from tests.lib.stream import Stream, pixels
 
 NOWHERE = Path("/nonexistent")
@@ -42,6 +44,12 @@ def put(queue: PairQueue, *messages: FrameHeader | PairHeader | StreamEnd) -> No
             continue
         raw = [memoryview(part) for part in parts(message)]
         queue.add(published.decode(raw), lambda: (1, 0))
+
+
+def put_all(queue: PairQueue, *messages: FrameHeader | PairHeader) -> None:
+    """Add ``messages``, pairs also where a program has asked for none: they tell which sources there are."""
+    for message in messages:
+        queue.add(published.decode([memoryview(part) for part in parts(message)]), lambda: (1, 0))
 
 
 def following(queue: PairQueue, reader: Reader) -> list[int]:
@@ -116,6 +124,90 @@ def test_an_array_stays_without_its_frame_and_its_reader(pairs: bool) -> None:
     for window in range(20):
         put(queue, stream.pair(window), *stream.window(window + 1))
     assert np.array_equal(array, pixels(header)[1:])
+
+
+@WITH_AND_WITHOUT_PAIRS
+def test_a_source_that_was_removed_is_forgotten_until_it_returns(pairs: bool) -> None:
+    stream, queue = Stream(), queue_of(pairs)
+    reader, one = queue.reader(copy=False), queue.reader(copy=False)
+    put_all(queue, *stream.whole(0))
+    had = reader.latest()
+    assert had is not None
+    assert one.following("right") is not None
+    stream.sources = ["left"]
+    put_all(queue, *stream.whole(1))
+    found = reader.latest()
+    assert found is not None
+    assert list(found) == ["left"]
+    assert one.following("right") is None
+    # Its last frame is the program's as long as it has that, and of no reader then.
+    assert np.array_equal(had["right"].image, pixels(had["right"].header))
+    last = weakref.ref(had.pop("right")._pixels)
+    gc.collect()
+    assert last() is None
+    # Its frames come before the first pair that has it.
+    first = stream.frame("right", 3)
+    put_all(queue, first, *stream.whole(2))
+    found = reader.latest()
+    assert found is not None
+    assert found["right"].header == first
+    assert np.array_equal(found["right"].image, pixels(found["right"].header))
+    assert one.following("right") is not None
+
+
+@WITH_AND_WITHOUT_PAIRS
+def test_the_memory_of_a_source_that_was_removed_is_unmapped(pairs: bool) -> None:
+    stream = Stream(shape=(64, 64, 3))
+    with own_directory() as directory:
+        queue = queue_of(pairs, directory)
+        reader = queue.reader(copy=False)
+        writers = {
+            name: Shm().writer(Place(name, 7, 5.0, 9.0, directory)) for name in stream.sources
+        }
+
+        def placed(header: FrameHeader) -> FrameHeader:
+            writers[header.source].reserve(header.shape)[:] = pixels(header)
+            location = writers[header.source].pack(header.seq, header.encoding).location
+            return replace(header, payload="shm", location=location)
+
+        def window(number: int) -> None:
+            put_all(queue, *map(placed, stream.window(number)), stream.pair(number))
+            assert reader.latest() is not None
+            assert not pairs or queue.take(0) is not None
+
+        window(0)
+        assert mapped(directory) - 2 * len(writers) == 4
+        stream.sources = ["left"]
+        window(1)
+        window(2)
+        writers.pop("right").close()
+        assert mapped(directory) - 2 * len(writers) == 2
+        queue.clear()
+        writers.pop("left").close()
+
+
+@pytest.mark.parametrize("pace", ["realtime", "max"])
+def test_without_pairs_they_are_subscribed_to_where_sources_may_be_removed(
+    combiner: Combiner, address: str, pace: Pace
+) -> None:
+    stream = Stream(pace=pace)
+    with subscribe(address, pairs=False) as subscription:
+        combiner.wait_for_subscriber([b"frame.", b"end.", b"newest."])
+        combiner.send(*stream.window(0))
+        while len(found := subscription.latest(PATIENCE_S)) < 2 or found["right"].seq < 4:
+            assert found
+        if pace == "realtime":
+            combiner.wait_for_subscriber([b"pair."])
+            stream.sources = ["left"]
+            combiner.send(stream.pair(0), stream.frame("left", 1), stream.pair(1))
+            combiner.send(stream.frame("left", 2))
+            while (found := subscription.latest(PATIENCE_S))["left"].header.window != 2:
+                pass
+            assert list(found) == ["left"]
+        combiner.send(stream.end())
+        assert subscription.latest(None) == {}
+    while combiner._xpub.poll(0):
+        assert combiner._xpub.recv() != b"\x01pair."
 
 
 def test_without_pairs_eight_slots_of_a_source_are_in_use() -> None:

@@ -57,6 +57,7 @@ def test_each_pair_has_the_sources_that_are_there_and_no_frame_is_lost() -> None
     check_sum(assembly)
     assert assembly.stats().lost_frames == {}
     assert "right" not in assembly._stores
+    assert assembly.newest.sources == ["left"]
 
 
 def test_what_was_announced_of_it_before_the_consumer_came_was_not_lost_on_the_way() -> None:

@@ -193,3 +193,15 @@ def test_whatever_comes_late_or_never_what_is_shown_is_of_one_instant_and_never_
     firsts = [min(times) for times in shown]
     assert all(later > former - PERIOD_NS / MS for former, later in pairwise(firsts))
     assert len(shown) <= 55
+
+
+def test_a_source_that_was_removed_is_not_waited_for_nor_shown_again() -> None:
+    watched = Watched()
+    for at_ms in range(0, 160, 40):
+        watched.add("a", at_ms)
+        watched.add("b", at_ms)
+    watched.instants.keep_only(["a"])
+    pictures = [watched.add("a", at_ms) for at_ms in range(160, 1000, 40)]
+    found = [picture for picture in pictures if picture]
+    assert len(found) >= 8
+    assert all(picture.keys() == {"a"} for picture in found[1:])

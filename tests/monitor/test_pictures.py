@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from framepair.nodes.monitor import server
-from framepair.nodes.monitor.pictures import MAX_IN_FLIGHT, Pictures, Viewer
+from framepair.nodes.monitor.pictures import MAX_IN_FLIGHT, FrameQueue, Pictures, Viewer
 from framepair.nodes.producer.sources import pattern
 from framepair.protocol.client.selection import Selection
 from framepair.protocol.memory.payload import Place
@@ -34,6 +34,8 @@ from tests.lib.headers import FRAME
 from tests.lib.processes import PATIENCE_S
 from tests.lib.publisher import Combiner, combiner_at
 from tests.lib.served import connected, served
+from tests.lib.shm import mapped, own_directory, until
+from tests.lib.stream import Stream, pixels
 
 TOPICS = Selection(pairs=False).topics()
 SHAPE = (90, 160, 3)
@@ -160,6 +162,30 @@ def test_a_frame_in_shared_memory_is_shown_unless_it_was_overwritten(
     shown = [int(picture["captured_ns"]) for picture in told["pictures"]]
     assert [code and code.captured_ns for code in codes] == shown
     assert len(shown) == (0 if overwritten else 1)
+
+
+def test_the_memory_of_a_source_that_was_removed_is_unmapped() -> None:
+    stream = Stream(shape=SHAPE, period_ns=PERIOD_NS)
+    with own_directory() as shm, contextlib.ExitStack() as stack:
+        queue = FrameQueue(shm, widths=lambda: frozenset({160}), show=lambda _: None)
+        places = {name: Place(name, 7, 10, 0.5, shm) for name in stream.sources}
+        writers = {
+            name: stack.enter_context(contextlib.closing(Shm().writer(place)))
+            for name, place in places.items()
+        }
+
+        def are_drawn() -> bool:
+            for name in stream.sources:
+                header = stream.frame(name, 0)
+                writers[name].reserve(SHAPE)[:] = pixels(header)
+                location = writers[name].pack(header.seq, header.encoding).location
+                queue.add((replace(header, payload="shm", location=location), None), None)
+            return mapped(shm) == 8
+
+        until(are_drawn)
+        stream.sources = ["left"]
+        queue.add(stream.pair(0), None)
+        assert mapped(shm) == 6
 
 
 def test_a_browser_that_draws_nothing_gets_one_and_then_the_newest(watched: Served) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader
+from tests.lib.shm import mapped, own_directory
 from tests.lib.stream import SHAPE, Stream, pixels
 
 FRAME_BYTES = 6 * 8 * 3
@@ -155,3 +157,18 @@ def test_a_failure_to_receive_is_raised_at_the_end(directory: Path, coder: Coder
     assert len(taken(queue)) == 1
     with pytest.raises(RuntimeError, match="the thread that receives has failed"):
         _ = queue.ended
+
+
+def test_the_memory_of_a_source_that_was_removed_is_unmapped(coder: Coder) -> None:
+    with own_directory() as directory:
+        queue, stream = MessageQueue(coder, directory), Stream(shape=(64, 64, 3))
+        for header in stream.window(0):
+            writer = Shm().writer(Place(header.source, header.run, 5.0, 1.0, directory))
+            with contextlib.closing(writer):
+                writer.reserve(header.shape)[:] = pixels(header)
+                location = writer.pack(header.seq, header.encoding).location
+                queue.add((replace(header, payload="shm", location=location), None), None)
+        assert mapped(directory) == 4
+        stream.sources = ["left"]
+        queue.add(stream.pair(0), None)
+        assert mapped(directory) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -85,6 +85,11 @@ class Instants(Generic[Frame, Picture]):
             self._due_ns = max(self._due_ns + self._interval_ns, now_ns - self._interval_ns)
             self._begin(arrival, widths)
         return self._take_whole(now_ns)
+
+    def keep_only(self, sources: Collection[str]) -> None:
+        """Forget the frames of all other sources, and do not wait for them."""
+        for source in self._tracks.keys() - sources:
+            del self._tracks[source]
 
     def clear(self) -> None:
         """Forget all frames and instants."""

@@ -233,8 +233,11 @@ class FrameQueue:
         self._log = RateLimitedLog(log)
 
     def add(self, received: Frame | PairHeader | StreamEnd, now: object) -> None:  # noqa: ARG002
-        """Add a message; one that is no frame tells nothing here."""
+        """Add a message: a frame, or a pair, which tells which sources there are."""
         if not isinstance(received, tuple):
+            if isinstance(received, PairHeader):
+                self._attached.keep_only(received.clips)
+                self._instants.keep_only(received.clips)
             return
         header, _ = received
         now_ns = time.monotonic_ns()

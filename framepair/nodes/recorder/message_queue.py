@@ -81,6 +81,7 @@ class MessageQueue:
             self._end = received if isinstance(received, StreamEnd) else None
             if isinstance(received, PairHeader):
                 self._lossless = received.pace == "max"
+                self._attached.keep_only(received.clips)
             self._put(received)
 
     def reject(self, error: ProtocolError) -> None:

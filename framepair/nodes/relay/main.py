@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ from framepair.protocol.transport.sockets import Socket
 from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import MAX_HEADER_BYTES, FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import StreamEnd
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ MESSAGES_AT_A_TIME: Final = 32
 DAMAGED: Final = b"\0"
 
 Message = Sequence[bytes]
+# A task's result that is not sent.
+NOTHING: Final[Message] = ()
 
 app = node_app("relay", __doc__)
 
@@ -103,6 +106,8 @@ class Relay:
         self._rings = rings
         self._heartbeat = heartbeat
         self._work: OrderedWork[Message] = OrderedWork()
+        self._windows: dict[str, int] = {}
+        """Of the sources that have a ring: the window of the newest frame."""
         self._asked: set[bytes] = set()
         self._heard_s = time.monotonic()
         self._end: StreamEnd | None = None
@@ -182,9 +187,10 @@ class Relay:
         message = self._work.take(wait=wait)
         if message is None:
             return False
-        # A consumer whose queue is full loses it, and no other.
-        with contextlib.suppress(zmq.Again):
-            self._xpub.send_multipart(message, zmq.NOBLOCK)
+        if message:
+            # A consumer whose queue is full loses it, and no other.
+            with contextlib.suppress(zmq.Again):
+                self._xpub.send_multipart(message, zmq.NOBLOCK)
         return True
 
     def _take(self, parts: list[zmq.Frame]) -> None:
@@ -197,6 +203,8 @@ class Relay:
             self._take_frame(*received, parts)
             return
         self._end = received if isinstance(received, StreamEnd) else None
+        if isinstance(received, PairHeader):
+            self._remove_rings(received)
         self._work.add_result([part.bytes for part in parts])
 
     def _take_frame(
@@ -213,7 +221,21 @@ class Relay:
             self._work.add_result([part.bytes for part in parts])
             return
         slow = PAYLOADS[header.payload].slow
+        self._windows[header.source] = header.window or 0
         self._work.add(header.source, lambda: self._placed(header, pixels), slow=slow)
+
+    def _remove_rings(self, header: PairHeader) -> None:
+        """Remove the rings of the sources that a pair lacks."""
+        # Those of the pair before are still being mapped by consumers that have just come.
+        for source, window in list(self._windows.items()):
+            if source not in header.clips and window < header.window:
+                del self._windows[source]
+                # Behind the frames of the source that are being decoded.
+                self._work.add(source, functools.partial(self._remove_ring, source), slow=False)
+
+    def _remove_ring(self, source: str) -> Message:
+        self._rings.remove(source)
+        return NOTHING
 
     def _placed(self, header: FrameHeader, pixels: Pixels | memoryview) -> Message:
         """Return the message for a frame whose pixels are in a ring from now on; raises NoRoom."""

@@ -37,6 +37,12 @@ class Rings:
         location = writer.pack(header.seq, header.encoding).location
         return header.placed(location) if location else header
 
+    def remove(self, source: str) -> None:
+        """Remove a source's ring, if it has one; consumers keep what they have mapped."""
+        _, writer = self._writers.pop(source, (0.0, None))
+        if writer is not None:
+            writer.close()
+
     def close(self) -> None:
         """Remove all rings; consumers keep what they have mapped."""
         while self._writers:

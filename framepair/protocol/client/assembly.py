@@ -238,11 +238,12 @@ class Assembly:
         return self._stores[source]
 
     def _take_windows(self, header: PairHeader) -> dict[str, Window]:
-        """Return the window of each clip. Frames of other sources are forgotten, memory too if no more came."""
+        """Return the window of each clip. Others are forgotten, unless frames of later windows came."""
         for source in self._stores.keys() - header.clips.keys():
             self._stores[source].forget(header.window + 1)
             if not self._stores[source]:
                 del self._stores[source]
+                self.newest.remove(source)
         return {source: self._store(source).take_window(header.window) for source in header.clips}
 
     def _drop_oldest(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -84,6 +84,10 @@ class FrameWriter:
         else:
             slow = PAYLOADS[header.payload].slow
             self._fill(kept, _filling(header, kept, pixels), now, slow=slow)
+
+    def keep_only(self, sources: Collection[str]) -> None:
+        """Unmap the shared memory of all other sources, as soon as nothing uses it."""
+        self._attached.keep_only(sources)
 
     def drain(self) -> None:
         """Return as soon as all frames are in memory."""

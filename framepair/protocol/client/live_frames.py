@@ -62,9 +62,16 @@ class LiveFrames:
         """Do nothing: there is no pair that lacks it."""
 
     def add_pair(
-        self, header: PairHeader, ready_ns: int, clock_uncertainty_ns: int | None = 0
+        self,
+        header: PairHeader,
+        ready_ns: int,  # noqa: ARG002
+        clock_uncertainty_ns: int | None = 0,  # noqa: ARG002
     ) -> None:
-        """Do nothing: pairs are not subscribed to."""
+        """Give back the memory of the sources that have been removed, as the pair lacks them."""
+        for source in self.newest.removed_by(header):
+            self.newest.remove(source)
+            self._rings.pop(source, None)
+            self._held.pop(source, None)
 
     def end_stream(self, end: StreamEnd) -> None:
         """Take the combiner's last word."""

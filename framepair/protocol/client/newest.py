@@ -11,6 +11,7 @@ from framepair.protocol.client.encoded import EncodedFrame, EncodedPixels
 from framepair.protocol.client.frame_store import StoredFrame, Window
 from framepair.protocol.client.pixels import FramePixels, Lease, Overwritten
 from framepair.protocol.client.single_frame import Frame
+from framepair.protocol.wire.pair import PairHeader
 
 # Of each source: with one that is being written and one that a reader has, that makes eight slots.
 FRAMES_HELD = 6
@@ -59,6 +60,20 @@ class Newest:
         self._numbers[source] += 1
         arrivals = self._arrivals.setdefault(source, deque(maxlen=FRAMES_HELD))
         arrivals.append(_Arrival(self._numbers[source], frame, window))
+
+    def remove(self, source: str) -> None:
+        """Forget the frames of a source that was removed; arrays of them stay as long as they are in use."""
+        # It is still known how many came: a reader may ask for those after that number when the source returns.
+        self._arrivals.pop(source, None)
+
+    def removed_by(self, header: PairHeader) -> list[str]:
+        """Return the sources that a pair lacks, and of which no frame of a later window has come."""
+        return [
+            source
+            for source, arrivals in self._arrivals.items()
+            if source not in header.clips
+            and (arrivals[-1].frame.header.window or 0) <= header.window
+        ]
 
     def clear(self) -> None:
         """Forget all frames but those that readers have."""
@@ -116,6 +131,7 @@ class Reader:
 
     def latest(self) -> dict[str, Frame] | None:
         """Return the newest frame of each source; None if none of them is newer than those returned last."""
+        self._forget_removed()
         found = [self._take(source, newest=True) for source in self._newest.sources]
         if not any(found):
             return None
@@ -123,7 +139,13 @@ class Reader:
 
     def following(self, source: str) -> Frame | None:
         """Return the oldest frame of ``source`` that is newer than the one returned last; None: not yet."""
+        self._forget_removed()
         return self._take(source, newest=False)
+
+    def _forget_removed(self) -> None:
+        # Their leases do not end here: the program may still have those frames.
+        for source in self._seen.keys() - self._newest.sources:
+            del self._seen[source]
 
     def _take(self, source: str, *, newest: bool) -> Frame | None:
         seen = self._seen.get(source)

@@ -92,6 +92,7 @@ class PairQueue:
         self._writer.drain()
         with self._changed:
             if isinstance(received, PairHeader):
+                self._writer.keep_only(received.clips)
                 self._assembly.add_pair(received, *now())
             else:
                 self._assembly.end_stream(received)

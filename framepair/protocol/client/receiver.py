@@ -82,9 +82,8 @@ class Receiver:
         self._time_source = time_source
         self._keys = keys
         self._pairs = pairs
-        self._topics = topics
-        self._wants_newest = published.NEWEST in topics
-        self._told_newest = self._wants_newest
+        self._topics = list(topics)
+        self._wants_newest = False
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -142,11 +141,11 @@ class Receiver:
         with sockets.subscribe(context, address, self._topics, keys=keys) as sub:
             contact = Contact(sub, address, "where it publishes")
             self._connected.set()
-            self._told_newest = self._told_newest and published.NEWEST in self._topics
             try:
                 while not self._over() and self._route.address == address:
                     contact.look()
-                    self._tell_newest(sub)
+                    if self._wants_newest:
+                        self._ask_for(sub, published.NEWEST)
                     self._pairs.wait_for_room(lambda: self._closing)
                     self._receive(sub, clock)
                     self._look_at_route()
@@ -175,8 +174,13 @@ class Receiver:
         self._heard_s = time.monotonic()
         try:
             received = published.decode([part.buffer for part in parts])
-            if isinstance(received, tuple) and self._is_out_of_sight(received[0]):
-                return
+            if isinstance(received, tuple):
+                if self._is_out_of_sight(received[0]):
+                    return
+                if received[0].pace == "realtime":
+                    # They say which sources have been removed. With pace max none is, and a subscriber to pairs
+                    # would be waited for.
+                    self._ask_for(sub, published.PAIR)
             self._pairs.add(received, clock.now)
         except ProtocolError as error:
             self._pairs.reject(error)
@@ -194,10 +198,11 @@ class Receiver:
         )
         return True
 
-    def _tell_newest(self, sub: zmq.Socket[bytes]) -> None:
-        if self._wants_newest and not self._told_newest:
-            self._told_newest = True
-            sub.subscribe(published.NEWEST)
+    def _ask_for(self, sub: zmq.Socket[bytes], topic: bytes) -> None:
+        """Subscribe to ``topic``, also by the ways that are taken later."""
+        if topic not in self._topics:
+            self._topics.append(topic)
+            sub.subscribe(topic)
 
     def _over(self) -> bool:
         end = self._pairs.stream_end

@@ -11,7 +11,7 @@ import stat
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeGuard
 
@@ -266,7 +266,8 @@ class Attached:
     """Maps each ring when its first frame comes; what is taken from it keeps it mapped.
 
     A producer that restarts, or whose source changes its shape, begins a ring, and of the one before nothing
-    comes any more: one for each source is kept, so that what removed rings take is given back soon.
+    comes any more: one for each source is kept, so that what removed rings take is given back soon. Of sources
+    that are removed ``keep_only`` gives it back.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -282,6 +283,11 @@ class Attached:
         if location.slot >= ring.slots:
             raise ProtocolError(f"slot {location.slot} of a ring of {ring.slots}")
         return Slot(ring, location.slot, location.generation)
+
+    def keep_only(self, sources: Collection[str]) -> None:
+        """Forget the rings of all other sources; the next frame of one maps its ring again."""
+        for source in self._rings.keys() - sources:
+            del self._rings[source]
 
     def clear(self) -> None:
         """Forget all rings."""
