@@ -102,9 +102,12 @@ def run(options: Options, plan: Plan, signals: SignalQueue, reread: Reread) -> i
     from framepair.nodes.launcher import ports, run_dir, topology
     from framepair.nodes.launcher.cleanup import Leftovers
     from framepair.nodes.launcher.guard import Guard
-    from framepair.protocol.transport import endpoints
+    from framepair.protocol.transport import endpoints, relays
 
     ports.refuse_taken_ports(topology.listening_here(options, plan))
+    if plan.relayed:
+        # Before a consumer looks whether another user could be in the relay's place.
+        relays.make_directory(_relay(plan))
     lock_held = (
         run_dir.locked(plan.run_dir) if plan.run_dir else contextlib.nullcontext((None, False))
     )
@@ -129,11 +132,16 @@ def run(options: Options, plan: Plan, signals: SignalQueue, reread: Reread) -> i
 
 def _addresses(plan: Plan) -> tuple[str, ...]:
     """Return the addresses whose sockets a killed node leaves behind."""
+    relay = [_relay(plan)] if plan.relayed else []
+    return (*(plan.endpoints.listening() if plan.run_dir else ()), *relay)
+
+
+def _relay(plan: Plan) -> str:
+    """Return the address of this host's relay."""
     from framepair.nodes.launcher import topology
     from framepair.protocol.transport import relays
 
-    relay = [relays.address_of(topology.reachable(plan.endpoints.pub))] if plan.relayed else []
-    return (*(plan.endpoints.listening() if plan.run_dir else ()), *relay)
+    return relays.address_of(topology.reachable(plan.endpoints.pub))
 
 
 def own_files(plan: Plan) -> list[Path]:

@@ -22,8 +22,8 @@ class Route:
     """The way from the combiner at ``combiner`` to a consumer: by a relay or not, and that may change.
 
     A relay is used if the launcher has said that there will be one, or if one is there before the first message
-    has come. If it stays away, or its rings in ``shm_dir`` can't be seen, the way is direct for
-    good. Without ``shm_dir`` it always is.
+    has come; but never where another user's process could be in its place. If it stays away, or its rings in
+    ``shm_dir`` can't be seen, the way is direct for good. Without ``shm_dir`` it always is.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Route:
         # Without an address for a relay there is none.
         with contextlib.suppress(EndpointError):
             self._relay = relays.address_of(combiner) if shm_dir else None
-        there = self._relay and (relays.is_expected(combiner) or listens(self._relay))
-        self.address = (there and self._relay) or combiner
+        used = self._relay and (_is_expected(combiner, self._relay) or listens(self._relay))
+        self.address = (used and self._relay) or combiner
         """Where to connect to."""
 
     @property
@@ -91,3 +91,7 @@ class Route:
     def _take_direct(self) -> bool:
         self._relay = None
         return self._take(self._combiner)
+
+
+def _is_expected(combiner: str, relay: str) -> bool:
+    return relays.is_expected(combiner) and relays.is_safe(relay)

@@ -65,7 +65,7 @@ def claim_default_sub() -> str:
     path = default_run_dir()
     try:
         make_run_dir(path, "default run directory")
-        _refuse_planted(path / PAIRS)
+        refuse_planted(path / PAIRS)
     except EndpointError as error:
         raise EndpointError(
             f"{error}; a pipeline elsewhere needs its address, as an argument or in {SUB_VARIABLE}"
@@ -83,9 +83,17 @@ def make_run_dir(path: Path, what: str = "run directory") -> Path:
     """Make ``path`` (mode 0700) if need be and return it; raises EndpointError if it isn't ours alone."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status, owners = path.stat(), {path.stat().st_uid, path.lstat().st_uid}
+        refuse_shared(path, what)
     except OSError as error:
         raise EndpointError(f"cannot make the {what} {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK):
+        raise EndpointError(f"cannot write to the {what} {path}: name another one")
+    return path
+
+
+def refuse_shared(path: Path, what: str) -> None:
+    """Raise EndpointError if other users could put something into ``path``; OSError if it is missing."""
+    status, owners = path.stat(), {path.stat().st_uid, path.lstat().st_uid}
     # Also a link to a directory of ours: its owner can change what it leads to.
     if owners != {os.getuid()}:
         raise EndpointError(f"the {what} {path} belongs to another user: name another one")
@@ -93,12 +101,9 @@ def make_run_dir(path: Path, what: str = "run directory") -> Path:
         raise EndpointError(
             f"the {what} {path} is open to other users: chmod 700 it, or name another one"
         )
-    if not os.access(path, os.W_OK):
-        raise EndpointError(f"cannot write to the {what} {path}: name another one")
-    return path
 
 
-def _refuse_planted(path: Path) -> None:
+def refuse_planted(path: Path) -> None:
     """Raise EndpointError if ``path`` is there and is not a socket of this user."""
     # Its directory may have been open to other users before.
     with contextlib.suppress(FileNotFoundError):

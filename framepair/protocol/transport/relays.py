@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import socket
-import stat
-from pathlib import Path
 
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
@@ -15,6 +12,7 @@ from framepair.protocol.transport.endpoints import EndpointError
 # The launcher tells the consumers that it starts whose relay it starts, too: the combiner's address.
 RELAYED_VARIABLE = "FRAMEPAIR_RELAYED"
 SUFFIX = ".relay"
+DIRECTORY = "default run directory"
 HASH_BYTES = 8
 
 
@@ -34,10 +32,28 @@ def is_expected(combiner: str) -> bool:
     return os.environ.get(RELAYED_VARIABLE) == combiner
 
 
+def is_safe(address: str) -> bool:
+    """Return whether what listens at ``address``, now or later, is this user's.
+
+    Frames of a combiner with keys come from there without keys, and libzmq connects again unasked. A relay
+    beside the combiner's own ipc socket is as safe as that, and its directory may be shared.
+    """
+    path = endpoints.ipc_path(address)
+    if path is None:
+        return False
+    try:
+        if path.parent == endpoints.default_run_dir():
+            endpoints.refuse_shared(path.parent, DIRECTORY)
+        endpoints.refuse_planted(path)
+    except (EndpointError, OSError):
+        return False
+    return True
+
+
 def listens(address: str) -> bool:
     """Return whether a relay of this user listens at ``address``."""
     path = endpoints.ipc_path(address)
-    if path is None or not _is_ours(path):
+    if path is None or not is_safe(address):
         return False
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
@@ -55,12 +71,4 @@ def make_directory(address: str) -> None:
     """Make the directory of a relay's address for this user alone; raises EndpointError if it is another's."""
     path = endpoints.ipc_path(address)
     if path is not None and path.parent == endpoints.default_run_dir():
-        endpoints.make_run_dir(path.parent, "default run directory")
-
-
-def _is_ours(path: Path) -> bool:
-    """Return whether a socket is this user's: anyone can make a directory below /tmp."""
-    with contextlib.suppress(OSError, EndpointError):
-        status = path.lstat()
-        return status.st_uid == os.getuid() and stat.S_ISSOCK(status.st_mode)
-    return False
+        endpoints.make_run_dir(path.parent, DIRECTORY)
