@@ -10,7 +10,8 @@ from framepair.protocol.client.assembly import Assembly
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.memory.ring import all_intact
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import MAX_SOURCES, Span
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import Span
 from tests.lib.stream import Stream, feed, lost_frames, pixels
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from framepair.nodes.combiner.pace import Rules
 from framepair.protocol.wire.frame import FrameHeader
-from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import PairHeader
 from tests.lib.examples import examples
 from tests.lib.feed import (
     BEGIN_NS,

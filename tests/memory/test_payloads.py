@@ -106,7 +106,7 @@ def test_what_a_payload_cannot_do_is_refused_with_what_can(kind: PayloadKind) ->
 
 
 def test_the_table_is_light() -> None:
-    heavy = ("numpy", "zmq", "simplejpeg", "cv2")
+    heavy = ("numpy", "zmq", "simplejpeg", "cv2", "msgspec")
     code = (
         "import sys; import framepair.protocol.memory.payloads;"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -21,7 +21,8 @@ from framepair.protocol.memory.raw import RawWriter
 from framepair.protocol.memory.shm import RingWriter
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES, FrameHeader
+from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 from tests.lib.processes import Running, python
 
 SMALL, LARGE = (36, 64, 3), (8000, 8000, 3)

@@ -290,7 +290,7 @@ def test_the_launcher_is_light_because_everything_waits_for_it() -> None:
 import os, sys
 from framepair.nodes.launcher import main as launch
 launch.main(["--print"])
-print(sorted({"numpy", "zmq", "cv2", "rich"} & set(sys.modules)), len(os.listdir("/proc/self/task")))
+print(sorted({"numpy", "zmq", "cv2", "rich", "msgspec"} & set(sys.modules)), len(os.listdir("/proc/self/task")))
 """
     with Running(python("-c", script)) as running:
         running.wait()

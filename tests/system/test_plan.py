@@ -18,7 +18,7 @@ from framepair.nodes.launcher import topology
 from framepair.nodes.launcher.options import parse
 from framepair.protocol.memory import payloads
 from framepair.protocol.memory.shared_ring import SharedRing
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 from tests.lib.launcher import launcher
 from tests.lib.processes import ROOT, Running, python
 from tests.lib.shm import own_directory, small_file_system

@@ -8,14 +8,9 @@ from hypothesis import strategies as st
 from msgspec.structs import asdict, replace
 
 from framepair.protocol.wire import frame
-from framepair.protocol.wire.frame import (
-    MAX_HEADER_BYTES,
-    MAX_SIDE,
-    SLEW_PPM,
-    Colour,
-    FrameHeader,
-)
-from framepair.protocol.wire.header import MAX_INT, SOURCE_NAME, ProtocolError, source_name
+from framepair.protocol.wire.frame import MAX_HEADER_BYTES, SLEW_PPM, Colour, FrameHeader
+from framepair.protocol.wire.header import MAX_INT, ProtocolError
+from framepair.protocol.wire.limits import MAX_SIDE, SOURCE_NAME, source_name
 from tests.lib.headers import ALIVE, FRAME, JPEG, SHARED, any_header
 from tests.lib.malformed import edited, integers, moderate, packed, refuse
 from tests.lib.units import S

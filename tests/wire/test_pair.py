@@ -6,12 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from framepair.protocol.wire import pair
-from framepair.protocol.wire.frame import MAX_SIDE
 from framepair.protocol.wire.header import MAX_INT
+from framepair.protocol.wire.limits import MAX_SIDE, MAX_SOURCES
 from framepair.protocol.wire.pair import (
     MAX_HEADER_BYTES,
     MAX_REASONS,
-    MAX_SOURCES,
     MAX_SPAN_FRAMES,
     MAX_SPANS,
     ClipHeader,

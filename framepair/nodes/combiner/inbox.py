@@ -16,7 +16,7 @@ from framepair.protocol.transport import sockets
 from framepair.protocol.transport.connection_guard import LOOK_S, ConnectionGuard
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.keys import ServerKeys
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 
 # How long a receiver that stops still waits for what is on its way.
 DRAIN_S = 0.5

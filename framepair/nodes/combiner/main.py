@@ -34,8 +34,8 @@ from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.heartbeat import Heartbeat
 from framepair.protocol.transport.keys import ServerKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
-from framepair.protocol.wire import header
 from framepair.protocol.wire.frame import Alive, EndReason, FrameHeader
+from framepair.protocol.wire.limits import ProtocolError, source_name
 from framepair.protocol.wire.recorded import RecordedClip
 
 log = logging.getLogger(__name__)
@@ -312,8 +312,8 @@ def _addresses(pulls: tuple[str, ...]) -> dict[str, str]:
     for pull in pulls:
         name, found, address = pull.partition("=")
         try:
-            header.source_name(name)
-        except header.ProtocolError as error:
+            source_name(name)
+        except ProtocolError as error:
             raise runtime.Refused(f"--pull {pull}: {error}") from None
         if not found or name in addresses or address in addresses.values():
             raise runtime.Refused(f"--pull {pull}: it is NAME=ADDRESS, each of them only once")

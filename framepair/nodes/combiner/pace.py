@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from framepair.nodes.combiner.continuity import MAX_LOST
 from framepair.nodes.combiner.delays import Delays, NoDelays
-from framepair.protocol.wire.frame import MAX_FPS, Alive, FrameHeader, Pace
+from framepair.protocol.wire.frame import Alive, FrameHeader, Pace
 from framepair.protocol.wire.header import MAX_INT
+from framepair.protocol.wire.limits import MAX_FPS
 
 S = 1_000_000_000
 # A promise holds for so long without a renewal; one that reaches further is believed for MAX_AHEAD_NS only,

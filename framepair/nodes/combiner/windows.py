@@ -17,7 +17,8 @@ from framepair.nodes.combiner.roster import Roster
 from framepair.nodes.combiner.startup import Startup
 from framepair.nodes.combiner.track import Say, Track
 from framepair.protocol.wire.frame import Alive, FrameHeader, SourceEnd
-from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader, Totals, max_spans
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import PairHeader, Totals, max_spans
 from framepair.protocol.wire.reasons import COMBINER_LOST, STARTUP
 from framepair.protocol.wire.recorded import FromProducer, RecordedClip
 

@@ -13,7 +13,7 @@ from framepair.nodes.common import durations
 from framepair.nodes.common.command_line import CommandLine
 from framepair.nodes.common.plain_words import Detail, variable
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
-from framepair.protocol.wire.pair import MAX_SOURCES
+from framepair.protocol.wire.limits import MAX_SOURCES
 
 if TYPE_CHECKING:
     from cyclopts import App

@@ -15,7 +15,7 @@ from framepair.nodes.common.options import PIXELS, SEVERAL, VIDEOS
 from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.common.runtime import MAX_SECONDS, Refused
 from framepair.nodes.common.usage import sentence
-from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS
+from framepair.protocol.wire.limits import MAX_FPS, MAX_SIDE, MIN_FPS
 
 SIZE = re.compile(r"(\d{1,5})?x(\d{1,5})?", re.ASCII)
 OFFSET = re.compile(r"(-?\d{1,10}(?:\.\d{1,9})?)(ms|s)", re.ASCII)

@@ -12,7 +12,7 @@ from typing import Any
 from framepair.nodes.common.runtime import Refused
 from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
-from framepair.protocol.wire import header
+from framepair.protocol.wire.limits import source_name
 
 NAME = "sources.toml"
 
@@ -62,7 +62,7 @@ def _parsed(fields: Mapping[str, Any]) -> SourceList:
     if not isinstance(version, int) or not isinstance(addresses, dict) or not addresses:
         raise ValueError("it needs a version, a whole number, and a table [sources]")
     for name, address in addresses.items():
-        header.source_name(name)
+        source_name(name)
         if not isinstance(address, str):
             raise ValueError(f"{name} needs an address, as text")
         endpoints.check(address)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from framepair.nodes.common.runtime import Refused
 from framepair.protocol.recording import names as recordings
-from framepair.protocol.wire.header import SOURCE_NAME
+from framepair.protocol.wire.limits import SOURCE_NAME
 
 MAX_NAME = 64
 # Users call those nodes so, in flags and files; a source of that name could not be told from them.

@@ -13,7 +13,7 @@ from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.names import COMBINER, is_stream
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.topology import Plan
-from framepair.protocol.wire.pair import MAX_SOURCES
+from framepair.protocol.wire.limits import MAX_SOURCES
 
 # What is said of sources, or of a node by its name: what of it may change is looked for node by node.
 OF_SOURCES = ("sources", *source_options.NAMES, "payload", "restart", "health_timeout", "hosts")

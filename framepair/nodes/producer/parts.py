@@ -28,7 +28,7 @@ from framepair.protocol.memory.jpeg import Jpeg
 from framepair.protocol.memory.payload import Payload, Place, Writer
 from framepair.protocol.transport import keys, sockets
 from framepair.protocol.transport.heartbeat import Heartbeat
-from framepair.protocol.wire import header
+from framepair.protocol.wire.limits import ProtocolError, source_name
 
 # How often it is looked whether a recording may begin to play.
 PLAY_POLL_S = 0.02
@@ -59,7 +59,7 @@ class Parts:
         options = self._options
         try:
             return open_source(
-                header.source_name(options.name),
+                source_name(options.name),
                 options.source,
                 loop=options.loop,
                 open_timeout_s=options.open_timeout,
@@ -71,7 +71,7 @@ class Parts:
                 lost=self._lost,
                 wait=options.wait,
             )
-        except header.ProtocolError as error:
+        except ProtocolError as error:
             raise runtime.Refused(str(error)) from None
         except SourceError as error:
             raise runtime.Refused(f"{error}{_hint(options)}") from None

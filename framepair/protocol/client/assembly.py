@@ -20,7 +20,8 @@ from framepair.protocol.client.selection import EVERYTHING, Selection
 from framepair.protocol.memory.ring import Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import MAX_SOURCES, ClipHeader, PairHeader, StreamEnd
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import ClipHeader, PairHeader, StreamEnd
 
 # Beside the pairs that wait: the one that the consumer has, the one that is about to be announced, and the
 # one after it, whose first frames come before that announcement.

@@ -11,7 +11,8 @@ from framepair.protocol.client.slots import BlockRing
 from framepair.protocol.memory.ring import Shape, Slot
 from framepair.protocol.wire.frame import FrameHeader
 from framepair.protocol.wire.header import ProtocolError
-from framepair.protocol.wire.pair import MAX_SOURCES, PairHeader, StreamEnd
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import PairHeader, StreamEnd
 
 # Addresses: frames that are held, that are being decoded, and that readers have. Unused ones take no memory.
 BLOCKS = 32

@@ -11,8 +11,9 @@ from msgspec.structs import replace as replace_fields
 
 from framepair.protocol.client.scaling import scaled_shape
 from framepair.protocol.wire import published
-from framepair.protocol.wire.frame import MAX_SIDE, FrameHeader
-from framepair.protocol.wire.header import ProtocolError, source_name
+from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.limits import MAX_SIDE, source_name
 from framepair.protocol.wire.pair import MAX_SPAN_FRAMES, ClipHeader, PairHeader, Span, StreamEnd
 
 

@@ -11,10 +11,10 @@ from framepair.protocol.memory.payload import Packed, Place, Writer
 from framepair.protocol.memory.raw import Raw
 from framepair.protocol.memory.shm import Shm
 from framepair.protocol.transport.endpoints import EndpointError
-from framepair.protocol.wire.frame import Encoding
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape
+    from framepair.protocol.wire.frame import Encoding
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from framepair.protocol.memory.payload import Packed, Payload, Place, check_message
 from framepair.protocol.memory.planes import planes_of
-from framepair.protocol.wire.frame import picture_size
-from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.limits import ProtocolError
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape
@@ -170,6 +169,8 @@ def described(file: memoryview) -> tuple[Shape, Encoding] | None:
 def _check(file: memoryview, shape: Shape, encoding: Encoding) -> None:
     """Raise ProtocolError, or what the decoder does, unless a file is of ``shape`` and ``encoding``."""
     import simplejpeg
+
+    from framepair.protocol.wire.frame import picture_size
 
     _refuse_slow(file)
     *sides, colour, subsampling = simplejpeg.decode_jpeg_header(file)

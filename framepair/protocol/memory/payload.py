@@ -10,18 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from framepair.protocol.memory.free_space import NoRoom
-from framepair.protocol.wire.frame import (
-    MAX_FRAME_BYTES,
-    Encoding,
-    FrameHeader,
-    Location,
-    PayloadKind,
-)
-from framepair.protocol.wire.header import ProtocolError
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES, ProtocolError
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape, Slot
     from framepair.protocol.memory.shared_ring import Attached
+    from framepair.protocol.wire.frame import Encoding, FrameHeader, Location, PayloadKind
 
 # Windows that a ring holds at the least; one of a relay has also to hold that which the program has in hands.
 MIN_WINDOWS, MIN_RELAYED_WINDOWS = 2, 3

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from framepair.protocol.memory.auto import Auto
 from framepair.protocol.memory.jpeg import Jpeg
 from framepair.protocol.memory.payload import Payload
 from framepair.protocol.memory.raw import Raw
 from framepair.protocol.memory.shm import Shm
-from framepair.protocol.wire.frame import PayloadKind
+
+if TYPE_CHECKING:
+    from framepair.protocol.wire.frame import PayloadKind
 
 PAYLOADS: Final[dict[PayloadKind, type[Payload]]] = {
     payload.name: payload for payload in (Raw, Shm, Jpeg)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from framepair.protocol.memory.payload import Packed, Payload, Place, Writer, history_frames
-from framepair.protocol.wire.frame import Encoding, FrameHeader, Location
 
 if TYPE_CHECKING:
     from framepair.protocol.memory.ring import Pixels, Shape, Slot
     from framepair.protocol.memory.shared_ring import Attached, SharedRing
+    from framepair.protocol.wire.frame import Encoding, FrameHeader
 
 # Slots beyond the history: the one that is written, and the one that was just sent.
 SPARE_SLOTS = 2
@@ -76,6 +76,8 @@ class RingWriter:
 
     def pack(self, seq: int, encoding: Encoding) -> Packed:  # noqa: ARG002
         """Mark the slot as holding frame ``seq``; return where that is."""
+        from framepair.protocol.wire.frame import Location
+
         newest = self._rings[-1]
         slot = newest.ring.commit(self._next, seq)
         self._next += 1

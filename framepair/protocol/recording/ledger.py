@@ -8,7 +8,8 @@ import msgspec
 from msgspec import Meta, field
 
 from framepair.protocol.wire.header import VERSION, Count, ProtocolError, SourceName
-from framepair.protocol.wire.pair import MAX_REASONS, MAX_SOURCES, PairHeader, Reason, StreamEnd
+from framepair.protocol.wire.limits import MAX_SOURCES
+from framepair.protocol.wire.pair import MAX_REASONS, PairHeader, Reason, StreamEnd
 
 
 class Received(msgspec.Struct, frozen=True):

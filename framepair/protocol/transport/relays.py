@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
 
@@ -20,6 +19,9 @@ def address_of(combiner: str) -> str:
     """Return where this host's relay of the combiner at that address publishes; raises EndpointError."""
     path = endpoints.ipc_path(combiner)
     if path is None:
+        # It loads OpenSSL, which takes some milliseconds of each start.
+        import hashlib
+
         name = hashlib.blake2b(combiner.encode(), digest_size=HASH_BYTES).hexdigest()
         path = endpoints.default_run_dir() / name
     address = f"ipc://{path}{SUFFIX}"

@@ -21,7 +21,7 @@ from framepair.protocol.transport.connection_guard import ConnectionGuard
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.keys import ClientKeys, ServerKeys
 from framepair.protocol.wire import sync
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 
 Socket = zmq.Socket[bytes]
 Context = zmq.Context[Socket]

@@ -19,15 +19,10 @@ from framepair.protocol.wire.header import (
     SignedNanoseconds,
     SourceName,
 )
+from framepair.protocol.wire.limits import MAX_FPS, MAX_FRAME_BYTES, MAX_SIDE, MIN_FPS
 
 MAX_HEADER_BYTES: Final = 4096
-MAX_SIDE: Final = 32768
-# Frames a second that a header can name.
-MIN_FPS: Final = 1e-3
-MAX_FPS: Final = 10_000
 CHANNELS: Final = {"bgr8": 3, "rgb8": 3, "mono8": 1, "i420": 1}
-# No frame takes more, in a message or once decoded.
-MAX_FRAME_BYTES: Final = 128 * 1024 * 1024
 MAX_RING_NAME: Final = 160
 # How fast a producer changes the offset that it reports at most, in millionths of the time that passes.
 SLEW_PPM: Final = 1000

@@ -7,17 +7,17 @@ not know, so that a new field with a default needs no new version.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgpack
 import msgspec
 from msgspec import Meta
 
+from framepair.protocol.wire.limits import NAME_PATTERN
+from framepair.protocol.wire.limits import ProtocolError as ProtocolError
+
 VERSION = 2
 MAX_INT = 2**63 - 1
-NAME_PATTERN = r"^[A-Za-z0-9_-]{1,64}\Z"
-SOURCE_NAME = re.compile(NAME_PATTERN)
 # What is said of a header that is refused has to fit into a line of a log.
 MAX_REASON = 200
 
@@ -27,10 +27,6 @@ SignedNanoseconds = Annotated[int, Meta(ge=-MAX_INT, le=MAX_INT)]
 SourceName = Annotated[str, Meta(pattern=NAME_PATTERN)]
 
 Message = TypeVar("Message")
-
-
-class ProtocolError(ValueError):
-    """A message that does not follow the wire format; the node that got it counts it and goes on."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -61,13 +57,6 @@ class Decoder(Generic[Message]):
         except (msgspec.MsgspecError, ValueError, RecursionError) as caught:
             error = str(caught)
         raise ProtocolError(_reason(data, error))
-
-
-def source_name(value: str) -> str:
-    """Return ``value`` if it can name a source; raises ProtocolError otherwise."""
-    if not SOURCE_NAME.match(value):
-        raise ProtocolError("a source's name has letters, digits, _ and - only, 64 at most")
-    return value
 
 
 class _Envelope(msgspec.Struct):

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, field
 
-from framepair.protocol.wire.frame import MAX_FPS, MAX_SIDE, MIN_FPS, EndReason, Pace, StampGrade
+from framepair.protocol.wire.frame import EndReason, Pace, StampGrade
 from framepair.protocol.wire.header import (
     Count,
     Decoder,
@@ -17,9 +17,9 @@ from framepair.protocol.wire.header import (
     ProtocolError,
     SourceName,
 )
+from framepair.protocol.wire.limits import MAX_FPS, MAX_SIDE, MAX_SOURCES, MIN_FPS
 
 MAX_HEADER_BYTES: Final = 256 * 1024
-MAX_SOURCES: Final = 256
 MAX_SPANS: Final = 4096
 MAX_SPAN_FRAMES: Final = 1_000_000
 MAX_REASONS: Final = 32

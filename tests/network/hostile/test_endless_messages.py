@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 from tests.network.hostile.peers import MORE, OPEN, SMALL, Flow
 
 # What one connection may take, and what comes in between two looks.

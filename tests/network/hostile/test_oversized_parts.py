@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 import zmq
 
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 from tests.network.hostile.peers import LONG, MORE, OPEN, Flow
 
 UNFINISHED = {

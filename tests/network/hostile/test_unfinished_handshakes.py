@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from framepair.protocol.wire.frame import MAX_FRAME_BYTES
+from framepair.protocol.wire.limits import MAX_FRAME_BYTES
 from tests.network.hostile.peers import LONG, Door, Flow, Peer
 
 # What all of them together may take: one largest frame, and what comes in between two looks.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from framepair.nodes.producer.sources.uri import Size, Wanted
-from framepair.protocol.wire.frame import MAX_SIDE
+from framepair.protocol.wire.limits import MAX_SIDE
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,8 @@ from framepair.nodes.producer.sources.uri import (
     split_scheme,
 )
 from framepair.protocol.memory.planes import planes_of
-from framepair.protocol.wire.frame import CHANNELS, MAX_SIDE, Colour, Encoding, StampGrade
+from framepair.protocol.wire.frame import CHANNELS, Colour, Encoding, StampGrade
+from framepair.protocol.wire.limits import MAX_SIDE
 
 USAGE = "synthetic://"
 STAMPS: tuple[StampGrade, ...] = ()

@@ -29,7 +29,7 @@ from framepair.nodes.producer.sources.source import (
     blaming,
 )
 from framepair.nodes.producer.sources.uri import AS_IT_IS, SourceUri, Wanted
-from framepair.protocol.wire.frame import MAX_FPS, MIN_FPS
+from framepair.protocol.wire.limits import MAX_FPS, MIN_FPS
 
 Image = NDArray[np.uint8]
 
