@@ -43,7 +43,10 @@ HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 1000, 4000
 CONNECT_TIMEOUT_MS = 1000
 # Peers that do not finish the handshake within this time are dropped; libzmq's default is 30 s.
 HANDSHAKE_TIMEOUT_MS = 5000
+# How long until a connection is tried again, at first and at most. At a path an attempt costs 0.1 ms, and at
+# the start a producer may be there before the combiner is.
 RECONNECT_MS, RECONNECT_MAX_MS = 100, 1000
+RECONNECT_IPC_MS, RECONNECT_IPC_MAX_MS = 10, 50
 # What may queue at each link unless told otherwise: windows, and as long as a busy machine pauses a process.
 WINDOWS_QUEUED, MIN_QUEUED_S = 2, 0.4
 # Until the publisher knows its sources: two windows of two sources at 25 frames a second.
@@ -338,9 +341,10 @@ def _socket(context: Context, kind: int, address: str, options: dict[str, int]) 
             # A connection attempt into a cable that is cut must be repeated soon after it is mended.
             socket.connect_timeout = CONNECT_TIMEOUT_MS
             socket.ipv6 = "[" in address
+            socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
+        else:
+            socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_IPC_MS, RECONNECT_IPC_MAX_MS
         socket.handshake_ivl = HANDSHAKE_TIMEOUT_MS
-        socket.reconnect_ivl = RECONNECT_MS
-        socket.reconnect_ivl_max = RECONNECT_MAX_MS
         for name, value in options.items():
             setattr(socket, name, value)
         yield socket
