@@ -31,8 +31,8 @@ def served(
         allowed_hosts=hosts,
         token=token,
     )
-    with serving(app, "127.0.0.1", 0) as port:
-        yield port
+    with serving(app, "127.0.0.1", 0) as web_server:
+        yield web_server.port
 
 
 def connected(port: int) -> socket.socket:

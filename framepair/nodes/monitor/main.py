@@ -16,6 +16,7 @@ from framepair.nodes.common.options import OUTPUT, node_app
 from framepair.nodes.common.plain_words import Detail
 from framepair.nodes.monitor import metrics, server
 from framepair.nodes.monitor.pictures import Pictures
+from framepair.nodes.monitor.server import WebServer
 from framepair.nodes.monitor.state import State
 from framepair.protocol.client.subscriber import Subscription, subscribe
 from framepair.protocol.clocks import clock, shared_offset
@@ -70,17 +71,23 @@ def monitor(options: Options) -> None:
                 allowed_hosts=(listening.host, platform.node()),
                 token=token,
             )
-            with _serving(page, listening) as url:
+            with _serving(page, listening) as web_server:
+                url = Listening(listening.host, web_server.port).url
                 runtime.ready(f"{url} shows {options.sub}", heartbeat)
-                watch(subscription, board, stop, heartbeat)
+                watch(subscription, board, stop, heartbeat, web_server)
                 heartbeat.tell("done")
 
 
 def watch(
-    subscription: Subscription, board: Board, stop: runtime.Stop, heartbeat: Heartbeat
+    subscription: Subscription,
+    board: Board,
+    stop: runtime.Stop,
+    heartbeat: Heartbeat,
+    web_server: WebServer,
 ) -> None:
-    """Put what comes on the board, until the stream is over or ``stop`` is set."""
+    """Put what comes on the board, until the stream is over or ``stop`` is set; raises if the page is gone."""
     while not stop.is_set() and not subscription.ended:
+        web_server.check()
         pair = subscription.get(POLL_S)
         heartbeat.beat()
         stats = subscription.stats()
@@ -137,17 +144,18 @@ def _pictures(options: Options) -> contextlib.closing[Pictures]:
 
 
 @contextlib.contextmanager
-def _serving(page: Any, listening: Listening) -> Iterator[str]:
-    """Serve the page, and yield its URL; raises Refused if the address can't be had."""
+def _serving(page: Any, listening: Listening) -> Iterator[WebServer]:
+    """Serve the page; raises Refused if the address can't be had."""
     with contextlib.ExitStack() as stack:
         try:
-            port = stack.enter_context(server.serving(page, listening.host, listening.port))
+            serving = server.serving(page, listening.host, listening.port)
+            web_server = stack.enter_context(serving)
         except OSError as error:
             raise runtime.Refused(
                 f"the monitor cannot listen at {listening.host}:{listening.port}: {error.strerror}: give"
                 " another HOST:PORT"
             ) from None
-        yield Listening(listening.host, port).url
+        yield web_server
 
 
 def main() -> NoReturn:

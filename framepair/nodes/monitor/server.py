@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future
 from importlib.resources import files
 from typing import Annotated, Any, Final
 
@@ -45,6 +46,8 @@ MAX_MESSAGE_BYTES: Final = 1024
 MAX_HEADER_BYTES: Final = 16 * 1024
 PING_S: Final = 20.0
 STOP_S: Final = 3.0
+# How often connections that are late are looked for.
+DROP_S: Final = 1.0
 # WebSocket close codes: a message that makes no sense, and come again later.
 POLICY, LATER = 1008, 1013
 
@@ -172,28 +175,77 @@ def _note(viewer: Viewer, text: str) -> None:
         viewer.acknowledge()
 
 
+class WebServer:
+    """Serves ``app`` on ``listener`` in a thread, while entered; raises what keeps it from starting.
+
+    ``check`` raises what ended the thread, if it ended: without it the page is gone.
+    """
+
+    def __init__(self, app: App, listener: Listener, connections: Connections) -> None:
+        self._server = uvicorn.Server(_config(noting(app, connections)))
+        self._listener = listener
+        self._connections = connections
+        self._started = threading.Event()
+        self._over: Future[None] = Future()
+        self._thread = threading.Thread(target=self._run, name="framepair-monitor", daemon=True)
+
+    @property
+    def port(self) -> int:
+        """The port that it listens at."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    def __enter__(self) -> WebServer:
+        self._thread.start()
+        self._started.wait()
+        self.check()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(STOP_S)
+
+    def check(self) -> None:
+        """Raise RuntimeError if the thread has ended."""
+        if self._over.done():
+            raise RuntimeError("the web server has ended") from self._over.exception()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+            self._over.set_result(None)
+        except BaseException as error:  # noqa: BLE001 - check() raises it again
+            self._over.set_exception(error)
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            watching = group.create_task(self._watch())
+            await self._server.serve([self._listener])
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+        self._started.set()
+        while True:
+            await asyncio.sleep(DROP_S)
+            self._connections.drop_late()
+
+
 @contextlib.contextmanager
-def serving(app: App, host: str, port: int) -> Iterator[int]:
-    """Serve ``app`` in a thread of its own as long as the ``with`` lasts; yields the port.
+def serving(app: App, host: str, port: int) -> Iterator[WebServer]:
+    """Serve ``app`` in a thread of its own as long as the ``with`` lasts.
 
     Connections are bounded in number and in time. Raises OSError if the address can't be bound.
     """
     connections = Connections()
-    with Listener(host, port, connections) as listener:
-        server = uvicorn.Server(_config(noting(app, connections)))
-        started = threading.Event()
-        thread = threading.Thread(
-            target=lambda: asyncio.run(_serve(server, listener, connections, started)),
-            name="framepair-monitor",
-            daemon=True,
-        )
-        thread.start()
-        started.wait()
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(STOP_S)
+    with (
+        Listener(host, port, connections) as listener,
+        WebServer(app, listener, connections) as web_server,
+    ):
+        yield web_server
 
 
 def _config(app: App) -> uvicorn.Config:
@@ -218,28 +270,3 @@ def _config(app: App) -> uvicorn.Config:
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
-
-
-async def _serve(
-    server: uvicorn.Server,
-    listener: Listener,
-    connections: Connections,
-    started: threading.Event,
-) -> None:
-    watching = asyncio.create_task(_watch(server, connections, started))
-    try:
-        await server.serve([listener])
-    finally:
-        watching.cancel()
-        started.set()
-
-
-async def _watch(
-    server: uvicorn.Server, connections: Connections, started: threading.Event
-) -> None:
-    while not server.started:
-        await asyncio.sleep(0.01)
-    started.set()
-    while True:
-        await asyncio.sleep(1)
-        connections.drop_late()
