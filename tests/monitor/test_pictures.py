@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import struct
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from logging.handlers import QueueHandler
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from msgspec.structs import replace
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from framepair.nodes.monitor import server
+from framepair.nodes.monitor import pictures, server
 from framepair.nodes.monitor.pictures import MAX_IN_FLIGHT, FrameQueue, Pictures, Viewer
 from framepair.nodes.producer.sources import pattern
 from framepair.protocol.client.selection import Selection
@@ -70,6 +72,14 @@ class Served:
             with contextlib.suppress(TimeoutError):
                 return client.recv(0.1)
         raise AssertionError("no picture came")
+
+    def send_until_logged(self, said: SimpleQueue[logging.LogRecord]) -> str:
+        """Publish frames of a source, at their own rate, until something is logged; return that."""
+        for _ in range(round(PATIENCE_S * 10)):
+            self.send("left")
+            with contextlib.suppress(Empty):
+                return said.get(timeout=0.1).getMessage()
+        raise AssertionError("nothing was logged")
 
 
 def message(source: str, seq: int, after_ns: int) -> list[bytes]:
@@ -294,21 +304,19 @@ def test_damaged_frames_and_lost_rings_show_nothing_and_end_nothing(watched: Ser
 
 
 def test_without_opencv_it_says_so_and_the_next_browser_has_another_try(
-    watched: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    watched: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise ImportError("libGL.so.1")
 
+    said: SimpleQueue[logging.LogRecord] = SimpleQueue()
     with monkeypatch.context() as broken, watched.look():
         broken.setattr("framepair.nodes.monitor.drawing.draw", fail)
+        broken.setattr(pictures.log, "handlers", [QueueHandler(said)])
         watched.combiner.wait_for_subscriber(TOPICS)
-        for _ in range(round(PATIENCE_S * 10)):
-            watched.send("left")
-            if "cannot be loaded (libGL.so.1): install its libraries" in caplog.text:
-                break
-            time.sleep(0.1)
-        else:
-            pytest.fail("it said nothing")
+        assert "cannot be loaded (libGL.so.1): install its libraries" in watched.send_until_logged(
+            said
+        )
     with watched.look() as client:
         assert watched.send_until(client, "left")
 

@@ -25,10 +25,10 @@ from framepair.protocol.wire.header import ProtocolError
 DIRECTORY_VARIABLE = "FRAMEPAIR_SHM_DIR"
 # SOURCE.RUN.COUNT.SLOTS.ring: the name says what a reader has to know before it maps the file.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\.[0-9a-f]{1,16}\.[0-9]{1,9}\.([0-9]{1,9})\.ring\Z")
-# Neither a link nor a pipe that nobody writes to may lead or keep us anywhere.
+# O_NOFOLLOW: no symlinks. O_NONBLOCK: opening a FIFO without a writer must not block.
 TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# Many producers may start at once, and each makes its ring while the others wait. Who only tidies up can leave
-# it to the next one.
+# Many producers may start at once, and each makes its ring while the others wait. A process that only removes
+# stale rings gives up soon: the next one removes them.
 MAKE_PATIENCE_S, TIDY_PATIENCE_S = 30.0, 1.0
 LOCK_POLL_S = 0.01
 # Of st_blocks in stat(2).
@@ -81,7 +81,7 @@ class SharedRing:
         return self.ring.reserve(index)
 
     def close(self) -> None:
-        """Remove the ring; who has mapped it keeps what it holds."""
+        """Remove the ring; processes that have mapped it keep what it holds."""
         if self._supply is not None:
             self._supply.stop()
         if self._lock >= 0:
@@ -200,7 +200,7 @@ def _create(path: Path, nbytes: int) -> int:
     for _ in range(ATTEMPTS):
         with contextlib.suppress(FileExistsError):
             directory.mkdir(mode=0o700)
-        # Whoever tidies up may have removed it since.
+        # A process that removes stale rings may have removed it since.
         with contextlib.suppress(FileNotFoundError), _locked(directory, MAKE_PATIENCE_S):
             endpoints.make_run_dir(directory, "directory of shared memory")
             _remove_stale(directory)
@@ -235,8 +235,8 @@ def _make(path: Path, nbytes: int) -> int:
 def _locked(directory: Path, patience_s: float) -> Iterator[None]:
     """Keep others from looking for stale rings, or for room, while one is being made.
 
-    Raises TimeoutError if somebody else does for longer than ``patience_s``, FileNotFoundError if the
-    directory is gone.
+    Raises TimeoutError if another process holds the lock for longer than ``patience_s``, FileNotFoundError if
+    the directory is gone.
     """
     deadline_s = time.monotonic() + patience_s
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
