@@ -137,7 +137,7 @@ def _growth(
 def test_a_monitor_that_is_killed_is_back_and_nothing_else_is(directory: Path) -> None:
     address = f"127.0.0.1:{free_ports(1)}"
     flags = ("--run-dir", directory, "--window", "0.2", "--monitor", address, "--verbose")
-    with Running(launcher(*SMALL, *flags)) as running:
+    with Running(launcher(*SMALL, *flags, "--relay", "always")) as running:
         url = running.wait_for(r"^framepair: page at (http://\S+)$")[1]
         assert url == f"http://{address}/"
         pid = int(running.wait_for(r"started monitor as process (\d+)")[1])

@@ -95,8 +95,8 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
 
     relay: Annotated[Literal["auto", "always", "never"], PIXELS] = "auto"
     """Whether consumers of this host receive from a relay, which takes frames from the combiner once and puts
-    them into shared memory for all of them. auto: for two or more that are started here, if any frames are not
-    in shared memory already."""
+    them into shared memory for all of them. auto: for two or more that are started here, the monitor not
+    counted, if any frames are not in shared memory already."""
 
     sink: Annotated[str | None, OUTPUT] = None
     """A command of yours to take the pairs instead, as "python model.py". It is started, watched and

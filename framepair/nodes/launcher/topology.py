@@ -46,7 +46,8 @@ EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 LOCAL_MAX_WAIT_S = 0.5
 # What a user may place on a host; a relay is where its consumers are.
 PLACED = tuple(node for node in OTHERS if node != RELAY)
-# So many consumers of a host share a relay. For one, it would be a stop more.
+# So many consumers of a host share a relay. For one, it would be a stop more. The monitor does not count: it
+# receives frames only while a browser looks.
 MIN_RELAYED = 2
 # Of --health-timeout.
 HEALTH_TIMEOUT_S = 10.0
@@ -334,7 +335,7 @@ def _relayed(
         # It writes JPEGs as they travel.
         here.discard(RECORDER)
     in_messages = any(not payload.one_machine for payload in payloads.values())
-    if options.relay == "always" or (len(here) >= MIN_RELAYED and in_messages):
+    if options.relay == "always" or (len(here - {MONITOR}) >= MIN_RELAYED and in_messages):
         return frozenset({RELAY, *here})
     return frozenset()
 
