@@ -172,5 +172,6 @@ def test_a_list_that_cannot_be_followed_changes_nothing(
     assert not [thread for thread in threading.enumerate() if thread.name == "receive door"]
     (tmp_path / "sources.toml").write_text("version = 2")
     turning.until(lambda: "needs a version" in caplog.text, left)
+    assert turning.words.said[1:] == [("refused", 2)]
     turning.ask(3, "left", "door")
     turning.until(lambda: ("took", 3) in turning.words.said, left)

@@ -74,7 +74,17 @@ def test_whoever_waits_when_the_pipeline_ends_hears_of_it(signals: SignalQueue, 
     assert not path.parent.exists()
 
 
-@pytest.mark.parametrize("line", [b"{", b"[]", b'{"sources": "left"}', b'{"config": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{",
+        b"[]",
+        b'{"sources": "left"}',
+        b'{"config": 1}',
+        b"\xff",
+        pytest.param(b"[" * 50_000, id="deep"),
+    ],
+)
 def test_what_is_no_request_is_answered_and_the_next_one_heard(
     control: Control, signals: SignalQueue, path: Path, line: bytes
 ) -> None:

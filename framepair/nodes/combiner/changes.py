@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from framepair.nodes.combiner.inbox import Inbox, Inboxes
-from framepair.nodes.common.runtime import Refused
-from framepair.nodes.common.sources_file import SourceList, SourcesFile
+from framepair.nodes.common.sources_file import SourceList, SourcesFile, Unusable
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.transport.heartbeat import Heartbeat
 
@@ -99,8 +98,10 @@ class Changes:
     def _follow(self, now_ns: int) -> None:
         try:
             asked = self._file.read()
-        except Refused as error:
+        except Unusable as error:
             log.error("%s", error)
+            if error.version is not None:
+                self._heartbeat.tell_version("refused", error.version)
             return
         if asked is not None:
             self._change(asked, now_ns)

@@ -25,6 +25,14 @@ class SourceList:
     addresses: Mapping[str, str]
 
 
+class Unusable(Refused):
+    """A file that can't be used, which says at least its ``version``, or None."""
+
+    def __init__(self, sentence: str, version: int | None = None) -> None:
+        super().__init__(sentence)
+        self.version = version
+
+
 def write(path: Path, sources: SourceList) -> None:
     """Write ``path`` whole: a reader sees the former file or this one; raises OSError."""
     # A JSON string is one of TOML, too.
@@ -41,19 +49,22 @@ def unfinished(path: Path) -> Path:
 
 
 def read(path: Path) -> SourceList | None:
-    """Return what ``path`` says, None if it is not there; raises Refused if it can't be used."""
+    """Return what ``path`` says, None if it is not there; raises Unusable."""
     # Most combiners never read one.
     import tomllib
 
+    fields: dict[str, Any] = {}
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
         return _parsed(fields)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Refused(f"cannot read {path}: {error.strerror}") from None
+        raise Unusable(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, EndpointError) as error:
-        raise Refused(f"{path}: {error}") from None
+        version = fields.get("version")
+        known = version if isinstance(version, int) else None
+        raise Unusable(f"{path}: {error}", known) from None
 
 
 def _parsed(fields: Mapping[str, Any]) -> SourceList:
@@ -88,5 +99,5 @@ class SourcesFile:
         return seen != self._seen
 
     def read(self) -> SourceList | None:
-        """Return what it says, None if it is not there; raises Refused if it can't be used."""
+        """Return what it says, None if it is not there; raises Unusable."""
         return read(self._path)

@@ -121,7 +121,8 @@ class Control:
     def _add(self, peer: socket.socket, line: bytes) -> None:
         try:
             self._requests.append((peer, parse(json.loads(line))))
-        except ValueError as error:
+        # json: RecursionError for brackets in brackets in brackets.
+        except (ValueError, RecursionError) as error:
             self.answer(peer, Reply(2, f"not understood: {error}"))
 
     def _forget(self, peer: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
-from framepair.nodes.common import runtime
+from framepair.nodes.common import exit_codes, runtime
 from framepair.nodes.common.parser import from_environment
 from framepair.nodes.launcher import recordings
 from framepair.nodes.launcher.commands import absolute
@@ -37,7 +38,7 @@ class Where:
     """The run directory of the pipeline. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
 
     host: str | None = None
-    """Which of the hosts in [hosts] this is, unless it is that of the combiner."""
+    """Which of the hosts in [hosts] this is. [default: that of the combiner, else the name of this machine]"""
 
 
 @app.default
@@ -54,12 +55,12 @@ def reload(
     go on, and the exit code is 1: the next reload tries it again. With --wait new ones need not be open yet.
     """
     run_dir = (where.run_dir or endpoints.default_run_dir()).absolute()
-    paths = [endpoints.control_path(run_dir)]
-    if where.host:
-        paths.insert(0, endpoints.control_path(run_dir, where.host))
-    path = next((path for path in paths if path.exists()), paths[-1])
+    path = _control(run_dir, where.host)
     try:
         reply = ask(path, Request(_absolute(sources), _text(where.config)))
+    except (ConnectionResetError, BrokenPipeError):
+        print("framepair: the pipeline has ended before it answered", file=sys.stderr)
+        sys.exit(exit_codes.FAILED)
     except OSError as error:
         raise runtime.Refused(
             f"no pipeline listens at {path} ({error.strerror or error}): name its --run-dir; over --listen it"
@@ -68,6 +69,21 @@ def reload(
     print(f"framepair: {reply.sentence}", file=sys.stderr)
     if reply.code:
         sys.exit(reply.code)
+
+
+def _control(run_dir: Path, host: str | None) -> Path:
+    """Return where the launcher listens: that of ``host`` if there is one, else the one that is likely meant.
+
+    Without a host that is the combiner's launcher, that of this machine as the launcher itself finds its host,
+    or the only one.
+    """
+    this_machine = platform.node()
+    likely = [None, this_machine, this_machine.partition(".")[0]]
+    paths = [endpoints.control_path(run_dir, name) for name in ([host, None] if host else likely)]
+    only = list(run_dir.glob(f"{endpoints.CONTROL}-*"))
+    if host is None and len(only) == 1:
+        paths += only
+    return next((path for path in paths if path.exists()), endpoints.control_path(run_dir))
 
 
 def _absolute(sources: tuple[str, ...]) -> tuple[str, ...]:

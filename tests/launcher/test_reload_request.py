@@ -1,0 +1,58 @@
+"""Which launcher a reload asks, and what it says of one that ends meanwhile."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from framepair.nodes.launcher import reload_request
+from framepair.nodes.launcher.reload_request import Where
+from framepair.protocol.transport.endpoints import control_path
+from tests.lib.processes import PATIENCE_S
+
+
+@pytest.mark.parametrize(
+    ("there", "host", "asked"),
+    [
+        ((None, "cam", "yard"), None, None),
+        (("cam", "yard"), None, "cam"),
+        (("cam.example.org", "yard"), None, "cam.example.org"),
+        (("yard",), None, "yard"),
+        (("desk", "yard"), None, None),
+        ((None, "cam"), "cam", "cam"),
+        ((None, "yard"), "cam", None),
+        ((), None, None),
+    ],
+)
+def test_the_launcher_of_this_machine_is_found_without_its_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    there: tuple[str | None, ...],
+    host: str | None,
+    asked: str | None,
+) -> None:
+    monkeypatch.setattr(platform, "node", lambda: "cam.example.org")
+    for name in there:
+        control_path(tmp_path, name).touch()
+    assert reload_request._control(tmp_path, host) == control_path(tmp_path, asked)
+
+
+def test_a_launcher_that_ends_while_it_is_asked_is_a_failure(
+    directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, ThreadPoolExecutor(1) as pool:
+        listener.bind(str(control_path(directory)))
+        listener.listen()
+        listener.settimeout(PATIENCE_S)
+        asking = pool.submit(reload_request.reload, where=Where(run_dir=directory))
+        peer, _ = listener.accept()
+        peer.recv(1000)
+        peer.close()
+        with pytest.raises(SystemExit) as ended:
+            asking.result(PATIENCE_S)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "framepair: the pipeline has ended before it answered\n"
