@@ -14,12 +14,12 @@ from typing import Annotated, NoReturn
 import zmq
 from msgspec.structs import replace
 
-from framepair.nodes.combiner.changes import Changes
 from framepair.nodes.combiner.inbox import Inboxes, receiving
 from framepair.nodes.combiner.intake import Clock, Incoming, Intake, IntakeByCapture
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
 from framepair.nodes.combiner.publisher import Publisher
+from framepair.nodes.combiner.source_list import SourceListFollower
 from framepair.nodes.combiner.startup import MAX_HELD_BYTES
 from framepair.nodes.combiner.time_server import TimeServer, telling_time
 from framepair.nodes.combiner.windows import Accepted, Windows
@@ -99,7 +99,7 @@ def _combine(
         combiner = Combiner(windows, intake, publisher, ways, heartbeat)
         if options.sources_file:
             file = SourcesFile(options.sources_file)
-            combiner.follow(Changes(file, windows, intake, ways.inboxes, heartbeat))
+            combiner.follow(SourceListFollower(file, windows, intake, ways.inboxes, heartbeat))
         runtime.ready(f"{', '.join(addresses)} -> {options.pub}", heartbeat)
         reason = combiner.run(stop)
         publisher.end(run, windows.announced, reason, windows.totals())
@@ -148,9 +148,9 @@ class Combiner:
         self._largest: dict[str, int] = {}
         self._at_rest: set[str] = set()
         self._moving: set[str] = set()
-        self._changes: Changes | None = None
+        self._changes: SourceListFollower | None = None
 
-    def follow(self, changes: Changes) -> None:
+    def follow(self, changes: SourceListFollower) -> None:
         """Let sources come and go from now on."""
         self._changes = changes
 

@@ -16,7 +16,7 @@ from framepair.nodes.launcher.events import Ended, Event, Heard
 from framepair.nodes.launcher.options import Options
 from framepair.nodes.launcher.pipeline import Pipeline
 from framepair.nodes.launcher.processes import Processes
-from framepair.nodes.launcher.reloader import Reloader, hang_up_reloads
+from framepair.nodes.launcher.reload_requests import Reloader, hang_up_reloads
 from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor

@@ -81,7 +81,7 @@ class Guard:
         self._tell(f"-{group}")
 
     def expect_rings(self) -> None:
-        """Have rings removed in the end, too: there may be some from now on."""
+        """Remove rings at the end, too: there may be some from now on."""
         self.leftovers = replace(self.leftovers, shared=True)
         self._tell(RINGS)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from framepair.nodes.launcher.control import Control
     from framepair.nodes.launcher.guard import Guard
     from framepair.nodes.launcher.options import Options
-    from framepair.nodes.launcher.reloader import Reloader, Reread
+    from framepair.nodes.launcher.reload_requests import Reloader, Reread
     from framepair.nodes.launcher.supervisor import Rules
     from framepair.nodes.launcher.topology import Plan
 
@@ -185,10 +185,10 @@ def reloader(
     guard: Guard,
 ) -> Reloader:
     """Return what changes the sources of the pipeline that is being started."""
-    from framepair.nodes.launcher import reload
-    from framepair.nodes.launcher.reloader import Reloader
+    from framepair.nodes.launcher import reload_plan
+    from framepair.nodes.launcher.reload_requests import Reloader
 
-    running = reload.running(options, plan, nodes)
+    running = reload_plan.running(options, plan, nodes)
     return Reloader(running, reread, control, plan.sources_file, guard, PYTHON)
 
 

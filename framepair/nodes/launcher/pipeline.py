@@ -28,7 +28,7 @@ from framepair.nodes.launcher.events import (
     Terminate,
 )
 from framepair.nodes.launcher.processes import Processes
-from framepair.nodes.launcher.reloader import Reloader
+from framepair.nodes.launcher.reload_requests import Reloader
 from framepair.nodes.launcher.service_manager import ServiceManager
 from framepair.nodes.launcher.signal_queue import SignalQueue
 from framepair.nodes.launcher.supervisor import Supervisor

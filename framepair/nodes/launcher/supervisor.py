@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from framepair.nodes.common import exit_codes
 from framepair.nodes.common.log_format import Level
 from framepair.nodes.common.runtime import ECHO_S
-from framepair.nodes.launcher.changing import Changing
 from framepair.nodes.launcher.commands import Kind, Node
 from framepair.nodes.launcher.condition import Condition, State, all_flow, describe
 from framepair.nodes.launcher.events import (
@@ -37,6 +36,7 @@ from framepair.nodes.launcher.events import (
 from framepair.nodes.launcher.flow import Flow, Outcome
 from framepair.nodes.launcher.pace import Duration
 from framepair.nodes.launcher.restarts import MAX_A_MINUTE, Restarts
+from framepair.nodes.launcher.source_changes import SourceChanges
 from framepair.nodes.launcher.watched_time import TICK_S, WatchedTime
 from framepair.protocol.transport.heartbeat import Word
 
@@ -116,7 +116,7 @@ class Supervisor:
         self._stop: StopOrder | None = None
         self._flow = Flow(nodes, rules.duration)
         self._outcome = Outcome(nodes)
-        self._changing = Changing(self)
+        self._changing = SourceChanges(self)
         self._added: set[Node] = set()
         """Nodes that came later: without them the others go on."""
         self._actions: list[Action] = []

@@ -70,7 +70,7 @@ VERBS = {
         "[SOURCES] [--config FILE] [--run-dir DIR] [--host HOST]",
         "change the sources of a pipeline that runs, while the others go on",
         (),
-        module="framepair.nodes.launcher.reload_request",
+        module="framepair.nodes.launcher.reload_command",
     ),
     "keygen": Verb(
         "DIR", "make a directory with keys for a pipeline on several machines", (), "--keygen"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from framepair.nodes.launcher.changing import OPEN_S, STOP_S, TAKE_S
 from framepair.nodes.launcher.commands import Node
 from framepair.nodes.launcher.events import ChangeAsked, Heard
 from framepair.nodes.launcher.pace import Duration
+from framepair.nodes.launcher.source_changes import OPEN_S, STOP_S, TAKE_S
 from framepair.nodes.launcher.supervisor import Rules, Supervisor
 from framepair.protocol.transport.heartbeat import OfList
 from tests.lib.history import HEALTH_S, SETTLE_S, History, node

@@ -37,7 +37,7 @@ class Nodes(Protocol):
         """Tell the reloader that a change is over."""
 
 
-class Changing:
+class SourceChanges:
     """Carries out one change at a time.
 
     1. The combiner takes the list of sources, or refuses it, and then nothing has changed.
@@ -78,7 +78,7 @@ class Changing:
             self._close(change, now_s)
 
     def hear(self, word: Word, version: float, now_s: float) -> None:
-        """Take note of what the combiner says of a list of sources."""
+        """Go on with the change as the combiner says of its list of sources."""
         change = self._change
         if change is None or version != change.version:
             return

@@ -37,7 +37,7 @@ class Windows(Protocol):
         """Return whether the source's producer has said its last word."""
 
     def forget_source(self, source: str) -> None:
-        """Take note that nothing more comes of it."""
+        """Forget the source, of which nothing more comes."""
 
 
 class Intake(Protocol):
@@ -51,7 +51,7 @@ class Intake(Protocol):
 
 
 @dataclass(slots=True)
-class _Going:
+class _Change:
     """The sources that a change removes, and how far that is."""
 
     version: int
@@ -61,7 +61,7 @@ class _Going:
     """When the launcher was told that their last windows have closed."""
 
 
-class Changes:
+class SourceListFollower:
     """Follows ``file``, one change after the other; to be asked at each ``turn`` of the work loop.
 
     A change that can't be made as a whole changes nothing. The launcher hears that the version was taken, that
@@ -82,7 +82,7 @@ class Changes:
         self._intake = intake
         self._inboxes = inboxes
         self._heartbeat = heartbeat
-        self._going: _Going | None = None
+        self._going: _Change | None = None
         self._look_s = 0.0
 
     def turn(self, now_ns: int) -> list[str]:
@@ -129,7 +129,7 @@ class Changes:
             told = "" if last is None else f" after window {last}"
             log.info("%s is removed%s", name, told)
         self._heartbeat.tell_version("took", asked.version)
-        self._going = _Going(asked.version, removed)
+        self._going = _Change(asked.version, removed)
 
     def _add(self, addresses: dict[str, str]) -> None:
         """Listen for more sources, all of them or none; raises EndpointError or ValueError."""
@@ -143,7 +143,7 @@ class Changes:
             self._intake.add(inbox)
             log.info("%s is added, received at %s", source, addresses[source])
 
-    def _go_on(self, going: _Going) -> list[str]:
+    def _go_on(self, going: _Change) -> list[str]:
         """Wait for the last windows, then for the last words, and stop to listen after those."""
         if not all(self._windows.has_left(source) for source in going.sources):
             return []

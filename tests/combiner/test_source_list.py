@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from framepair.nodes.combiner import changes
-from framepair.nodes.combiner.changes import Changes
+from framepair.nodes.combiner import source_list
 from framepair.nodes.combiner.inbox import receiving
 from framepair.nodes.combiner.intake import Intake
 from framepair.nodes.combiner.open_windows import ReceivedFrame
 from framepair.nodes.combiner.pace import Rules
+from framepair.nodes.combiner.source_list import SourceListFollower
 from framepair.nodes.combiner.windows import Windows
 from framepair.nodes.common.sources_file import SourceList, SourcesFile, write
 from framepair.protocol.clocks import clock
@@ -54,7 +54,7 @@ class Turning(ExitStack):
         rules = Rules(window_ns=100 * MS, max_wait_ns=100 * MS, idle_timeout_ns=200 * MS)
         self.windows: Windows[zmq.Frame] = Windows(addresses, rules, run=1)
         self.intake = Intake(self.inboxes.values(), self.windows)
-        self.changes = Changes(
+        self.changes = SourceListFollower(
             SourcesFile(self._path),
             self.windows,
             self.intake,
@@ -151,7 +151,7 @@ def test_a_source_comes_and_another_goes_with_its_last_word(turning: Turning) ->
 def test_a_producer_that_says_nothing_more_is_not_waited_for(
     turning: Turning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "LAST_WORD_S", 0.1)
+    monkeypatch.setattr(source_list, "LAST_WORD_S", 0.1)
     left = Producer(turning, "left")
     left.send()
     turning.ask(1, "left")

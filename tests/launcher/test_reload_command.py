@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from framepair.nodes.launcher import reload_request
-from framepair.nodes.launcher.reload_request import Where
+from framepair.nodes.launcher import reload_command
+from framepair.nodes.launcher.reload_command import Where
 from framepair.protocol.transport.endpoints import control_path
 from tests.lib.processes import PATIENCE_S
 
@@ -38,7 +38,7 @@ def test_the_launcher_of_this_machine_is_found_without_its_name(
     monkeypatch.setattr(platform, "node", lambda: "cam.example.org")
     for name in there:
         control_path(tmp_path, name).touch()
-    assert reload_request._control(tmp_path, host) == control_path(tmp_path, asked)
+    assert reload_command._control(tmp_path, host) == control_path(tmp_path, asked)
 
 
 def test_a_launcher_that_ends_while_it_is_asked_is_a_failure(
@@ -48,7 +48,7 @@ def test_a_launcher_that_ends_while_it_is_asked_is_a_failure(
         listener.bind(str(control_path(directory)))
         listener.listen()
         listener.settimeout(PATIENCE_S)
-        asking = pool.submit(reload_request.reload, where=Where(run_dir=directory))
+        asking = pool.submit(reload_command.reload, where=Where(run_dir=directory))
         peer, _ = listener.accept()
         peer.recv(1000)
         peer.close()

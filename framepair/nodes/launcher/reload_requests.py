@@ -18,7 +18,7 @@ from framepair.nodes.launcher.events import ChangeAsked, Changed
 from framepair.nodes.launcher.guard import Guard
 from framepair.nodes.launcher.names import COMBINER, without_secrets
 from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.reload import Difference, Running, compared
+from framepair.nodes.launcher.reload_plan import Difference, Running, compared
 
 # A process without a controlling terminal cannot open it.
 TERMINAL = Path("/dev/tty")
@@ -27,7 +27,7 @@ Reread = Callable[[str | None], Options | None]
 
 
 @dataclass(slots=True)
-class _Going:
+class _Pending:
     """A change that is being made: for whom, and how the pipeline runs then."""
 
     peer: socket.socket | None
@@ -59,10 +59,10 @@ class Reloader:
         self._python = python
         self._version = 0
         self._own: deque[Request] = deque()
-        self._going: _Going | None = None
+        self._going: _Pending | None = None
 
     def ask(self) -> None:
-        """Have the configuration read again."""
+        """Read the configuration again when no change is being made."""
         self._own.append(Request())
 
     def next(self) -> ChangeAsked | None:
@@ -121,7 +121,7 @@ class Reloader:
             return None
         if any(payload.one_machine for payload in then.plan.payloads.values()):
             self._guard.expect_rings()
-        self._going = _Going(peer, then, difference)
+        self._going = _Pending(peer, then, difference)
         return ChangeAsked(
             version,
             then.plan.health_timeouts_s,

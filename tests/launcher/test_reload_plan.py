@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from framepair.nodes.common.runtime import Refused
-from framepair.nodes.launcher import commands, reload, topology
+from framepair.nodes.launcher import commands, reload_plan, topology
 from framepair.nodes.launcher.options import Options
-from framepair.nodes.launcher.reload import Difference, Running, compared
+from framepair.nodes.launcher.reload_plan import Difference, Running, compared
 from framepair.protocol.transport.endpoints import EndpointError, Endpoints, changed
 from tests.lib.pipeline import free_ports
 
@@ -22,7 +22,7 @@ def started(*sources: str, **others: Any) -> Running:
     """Return how a pipeline runs that was started with these options."""
     options = Options(sources=sources, run_dir=Path("/tmp/fp"), **others)
     plan = topology.plan(options)
-    return reload.running(options, plan, commands.table(options, plan))
+    return reload_plan.running(options, plan, commands.table(options, plan))
 
 
 def asked(former: Running, *sources: str, **others: Any) -> Difference:
