@@ -99,7 +99,20 @@ def test_what_the_launcher_starts_is_plain(asked: Any) -> None:
         ("producer", {"cyclopts", "rich", "asyncio", "cv2", "av"}),
         ("combiner", {"cyclopts", "rich", "asyncio", "numpy"}),
         ("sink", {"cyclopts", "rich", "asyncio"}),
-        ("launcher", {"cyclopts", "rich", "asyncio", "numpy", "zmq", "msgspec", "hashlib"}),
+        (
+            "launcher",
+            {
+                "cyclopts",
+                "rich",
+                "asyncio",
+                "numpy",
+                "zmq",
+                "msgspec",
+                "hashlib",
+                "ctypes",
+                "tomllib",
+            },
+        ),
     ],
 )
 def test_a_node_imports_nothing_that_its_start_does_not_need(node: str, unneeded: set[str]) -> None:

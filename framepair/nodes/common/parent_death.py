@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -18,6 +17,9 @@ def die_with_launcher() -> None:
     if launcher is None:
         return
     if sys.platform == "linux":
+        # The launcher imports this module, too, and all nodes wait for its imports.
+        import ctypes
+
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != int(launcher):
         sys.exit("the launcher is gone")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import math
 import os
@@ -210,6 +209,8 @@ def stop_on_signals(heartbeat: Heartbeat) -> Stop:
 
 def keep_buffers() -> None:
     """Have malloc keep freed frame buffers, instead of mapping and faulting in new pages for each frame."""
+    import ctypes
+
     set_option: Callable[..., Any] | None = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)

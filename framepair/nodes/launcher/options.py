@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 import types
 import typing
 from collections.abc import Sequence
@@ -209,6 +208,9 @@ def read(path: Path, text: str | None = None) -> dict[str, Any]:
 
     ``text`` stands for what is in it.
     """
+    # Most pipelines have no such file.
+    import tomllib
+
     try:
         fields = tomllib.loads(path.read_bytes().decode() if text is None else text)
     except OSError as error:
