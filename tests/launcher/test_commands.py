@@ -376,7 +376,7 @@ def test_a_consumer_of_ones_own_is_told_where_the_pairs_are() -> None:
     assert sink.command == (python, "my model.py", "--from", "tcp://127.0.0.1:5555")
     assert dict(sink.environment) == {
         "FRAMEPAIR_SUB": "tcp://127.0.0.1:5555",
-        "FRAMEPAIR_SYNC": "tcp://127.0.0.1:5557",
+        "FRAMEPAIR_SYNC": "tcp://127.0.0.1:5556",
     }
     assert not sink.is_ours
 
@@ -422,15 +422,15 @@ def test_a_value_that_looks_like_a_flag_stays_a_value() -> None:
 
 def test_over_tcp_every_source_has_a_port() -> None:
     left, right, combiner, sink = nodes_of(Options(listen="tcp://10.0.0.1:5555", insecure=True))
-    assert flag(left, "--push") == "tcp://10.0.0.1:5556"
-    assert flag(right, "--push") == "tcp://10.0.0.1:5557"
+    assert flag(left, "--push") == "tcp://10.0.0.1:5557"
+    assert flag(right, "--push") == "tcp://10.0.0.1:5558"
     assert flag(combiner, "--pub") == flag(sink, "--sub") == "tcp://10.0.0.1:5555"
 
 
 @pytest.mark.parametrize("host", ["*", "0.0.0.0"])
 def test_one_listens_on_all_interfaces_but_connects_to_one(host: str) -> None:
     left, _, combiner, sink = nodes_of(Options(listen=f"tcp://{host}:5555", insecure=True))
-    assert flag(left, "--push") == "tcp://127.0.0.1:5556"
+    assert flag(left, "--push") == "tcp://127.0.0.1:5557"
     assert flag(combiner, "--pub") == f"tcp://{host}:5555"
     assert flag(sink, "--sub") == "tcp://127.0.0.1:5555"
 

@@ -110,8 +110,8 @@ def test_each_host_starts_its_share(tmp_path: Path) -> None:
         "desk": ["sink"],
     }
     (left,), (right, combiner), (sink,) = shares.values()
-    assert "tcp://10.0.0.5:7401" in left.command
-    assert "left=tcp://10.0.0.5:7401" in combiner.command
+    assert "tcp://10.0.0.5:7402" in left.command
+    assert "left=tcp://10.0.0.5:7402" in combiner.command
     assert "tcp://10.0.0.5:7400" in sink.command
     # Beside the combiner no frame goes over the network.
     (local,) = [word for word in right.command if word.startswith("ipc://")]

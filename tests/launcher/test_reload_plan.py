@@ -62,19 +62,21 @@ def test_the_same_producer_writes_the_status_file_as_long_as_it_is_there(
     at = {"listen": "tcp://10.0.0.5:7400", "insecure": True, "host": "cam"}
     former = started(LEFT, RIGHT, hosts=hosts(left="cam", right="cam", combiner="nuc"), **at)
     everywhere = hosts(left="cam", right="cam", door="cam", combiner="nuc")
-    more = replace(former.options, sources=(DOOR, LEFT, RIGHT), hosts=everywhere)
-    now, found = compared(former, more)
-    assert found.changed == ()
-    assert writers(now) == ["left"]
-    # Without it a new one does, and the others are left alone.
-    fewer = hosts(right="cam", door="cam", combiner="nuc")
-    now, found = compared(former, replace(former.options, sources=(RIGHT, DOOR), hosts=fewer))
-    assert found.changed == ()
-    assert writers(now) == ["door"]
-    last = replace(former.options, sources=(RIGHT,), hosts=hosts(right="cam", combiner="nuc"))
-    now, found = compared(now, last)
-    assert found.changed == ("right",)
+    more = replace(former.options, sources=(LEFT, RIGHT, DOOR), hosts=everywhere)
+    for options in (more, former.options):
+        former, found = compared(former, options)
+        assert found.changed == ()
+        assert writers(former) == ["left"]
+    # Also where it is not the first of its host.
+    last = replace(former, status_writer="right")
+    now, found = compared(last, more)
     assert writers(now) == ["right"]
+    # Without it another one does.
+    now, found = compared(
+        now, replace(more, sources=(LEFT,), hosts=hosts(left="cam", combiner="nuc"))
+    )
+    assert found.changed == ("left",)
+    assert writers(now) == ["left"]
 
 
 def writers(running: Running) -> list[str]:
@@ -182,13 +184,13 @@ def test_over_tcp_sources_keep_their_ports_and_new_ones_get_free_ones() -> None:
         name: int(address.rpartition(":")[2]) - port
         for name, address in now.plan.endpoints.pull.items()
     }
-    # left had the first one, the clock has the third.
-    assert at == {"door": 4, "right": 2, "yard": 5}
+    # The clock has the first one, left had the second.
+    assert at == {"door": 4, "right": 3, "yard": 5}
     assert now.plan.endpoints.sync == former.plan.endpoints.sync
     assert found.changed == ()
     # Once left is gone, its port is free.
     again = compared(now, replace(options, sources=(*options.sources, "hall=synthetic://")))[0]
-    assert again.plan.endpoints.pull["hall"] == f"tcp://127.0.0.1:{port + 1}"
+    assert again.plan.endpoints.pull["hall"] == f"tcp://127.0.0.1:{port + 2}"
 
 
 def test_no_port_is_left() -> None:
@@ -199,6 +201,34 @@ def test_no_port_is_left() -> None:
 
 def hosts(**of: str) -> tuple[str, ...]:
     return tuple(f"{name}={host}" for name, host in of.items())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moved"),
+    [
+        ((LEFT, RIGHT), (LEFT, RIGHT, DOOR), None),
+        ((LEFT, RIGHT, DOOR), (LEFT, RIGHT), None),
+        ((LEFT, RIGHT, DOOR), (LEFT, DOOR), "door"),
+        ((LEFT, RIGHT), (RIGHT, LEFT), "right, left"),
+        # The combiner listens for right until its last pair is out.
+        ((LEFT, RIGHT), (LEFT, DOOR), "door"),
+    ],
+)
+def test_a_host_that_starts_again_finds_the_ports_of_those_that_go_on(
+    before: tuple[str, ...], after: tuple[str, ...], moved: str | None
+) -> None:
+    at = {"listen": "tcp://10.0.0.5:7400", "insecure": True, "host": "cam"}
+    then, now = (
+        hosts(combiner="nuc", **{source.partition("=")[0]: "cam" for source in sources})
+        for sources in (before, after)
+    )
+    former = started(*before, hosts=then, **at)
+    options = replace(former.options, sources=after, hosts=now)
+    if moved is None:
+        assert compared(former, options)[0].plan.endpoints == topology.plan(options).endpoints
+        return
+    with pytest.raises(Refused, match=f"a host that starts now has other ports for {moved}: "):
+        compared(former, options)
 
 
 def test_a_host_starts_and_stops_its_own_sources_only() -> None:

@@ -146,11 +146,11 @@ def test_a_port_that_somebody_has_is_named_with_its_holder(directory: Path) -> N
         first.wait_for(WHOLE, count=2)
         combiner = first.pid_of("framepair.nodes.combiner")
         sentence = refused(directory / "second", *listen)
-        assert f"tcp://127.0.0.1:{port + 1} is in use by process {combiner}: " in sentence
+        assert f"tcp://127.0.0.1:{port + 2} is in use by process {combiner}: " in sentence
         first.wait_for(WHOLE, count=2 + len(first.stdout))
         assert first.stop() == 0
         assert not any("dropped" in line and "backpressure" in line for line in first.stdout)
-    assert "cannot listen on tcp://192.0.2.1:7401" in refused(
+    assert "cannot listen on tcp://192.0.2.1:7402" in refused(
         directory / "run", "--listen", "tcp://192.0.2.1:7400", "--insecure"
     )
 

@@ -414,7 +414,7 @@ def test_a_ring_that_does_not_fit_ends_everything_at_the_start(directory: Path) 
         (["--pace", "max"], "cannot wait for consumers"),
         (
             ["--insecure", "--listen", "tcp://192.0.2.1:7400"],
-            "tcp://192.0.2.1:7401 may be another machine",
+            "tcp://192.0.2.1:7402 may be another machine",
         ),
     ],
 )

@@ -70,7 +70,8 @@ def test_every_source_has_an_ipc_address_of_its_own() -> None:
 def test_tcp_ports_count_up_from_the_given_one(host: str) -> None:
     made = endpoints.tcp_endpoints(f"tcp://{host}:5555", ["left", "right"])
     assert made.pub == f"tcp://{host}:5555"
-    assert made.pull == {"left": f"tcp://{host}:5556", "right": f"tcp://{host}:5557"}
+    assert made.pull == {"left": f"tcp://{host}:5557", "right": f"tcp://{host}:5558"}
+    assert made.sync == f"tcp://{host}:5556"
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,11 @@ def test_a_bad_tcp_address_is_one_sentence_that_shows_it(base: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_clock_may_have_the_last_port() -> None:
+def test_a_source_may_have_the_last_port() -> None:
     made = endpoints.tcp_endpoints("tcp://127.0.0.1:65532", ["left", "right"])
-    assert made.pull["right"] == "tcp://127.0.0.1:65534"
-    assert made.sync == "tcp://127.0.0.1:65535"
-    assert made.listening() == [f"tcp://127.0.0.1:{port}" for port in (65533, 65534, 65532, 65535)]
+    assert made.pull["right"] == "tcp://127.0.0.1:65535"
+    assert made.sync == "tcp://127.0.0.1:65533"
+    assert made.listening() == [f"tcp://127.0.0.1:{port}" for port in (65534, 65535, 65532, 65533)]
     with pytest.raises(EndpointError, match="no room for 3 more ports"):
         endpoints.tcp_endpoints("tcp://127.0.0.1:65533", ["left", "right"])
 

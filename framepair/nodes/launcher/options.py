@@ -157,8 +157,8 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     """Directory of the sockets, one pipeline each. [default: framepair in XDG_RUNTIME_DIR, or in /tmp]"""
 
     listen: Annotated[str | None, NETWORK] = None
-    """tcp://HOST:PORT for pairs, instead of sockets in --run-dir. The ports after it are for the sources, and
-    one more for the combiner's clock."""
+    """tcp://HOST:PORT for pairs, instead of sockets in --run-dir. The port after it is for the combiner's
+    clock, those that follow are for the sources."""
 
     hosts: Annotated[tuple[str, ...], NETWORK, SEVERAL] = ()
     """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner, sink,

@@ -94,6 +94,7 @@ def compared(
     plan = topology.plan(asked, former.plan.endpoints)
     names = former.names | plan.uris.keys()
     _refuse_plan(former, plan, len(names))
+    _refuse_other_ports(asked, plan)
     # As it was at the start: windows and rings are made for it.
     told = replace(asked, max_wait=former.max_wait_s)
     table = commands.table(told, plan, python, status_writer=_status_writer(former, plan))
@@ -134,6 +135,20 @@ def _refuse_others(former: Options, asked: Options) -> None:
     if asked.max_sources is not None and len(asked.sources) > asked.max_sources:
         raise Refused(
             f"{len(asked.sources)} sources, and --max-sources {asked.max_sources}: start again with more"
+        )
+
+
+def _refuse_other_ports(asked: Options, plan: Plan) -> None:
+    """Raise Refused if a host that starts with what is ``asked`` takes other ports than those that go on."""
+    if plan.placement is None:
+        return
+    fresh = topology.plan(asked).endpoints.pull
+    moved = [name for name, address in plan.endpoints.pull.items() if fresh[name] != address]
+    if moved:
+        raise Refused(
+            "with [hosts] a source's port follows from its place in the list, and a host that starts now has"
+            f" other ports for {', '.join(moved)}: remove sources from the end and add there, one reload after"
+            " the other, or start all hosts again"
         )
 
 

@@ -125,7 +125,10 @@ def frames_in(run_dir: Path) -> list[str]:
 
 
 def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
-    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the sources after it, last the time."""
+    """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the time after it, then the sources.
+
+    So a source that is added at the end, or removed there, moves no other one, and not the time.
+    """
     host, _, port = base.removeprefix("tcp://").rpartition(":")
     if not base.startswith("tcp://") or not host or not port.isdecimal():
         raise EndpointError(f"{base!r} is not tcp://HOST:PORT")
@@ -133,8 +136,8 @@ def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
         raise EndpointError(
             f"{base!r} leaves no room for {len(sources) + 1} more ports up to {MAX_PORT}"
         )
-    pull = {name: f"tcp://{host}:{int(port) + 1 + i}" for i, name in enumerate(sources)}
-    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1 + len(sources)}")
+    pull = {name: f"tcp://{host}:{int(port) + 2 + i}" for i, name in enumerate(sources)}
+    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1}")
 
 
 def control_path(run_dir: Path, host: str | None = None) -> Path:
