@@ -62,9 +62,12 @@ def test_launchers_of_several_hosts_make_one_pipeline(
 
 
 def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
-    """A source comes on the other host, over tcp, and one there goes; the combiner's host is asked first."""
+    """A source comes on the other host, over tcp, and goes again; the combiner's host is asked first.
+
+    A host that starts meanwhile finds it. One that would be at another port there changes nothing.
+    """
     file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
-    before = HERE.format(port=free_ports(6))
+    before = "max_sources = 3\n" + HERE.format(port=free_ports(6))
     file.write_text(before)
     command = launcher("--config", file, "--run-dir", run_dir, "--verbose")
     with contextlib.ExitStack() as stack:
@@ -74,13 +77,27 @@ def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
             for host in ("nuc", "cam-pi", "desk")
         }
         hosts["desk"].wait_for(r"left 5/5 +right 5/5", count=3)
-        after = before.replace("left =", "door =")
-        file.write_text(after)
-        for path in (control_path(run_dir), control_path(run_dir, "cam-pi")):
-            assert ask(path, Request()) == Reply(0, "added: door; removed: left")
-        hosts["desk"].wait_for(r"right 5/5 +door 5/5", count=3)
+        paths = (control_path(run_dir), control_path(run_dir, "cam-pi"))
+        file.write_text(before.replace("left =", "door ="))
+        for path in paths:
+            assert (
+                "a host that starts now has other ports for door: " in ask(path, Request()).sentence
+            )
+        door = '\ndoor = "synthetic://160x120@25"\n\n[hosts]\ndoor = "cam-pi"'
+        file.write_text(before.replace("\n\n[hosts]", door))
+        for path in paths:
+            assert ask(path, Request()) == Reply(0, "added: door")
+        hosts["desk"].wait_for(r"left 5/5 +right 5/5 +door 5/5", count=3)
         assert "started producer door" in "".join(hosts["cam-pi"].stderr)
         assert "started producer door" not in "".join(hosts["nuc"].stderr)
+        assert hosts["cam-pi"].stop() == 0
+        hosts["cam-pi"] = stack.enter_context(Running([*command, "--host", "cam-pi"]))
+        hosts["desk"].wait_for(
+            r"left 5/5 +right 5/5 +door 5/5", count=3 + len(hosts["desk"].stdout)
+        )
+        file.write_text(before)
+        for path in paths:
+            assert ask(path, Request()) == Reply(0, "removed: door")
         for host in ("cam-pi", "nuc", "desk"):
             assert hosts[host].stop() == 0
             assert hosts[host].processes() == []

@@ -148,7 +148,7 @@ def control_path(run_dir: Path, host: str | None = None) -> Path:
 def changed(former: Endpoints, fresh: Endpoints) -> Endpoints:
     """Return ``fresh`` with the addresses that are in use already: the others would have to listen elsewhere.
 
-    A source that is new gets the first port after that of the pairs that no other node has.
+    A source that is new gets its own port, or the first one after that of the pairs if another node has that.
     """
     pull: dict[str, str] = {}
     for name, address in fresh.pull.items():
@@ -160,8 +160,8 @@ def changed(former: Endpoints, fresh: Endpoints) -> Endpoints:
 
 
 def _free(address: str, pub: str, taken: Collection[str]) -> str:
-    """Return ``address`` if it is that of a file, else the first one after ``pub`` that is not ``taken``."""
-    if not address.startswith("tcp://"):
+    """Return ``address``, or the first one after ``pub`` that is not ``taken`` if it is taken and no file's."""
+    if address not in taken or not address.startswith("tcp://"):
         return address
     host, _, port = pub.rpartition(":")
     for number in range(int(port) + 1, MAX_PORT + 1):
