@@ -64,7 +64,7 @@ def test_launchers_of_several_hosts_make_one_pipeline(
 def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
     """A source comes on the other host, over tcp, and goes again; the combiner's host is asked first.
 
-    A host that starts meanwhile finds it. One that would be at another port there changes nothing.
+    One that a host that starts now would look for at another port changes nothing.
     """
     file, run_dir = tmp_path / "pipeline.toml", Path(tempfile.mkdtemp(prefix="fp-"))
     before = "max_sources = 3\n" + HERE.format(port=free_ports(6))
@@ -90,11 +90,6 @@ def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
         hosts["desk"].wait_for(r"left 5/5 +right 5/5 +door 5/5", count=3)
         assert "started producer door" in "".join(hosts["cam-pi"].stderr)
         assert "started producer door" not in "".join(hosts["nuc"].stderr)
-        assert hosts["cam-pi"].stop() == 0
-        hosts["cam-pi"] = stack.enter_context(Running([*command, "--host", "cam-pi"]))
-        hosts["desk"].wait_for(
-            r"left 5/5 +right 5/5 +door 5/5", count=3 + len(hosts["desk"].stdout)
-        )
         file.write_text(before)
         for path in paths:
             assert ask(path, Request()) == Reply(0, "removed: door")

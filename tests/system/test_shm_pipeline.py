@@ -428,7 +428,7 @@ def test_what_shared_memory_cannot_do_is_refused(
         assert "use --payload raw" in sentence
         assert running.stdout == []
     assert not (directory / "run").exists()
-    push = "tcp://192.0.2.1:7401" if "--listen" in asked else f"ipc://{directory}/x"
+    push = "tcp://192.0.2.1:7402" if "--listen" in asked else f"ipc://{directory}/x"
     pace = asked if "--pace" in asked else ["--insecure"]
     by_hand = ("--name", "left", "--source", LEFT, "--push", push, *pace, *flags(shm))
     with Running(python("-m", "framepair.nodes.producer", *by_hand)) as running:
