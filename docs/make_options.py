@@ -39,7 +39,7 @@ flag wins over a variable, a variable over the file. An empty variable is as non
 given several times holds words, quoted as in a shell: `FRAMEPAIR_SOURCES="left='my cam.mp4' right=0"`. In the
 file `sources`, `hosts`, `restart` and `health_timeout` may be tables, and so may each source: `[sources.left]`
 with its `uri` and what is said of that source alone, such as `stream = 1`, which is the flag `--stream left=1`.
-Times are in seconds.
+A number is in seconds; a time that is text has its unit: 90s, 10min, 24h.
 
 ## framepair
 

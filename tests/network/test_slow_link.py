@@ -77,5 +77,6 @@ def test_lag_stays_under_a_second(
     assert left["dropped"]["producer_dropped"] > 0.3 * left["captured"]
     assert left["delivered"] > 0.3 * left["captured"]
     assert left["late"] < 0.05 * left["captured"]
-    assert set(left["dropped"]) <= {"producer_dropped", "startup"}
+    # The sink may be there later than the first pair.
+    assert set(left["dropped"]) <= {"producer_dropped", "startup", "no_subscriber"}
     assert set(right["dropped"]) <= {"startup"}

