@@ -32,7 +32,9 @@ def test_all_ways_to_start_it_take_the_same(way: str, directory: Path) -> None:
     if not os.access(WAYS[way][0], os.X_OK):
         pytest.skip("not installed")
     assert said(way, "--version", directory) == (0, [f"framepair {__version__}"], [])
-    sentence = "framepair: rleoad is no command and no file: did you mean reload? Otherwise say ./rleoad"
+    sentence = (
+        "framepair: rleoad is no command and no file: did you mean reload? Otherwise say ./rleoad"
+    )
     assert said(way, "rleoad", directory) == (2, [], [sentence])
 
 

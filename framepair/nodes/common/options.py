@@ -100,8 +100,8 @@ class Windows:
     without losing a frame."""
 
     max_wait: Annotated[float | Literal["auto"], PAIRS, NotNegative] = "auto"
-    """Most seconds that a pair waits for a late source after its window's end; it waits half a second longer than
-    the sources' frames usually take. auto: 5, or 0.5 where no source is a network stream."""
+    """Most seconds that a pair waits for a late source after its window's end; it waits half a second longer
+    than the sources' frames usually take. auto: 5, or 0.5 where no source is a network stream."""
 
     max_bytes: Annotated[int | None, PIXELS, AtLeastOne] = None
     """Bytes of frames that may queue at each link. [default: two windows, 0.4 s at the least]"""
