@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -18,6 +17,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from bench import cpu_time, hosts, stats
+from bench.launched import launched
 from bench.places import SHARED_MEMORY
 from bench.tables import Section
 from framepair.nodes.common import runtime
@@ -25,7 +25,6 @@ from framepair.protocol.client.subscriber import subscribe
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport import relays
 
-ROOT = Path(__file__).resolve().parents[1]
 # Pairs with frames of all sources that each consumer gets before it is measured: the first go through memory
 # that nobody has used yet.
 WARM_UP_PAIRS = 4
@@ -245,32 +244,11 @@ def _launched(load: Load, directory: Path) -> Iterator[Launched]:
         yield launchers, address, names[0]
 
 
-@contextlib.contextmanager
 def _launcher(
     arguments: Sequence[str], namespace: str | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``launch.py``, then stop it; what it says is only shown if no pairs came."""
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
     inside = ["ip", "netns", "exec", namespace] if namespace else []
-    with tempfile.TemporaryFile() as said:
-        launcher = subprocess.Popen(  # noqa: S603
-            [*inside, sys.executable, "launch.py", *arguments],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stderr=said,
-        )
-        try:
-            yield launcher
-        except NotCarried:
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace"))
-            raise
-        finally:
-            launcher.send_signal(signal.SIGINT)
-            try:
-                launcher.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                launcher.kill()
-                launcher.wait()
+    return launched(arguments, failure=NotCarried, stop_s=STOP_S, inside=inside)
 
 
 def consume(address: str, shm_dir: Path, told: Connection, host: str | None) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import subprocess
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from bench import cpu_time
+from bench.launched import launched
 from bench.pair.design import FPS, NoPairs, Record, Running, Setup
 from framepair.nodes.common import runtime
 from framepair.protocol.client.clip import Pair
 from framepair.protocol.client.subscriber import subscribe
 
-ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
 STOP_S = 15.0
 
@@ -49,30 +47,9 @@ def run(
             consumer.join()
 
 
-@contextlib.contextmanager
-def _launched(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``launch.py``, then stop it; what it says is only shown if no pairs came."""
+def _launched(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     settings = ("--no-sink", "--loop", "--start-timeout", str(START_TIMEOUT_S))
-    with tempfile.TemporaryFile() as said:
-        launcher = subprocess.Popen(  # noqa: S603
-            [sys.executable, "launch.py", *arguments, *settings],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stderr=said,
-        )
-        try:
-            yield launcher
-        except NoPairs:
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace"))
-            raise
-        finally:
-            launcher.send_signal(signal.SIGINT)
-            try:
-                launcher.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                launcher.kill()
-                launcher.wait()
+    return launched([*arguments, *settings], failure=NoPairs, stop_s=STOP_S)
 
 
 def synthetic(setup: Setup) -> list[str]:
