@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import struct
 import subprocess
 import sys
@@ -227,6 +228,28 @@ def test_frames_are_subscribed_to_only_while_a_browser_looks(
         left = {b"\x00" + topic for topic in TOPICS}
         while left:
             left.discard(watched.combiner._xpub.recv())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")
+def test_what_receives_and_draws_gives_way_to_all_others(watched: Served) -> None:
+    others = niceness_of_threads()
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        watched.send_until(client, "left")
+        during = niceness_of_threads()
+    assert all(during.get(thread, nice) == nice for thread, nice in others.items())
+    # One receives and draws; its context has a thread for sockets, and one that ends them.
+    new = [during[thread] for thread in during.keys() - others.keys()]
+    assert new.count(max(pictures.NICENESS, os.getpriority(os.PRIO_PROCESS, 0))) >= 3
+
+
+def niceness_of_threads() -> dict[int, int]:
+    """Return the niceness of each thread of this process."""
+    found = {}
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            found[int(thread.name)] = os.getpriority(os.PRIO_PROCESS, int(thread.name))
+    return found
 
 
 def test_a_browser_that_holds_gets_nothing_until_it_goes_on(watched: Served) -> None:

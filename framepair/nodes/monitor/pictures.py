@@ -34,6 +34,8 @@ REST: Final = 2
 # Sent and not yet acknowledged: one on its way, and one that the browser draws. Where a picture takes longer
 # than this, a second one would wait behind it, and be old when it is shown.
 MAX_IN_FLIGHT, QUICK_S = 2, 0.25
+# Whoever looks must not make others wait: where processors are busy, pictures become fewer first.
+NICENESS: Final = 10
 # A page that is loaded again comes back before its frames have stopped.
 LINGER_S: Final = 2.0
 MAX_WIDTH, WIDTH_STEP = 1920, 160
@@ -157,7 +159,7 @@ class Pictures:
         )
         topics = Selection(pairs=False, decode=False).topics()
         route = Route(self._sub, self._shm_dir)
-        receiver = Receiver(self._sub, queue, topics, self._client, route=route)
+        receiver = Receiver(self._sub, queue, topics, self._client, route=route, niceness=NICENESS)
         await asyncio.to_thread(receiver.start)
         self._receiver, self._queue = receiver, queue
 
