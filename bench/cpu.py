@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import cv2
+import numpy as np
 
-from bench import cpu_time, stats, video
+from bench import cpu_time, load, stats, video
 from bench.frames import FULL_HD, Shape
-from bench.pair import baseline, shm
+from bench.opencv_producer import OpenCvFile
+from bench.pair import baseline
 from bench.pair.design import FPS
-from bench.pair.measure import WARM_UP_WINDOWS, measure
+from bench.pair.measure import WARM_UP_WINDOWS
 from bench.tables import Section
 from framepair.nodes.common import runtime
-from framepair.nodes.producer.sources.source import Position
+from framepair.nodes.producer.sources.opening import parse
+from framepair.nodes.producer.sources.source import Capture, Position
+from framepair.nodes.producer.sources.uri import Wanted
+from framepair.nodes.producer.sources.video_file import VideoFile
 from framepair.nodes.producer.stamps import PacedStamps
 from framepair.protocol.clocks import clock
+from framepair.protocol.wire.frame import Encoding
+
+# How, and to which pixels.
+Way = tuple[str, Encoding]
 
 # What cameras and telephones record, and what cameras send over USB.
 CODECS = {video.H264: ".mp4", "MJPG": ".avi"}
 SOURCES = 2
 VIDEO_S = 8
+# More memory than a cache.
+SLOTS = 8
+OPENCV = "OpenCV"
+# What decodes alone: whose decoder, and to which pixels.
+ALONE: tuple[Way, ...] = (
+    (OPENCV, "bgr8"),
+    ("framepair", "bgr8"),
+    ("framepair", "i420"),
+)
+# As ``launch.py`` is told: what a bare one does, and the two that cost less.
+WAYS: tuple[Way, ...] = (("raw", "bgr8"), ("shm", "bgr8"), ("shm", "i420"))
 
 
 def compare(
@@ -36,48 +56,89 @@ def compare(
     say: Callable[[str], None],
     shape: Shape = FULL_HD,
 ) -> Section:
-    """Measure both ``rounds`` times, in turn, for so many seconds; ``codecs`` have their files' suffix."""
-    rows = []
+    """Measure each way ``rounds`` times, in turn, for so many seconds; ``codecs`` have their files' suffix."""
+    rows: list[Section] = []
     with tempfile.TemporaryDirectory(prefix="fpb") as directory:
         for codec, suffix in codecs.items():
             say(f"cpu: writing two {codec} videos")
             videos = [Path(directory) / f"video{number}{suffix}" for number in range(SOURCES)]
-            row: Section = {"name": codec, "why_not": None}
-            rows.append(row)
             try:
                 for seed, path in enumerate(videos):
                     video.write(path, codec, VIDEO_S * FPS, FPS, shape, seed)
             except ImportError as error:
-                row["why_not"] = str(error)
+                rows.append({"codec": codec, "name": codec, "why_not": str(error)})
                 continue
-            row.update(_in_turn(videos, rounds, seconds, say, shape))
+            rows += _in_turn(codec, videos, rounds, seconds, say)
     return {"rounds": rounds, "seconds": seconds, "shape": list(shape), "rows": rows}
 
 
 def _in_turn(
-    videos: list[Path], rounds: int, seconds: int, say: Callable[[str], None], shape: Shape
-) -> Section:
-    decoding, pipeline = [], []
-    run = functools.partial(shm.run, videos=videos)
+    codec: str, videos: Sequence[Path], rounds: int, seconds: int, say: Callable[[str], None]
+) -> list[Section]:
+    ways: dict[Way, Callable[[], dict[str, float]]] = {
+        way: functools.partial(decode_alone, videos, *way, seconds) for way in ALONE
+    }
+    ways |= {way: functools.partial(_pair, videos, *way, seconds) for way in WAYS}
+    found: dict[Way, list[dict[str, float]]] = {way: [] for way in ways}
     for number in range(rounds):
-        say(f"cpu: round {number + 1} of {rounds}, decoding alone, {seconds} s")
-        decoding.append(decode_alone(videos, seconds))
-        say(f"cpu: round {number + 1} of {rounds}, {shm.NAME}, {seconds} s")
-        pipeline.append(measure(run, SOURCES, seconds, shape).cores)
+        for way, measure in ways.items():
+            say(f"cpu: round {number + 1} of {rounds}, {codec}, {' '.join(way)}, {seconds} s")
+            found[way].append(measure())
+    return [row(codec, way, found) for way in found]
+
+
+def row(
+    codec: str,
+    way: Way,
+    found: Mapping[Way, Sequence[Mapping[str, float]]],
+) -> Section:
+    """Return what a way took, by node, and of what decoding alone takes: OpenCV's, and to the same pixels."""
+    taken = found[way]
+    cores = [sum(each.values()) for each in taken]
+
+    def ratio(other: Way) -> float | None:
+        others = [sum(each.values()) for each in found[other]]
+        return stats.median([one / two for one, two in zip(cores, others, strict=True)])
+
     return {
-        "decoding_cores": stats.median(decoding),
-        "pipeline_cores": stats.median(pipeline),
-        "ratio": stats.median([one / two for one, two in zip(pipeline, decoding, strict=True)]),
-        "all_decoding_cores": decoding,
-        "all_pipeline_cores": pipeline,
+        "codec": codec,
+        "name": f"{codec}, {name(*way)}",
+        "alone": way in ALONE,
+        "why_not": None,
+        "cores": stats.median(cores),
+        "of_opencv": ratio(ALONE[0]),
+        "of_decoding": ratio(("framepair", way[1])),
+        "cores_of": {node: stats.median([each[node] for each in taken]) for node in taken[0]},
+        "all_cores": cores,
     }
 
 
-def decode_alone(videos: list[Path], seconds: float) -> float:
+def name(how: str, pixels: Encoding) -> str:
+    """Return what a way is called in tables."""
+    if (how, pixels) in ALONE:
+        return f"decoding alone, {how} {pixels}"
+    return f"framepair {how} {pixels}"
+
+
+def _pair(
+    videos: Sequence[Path], payload: str, pixels: Encoding, seconds: float
+) -> dict[str, float]:
+    """Return how many processors a pipeline keeps busy, by node."""
+    flags = ("--payload", payload, "--pixels", pixels)
+    measured = load.measure(load.Load(videos=tuple(map(str, videos)), flags=flags), seconds)
+    return dict(measured.cores)
+
+
+def decode_alone(
+    videos: Sequence[Path], decoder: str, pixels: Encoding, seconds: float
+) -> dict[str, float]:
     """Decode each file in a process that does nothing else; return how many processors that kept busy."""
     context = multiprocessing.get_context("spawn")
     begin_ns = baseline.start_ns()
-    processes = [context.Process(target=decode, args=(path, begin_ns)) for path in videos]
+    processes = [
+        context.Process(target=decode, args=(str(path), decoder, pixels, begin_ns))
+        for path in videos
+    ]
     try:
         for process in processes:
             process.start()
@@ -85,25 +146,29 @@ def decode_alone(videos: list[Path], seconds: float) -> float:
         pids = [process.pid or 0 for process in processes]
         began_s, worked_s = time.monotonic(), cpu_time.seconds(pids)
         _sleep_until(begin_ns / 1e9 + WARM_UP_WINDOWS + seconds)
-        return (cpu_time.seconds(pids) - worked_s) / (time.monotonic() - began_s)
+        return {"decoder": (cpu_time.seconds(pids) - worked_s) / (time.monotonic() - began_s)}
     finally:
         for process in processes:
             process.kill()
             process.join()
 
 
-def decode(path: Path, begin_ns: int) -> None:
+def decode(path: str, decoder: str, pixels: Encoding, begin_ns: int) -> None:
     """Decode a file at its own rate, again and again; the main function of a process."""
-    stamps, never = PacedStamps(FPS, begin_ns), runtime.Stop()
-    frame, period_ns = None, round(1e9 / FPS)
-    positions = (Position(n * period_ns, (n + 1) * period_ns) for n in itertools.count())
-    while True:
-        capture = cv2.VideoCapture(str(path))
-        while True:
-            there, frame = capture.read(frame)
-            if not there:
-                break
-            stamps.wait(stamps.stamp(next(positions)), never)
+    stamps, never, period_ns = PacedStamps(FPS, begin_ns), runtime.Stop(), round(1e9 / FPS)
+    with contextlib.closing(_open(path, decoder, pixels)) as capture:
+        memory = [np.zeros(capture.format.shape, np.uint8) for _ in range(SLOTS)]
+        for number in itertools.count():
+            capture.grab()
+            capture.retrieve(memory[number % SLOTS], number, 0)
+            at = Position(number * period_ns, (number + 1) * period_ns)
+            stamps.wait(stamps.stamp(at), never)
+
+
+def _open(path: str, decoder: str, pixels: Encoding) -> Capture:
+    if decoder == OPENCV:
+        return OpenCvFile(path)
+    return VideoFile("left", parse(path), wanted=Wanted(pixels=pixels), loop=True)
 
 
 def _sleep_until(utc_s: float) -> None:

@@ -43,7 +43,7 @@ class NotCarried(RuntimeError):  # noqa: N818 - it says what happened
 class Load:
     """So many sources of one size and rate, with which flags, for so many consumers beside the combiner.
 
-    Sources are on ``hosts`` in turn, the first of which is the combiner's.
+    Sources are on ``hosts`` in turn, the first of which is the combiner's; ``videos`` are used instead.
     """
 
     sources: int = 2
@@ -52,9 +52,12 @@ class Load:
     fps: int = 25
     flags: tuple[str, ...] = ()
     hosts: int = 1
+    videos: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Return the sources as ``launch.py`` takes them."""
+        if self.videos:
+            return list(self.videos)
         width, height = self.size
         return [f"{name}=synthetic://{width}x{height}@{self.fps}" for name in self.names]
 

@@ -88,13 +88,10 @@ def _capacity(axis: Any, section: Section) -> None:
 
 
 def _cpu(axis: Any, section: Section) -> None:
-    names, values, colours = [], [], []
-    for row in (row for row in section["rows"][::-1] if not row["why_not"]):
-        names += [f"{row['name']}, framepair shm", f"{row['name']}, decoding alone"]
-        values += [row["pipeline_cores"], row["decoding_cores"]]
-        colours += [OURS, LIMIT]
-    bars = axis.barh(names, values, color=colours)
-    axis.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, fontsize=8)
+    rows = [row for row in section["rows"][::-1] if not row["why_not"]]
+    colours = [LIMIT if row["alone"] else OURS for row in rows]
+    bars = axis.barh([row["name"] for row in rows], [row["cores"] for row in rows], color=colours)
+    axis.bar_label(bars, [f"{row['cores']:.2f}" for row in rows], padding=3, fontsize=8)
     axis.set_xlabel("cores kept busy; shorter is better")
     axis.set_title("Two 1080p files, decoded and paired")
     axis.margins(x=LABEL_ROOM)

@@ -62,7 +62,7 @@ def notes(results: Results) -> list[str]:
         said.append(_others(results["hop"]))
         said += missing(results["hop"])
     if "cpu" in results:
-        said += [_cpu(row) for row in results["cpu"]["rows"] if not row["why_not"]]
+        said += [_cpu(results["cpu"], codec) for codec in _codecs(results["cpu"])]
         said += missing(results["cpu"])
     return [*said, f"{machine.sentence(results['machine'])}."]
 
@@ -75,10 +75,20 @@ def _others(section: Section) -> str:
     return f"The same frame by other ways, ms: {'; '.join(ways)}."
 
 
-def _cpu(row: Section) -> str:
+def _codecs(section: Section) -> list[str]:
+    return list(dict.fromkeys(row["codec"] for row in section["rows"] if not row["why_not"]))
+
+
+def _cpu(section: Section, codec: str) -> str:
+    """Return what two files of a codec take: in cores, and over what OpenCV takes to decode them."""
+    ways = [
+        f"{row['name'].removeprefix(f'{codec}, ')} {number(row['cores'], 2)} ({number(row['of_opencv'], 2)})"
+        for row in section["rows"]
+        if row["codec"] == codec
+    ]
     return (
-        f"Two {row['name']} files, decoded and paired with `shm`: {number(row['pipeline_cores'], 2)} cores,"
-        f" {number(row['ratio'], 2)} times what decoding them alone takes."
+        f"Two {codec} files, cores kept busy, and times what OpenCV takes to decode them alone:"
+        f" {'; '.join(ways)}."
     )
 
 

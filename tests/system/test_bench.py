@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from bench import capacity, cpu_time, decoding, frames, growth, machine, stats, tables, video
+from bench import capacity, cpu, cpu_time, decoding, frames, growth, machine, stats, tables, video
 from bench.frames import Frame
 from bench.hop import compare, run
 from bench.hop.way import POOL, Place
@@ -232,6 +232,21 @@ def test_decoders_can_be_compared(directory: Path, monkeypatch: pytest.MonkeyPat
     assert speed.fps > 0
 
 
+def test_processor_time_is_compared_with_decoding_in_the_same_round() -> None:
+    opencv, alone, way = cpu.ALONE[0], cpu.ALONE[1], cpu.WAYS[1]
+    found = {
+        opencv: [{"decoder": 0.2}, {"decoder": 0.4}],
+        alone: [{"decoder": 0.3}, {"decoder": 0.6}],
+        way: [{"producer": 0.2, "combiner": 0.1}, {"producer": 0.4, "combiner": 0.2}],
+    }
+    row = cpu.row("H.264", way, found)
+    assert (row["name"], row["alone"]) == ("H.264, framepair shm bgr8", False)
+    assert row["of_opencv"] == pytest.approx(1.5)
+    assert row["of_decoding"] == pytest.approx(1.0)
+    assert row["cores"] == pytest.approx(0.45)
+    assert row["cores_of"]["combiner"] == pytest.approx(0.15)
+
+
 def results() -> dict[str, tables.Section]:
     """Return results as a run writes them, with made-up figures."""
 
@@ -245,8 +260,9 @@ def results() -> dict[str, tables.Section]:
     pairs = Measured(2, 100, 3, records([10.0, 20.0, 30.0]), 0.5).summary()
     size = {"shape": [1080, 1920, 3], "rounds": 3, "seconds": 3}
     carried = {"in_time": 32, "keeps_up": 40, "most_tried": 48, "why_not": None}
-    cpu = {"name": "mp4v", "decoding_cores": 0.2, "pipeline_cores": 0.25, "ratio": 1.25}
-    unknown = {"name": "H.264", "why_not": "no av"}
+    ratios = {"of_opencv": 1.25, "of_decoding": 1.2, "why_not": None}
+    cpu = {"codec": "mp4v", "alone": False, "cores": 0.25, "cores_of": {"combiner": 0.1}, **ratios}
+    unknown = {"codec": "H.264", "name": "H.264", "why_not": "no av"}
     return {
         "machine": machine.describe(),
         "hop": {
@@ -266,7 +282,7 @@ def results() -> dict[str, tables.Section]:
             "max_lag_ms": 100.0,
             "rows": [{"design": "shm", "name": "framepair shm", **carried}],
         },
-        "cpu": {**size, "rows": [unknown, {**cpu, "why_not": None}]},
+        "cpu": {**size, "rows": [unknown, {**cpu, "name": "mp4v, framepair shm bgr8"}]},
     }
 
 
