@@ -24,15 +24,16 @@ SHAPE = (180, 320, 3)
 class MjpegServer:
     """Sends stamped frames, numbered from 0 on for as long as the server lives, to whoever connects.
 
-    Each connection is broken off after ``frames`` frames, if that is given. The stamp's time is the
-    number of the connection, from 1 on.
+    Each connection is broken off after ``frames`` frames, if that is given; they come every ``period_s``, or
+    later on a busy machine. The stamp's time is the number of the connection, from 1 on.
     """
 
-    def __init__(self, frames: int | None = None) -> None:
+    def __init__(self, frames: int | None = None, period_s: float = PERIOD_S) -> None:
         self.frozen, self.refusing = threading.Event(), threading.Event()
         self.connections = self.sent = 0
         self.connected = threading.Condition()
         self._frames = frames
+        self._period_s = period_s
         self._cut = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._acceptor = threading.Thread(target=self._accept)
@@ -88,10 +89,10 @@ class MjpegServer:
                 connection.sendall(HEAD)
                 for part in islice(self._parts(number), self._frames):
                     connection.sendall(part)
-                    if cut.wait(PERIOD_S):
+                    if cut.wait(self._period_s):
                         return
                     while self.frozen.is_set():
-                        if cut.wait(PERIOD_S):
+                        if cut.wait(self._period_s):
                             return
             except OSError:
                 return

@@ -13,6 +13,7 @@ import pytest
 from framepair import Pair, subscribe
 from framepair.protocol.clocks import clock
 from framepair.protocol.transport.endpoints import Endpoints
+from tests.lib.busy import allowed
 from tests.lib.pipeline import Pipeline, checked
 from tests.lib.proxy import Proxy
 
@@ -78,7 +79,7 @@ def test_an_outage(where: str, what: str, windows: int) -> None:
         seen += until_back(stream, mended_ns)
         # What comes through the outage is whole again soon.
         *_, back = until_back(checked(behind), mended_ns)
-        assert back.ready_ns < mended_ns + BACK_NS
+        assert back.ready_ns < mended_ns + allowed(BACK_NS)
         # What the sink has not heard of by its end, it can't account for.
         sink.wait_for(WHOLE, count=sum("left 5/5  right 5/5" in line for line in sink.stdout) + 3)
         assert [node.stop() for node in (left, right, combiner, sink)] == [0] * 4

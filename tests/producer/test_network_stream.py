@@ -13,6 +13,7 @@ from framepair.nodes.producer.sources import camera_clock, pattern
 from framepair.nodes.producer.sources.source import Capture, CaptureLost, FrameLost, SourceError
 from framepair.nodes.producer.sources.uri import Wanted
 from framepair.protocol.clocks import clock
+from tests.lib.busy import allowed
 from tests.lib.captures import opened
 from tests.lib.rtsp_camera import Auth, Faults, RtspCamera
 from tests.lib.units import MS
@@ -95,9 +96,9 @@ def test_a_stall_is_an_outage_and_moves_no_stamp() -> None:
         # Counted as lost, at the time that it is of.
         assert capture.position is not None
         assert capture.position.at_ns < clock.now_ns() - 1500 * MS
-        with pytest.raises(CaptureLost, match=r"has sent nothing for 2\.\d s"):
+        with pytest.raises(CaptureLost, match=r"has sent nothing for [2-9]\.\d s"):
             capture.grab()
-        assert time.monotonic() - asked_s < 2 + 0.5
+        assert time.monotonic() - asked_s < allowed(2 + 0.5)
         capture.close()
     assert max(before[60:]) <= MAX_DELAY_MS
 

@@ -15,8 +15,10 @@ import pytest
 from framepair.nodes.producer.sources.network_stream import NetworkStream
 from framepair.nodes.producer.sources.opening import open_capture
 from framepair.nodes.producer.sources.source import CaptureLost, Format, SourceError
+from tests.lib.busy import allowed
 from tests.lib.captures import TIMEOUT_S, opened, refusal, seqs
 from tests.lib.mjpeg_server import MjpegServer, silent_server, unused_address
+from tests.lib.processes import PATIENCE_S
 from tests.lib.timed_videos import write_timed
 from tests.lib.videos import write_video
 
@@ -33,7 +35,7 @@ def test_opening_a_stream_takes_no_longer_than_it_may(scheme: str) -> None:
     with silent_server() as address:
         asked_s = time.monotonic()
         message = refusal(f"{scheme}://me:secret@{address}/x")
-        assert time.monotonic() - asked_s < 2 * TIMEOUT_S + 1
+        assert time.monotonic() - asked_s < allowed(2 * TIMEOUT_S + 1)
     assert f"{scheme}://{address}/… did not answer within 0.5 s" in message
 
 
@@ -64,20 +66,21 @@ def test_a_stream_that_freezes_is_lost_within_the_time_out() -> None:
         asked_s = time.monotonic()
         with pytest.raises(CaptureLost, match=r"has sent nothing for \d") as lost:
             seqs(capture)
-        assert time.monotonic() - asked_s < 2 * TIMEOUT_S + 1
+        assert time.monotonic() - asked_s < allowed(2 * TIMEOUT_S + 1)
         assert "secret" not in str(lost.value)
         capture.close()
 
 
 def test_a_stream_that_breaks_off_is_lost_at_once() -> None:
     with MjpegServer() as server:
-        capture = opened(server.url)
+        # Long before it would be missed.
+        capture = opened(server.url, timeout_s=2 * PATIENCE_S)
         assert seqs(capture, 3)
         server.cut()
         asked_s = time.monotonic()
         with pytest.raises(CaptureLost, match="has broken off"):
             seqs(capture)
-        assert time.monotonic() - asked_s < 5
+        assert time.monotonic() - asked_s < PATIENCE_S
         capture.close()
 
 
@@ -136,15 +139,18 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_stream_without_times_is_stamped_on_arrival() -> None:
-    with MjpegServer() as server:
+    # A busy machine makes it slower still, and less even: that takes longer to be sure of.
+    with MjpegServer(period_s=0.06) as server:
         capture = opened(server.url)
-        for _ in range(120):
+        for _ in range(600):
             assert capture.grab()
             position = capture.position
             assert position is not None
             assert (position.grade, position.uncertainty_ns) == ("arrival", None)
-        # It says 25, which is FFmpeg's guess.
-        assert capture.format.fps > 30
+            # It says 25, which is FFmpeg's guess.
+            if capture.format.fps < 20:
+                break
+        assert 1 < capture.format.fps < 20
         capture.close()
 
 

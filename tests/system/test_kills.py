@@ -14,6 +14,7 @@ import pytest
 
 from framepair import Pair, subscribe
 from framepair.protocol.clocks import clock
+from tests.lib.busy import allowed
 from tests.lib.pipeline import WINDOW_NS, Pipeline, checked
 from tests.lib.processes import Running
 
@@ -57,7 +58,7 @@ def test_a_producer(kills: int) -> None:
             back = whole(stream, seen)
             while known & runs(back, "left"):
                 back = whole(stream, seen)
-            assert back.start_ns < ready_ns + BACK_NS
+            assert back.start_ns < ready_ns + allowed(BACK_NS)
             assert len(runs(back, "left")) == 1
             known |= runs(back, "left")
         assert [node.stop() for node in (left, right)] == [0, 0]
@@ -86,7 +87,7 @@ def test_the_combiner(kills: int) -> None:
             while back.header.run in known:
                 back = whole(stream, seen)
             known.add(back.header.run)
-            assert back.start_ns < ready_ns + BACK_NS
+            assert back.start_ns < ready_ns + allowed(BACK_NS)
         assert [producer.stop() for producer in producers] == [0, 0]
         for producer in producers:
             producer.wait_for("could not send [1-9]")
@@ -141,7 +142,7 @@ def test_a_sink_that_is_stopped_for_seconds(windows: int) -> None:
         upstream_is_unaffected(seen, pairs, producers, combiner)
         assert sink.stop() == 0
         # A backlog would make each lag as long as the stop was.
-        assert afterwards_ms < max(100, 10 * usual_ms)
+        assert afterwards_ms < max(windows * WINDOW_NS / 3e6, 2 * usual_ms)
         found = json.loads(report.read_text())
         # More than what may queue for it, in some six windows, was lost, and it knows of that.
         assert found["lost_pairs"] > 0

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lib.busy import allowed
 from tests.lib.launcher import launcher
 from tests.lib.processes import Running
 from tests.lib.shm import until
@@ -63,7 +64,7 @@ def test_a_signal_ends_everything_whenever_it_comes(
     command = launcher("--run-dir", directory / "run", "--window", "0.2")
     with Running([*command, "--verbose", *sources]) as running:
         MOMENTS[moment](running)
-        assert running.stop(number, timeout_s=LIMIT_S) == 0
+        assert running.stop(number, timeout_s=allowed(LIMIT_S)) == 0
         assert not any("Traceback" in line or "ended with" in line for line in running.lines)
         assert running.processes() == []
     assert list(directory.iterdir()) == []
