@@ -57,21 +57,26 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str], verb: str, flag:
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith(f"Usage: framepair {verb}".rstrip())
-    for option in verbs.VERBS[verb or "run"].often:
-        assert any(f"  --{option.replace('_', '-')}" in line for line in lines)
+    asked = verbs.VERBS[verb or "run"]
+    for option in asked.often:
+        flag = option.replace("_", "-")
+        short = flag.removeprefix(f"{verb}-")
+        assert any(f"  --{short if short in asked.short else flag} " in line for line in lines)
     assert verb or all(f"  {name} " in "\n".join(lines) for name in verbs.VERBS)
 
 
-# They do nothing yet.
-INERT = ("stamp", "offset")
+@pytest.mark.parametrize("verb", [name for name, verb in verbs.VERBS.items() if verb.short])
+def test_the_short_flags_of_the_help_are_those_of_the_process(verb: str) -> None:
+    for short in verbs.VERBS[verb].short:
+        program = verbs.program([verb, f"--{short}=x"])
+        assert program == [verbs.VERBS[verb].module, f"--{verb}-{short}=x"]
+        assert f"{verb}_{short.replace('-', '_')}" in verbs.VERBS[verb].often
 
 
 def test_all_options_are_in_the_whole_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert verbs.read(["--help-all"]) is None
     text = capsys.readouterr().out
     for field in dataclasses.fields(Options):
-        if field.name in INERT:
-            continue
         flag = f"--{field.name.replace('_', '-')}" if field.name != "sources" else "SOURCES"
         assert f"  {flag}" in text
     assert max(map(len, text.splitlines())) <= 100

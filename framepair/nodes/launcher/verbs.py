@@ -39,6 +39,7 @@ class Verb:
 
 
 SOURCES = "[SOURCES] [OPTIONS]"
+OF_CONSUMERS = ("shm_dir", "keys", "insecure")
 VERBS = {
     "run": Verb(
         SOURCES,
@@ -78,21 +79,21 @@ VERBS = {
     "record": Verb(
         "DIR --sub ADDRESS [OPTIONS]",
         "record what a combiner publishes, beside other consumers",
-        (),
+        ("record_codec", "record_segment", "record_keep", "record_max_bytes", *OF_CONSUMERS),
         module="framepair.nodes.recorder",
         short=("codec", "segment", "keep", "max-bytes"),
     ),
     "monitor": Verb(
         "[HOST:PORT] --sub ADDRESS [OPTIONS]",
         "show what a combiner publishes: a page, and metrics for Prometheus",
-        (),
+        ("monitor_token", "unhealthy_after", *OF_CONSUMERS),
         module="framepair.nodes.monitor",
         short=("token",),
     ),
     "relay": Verb(
-        "[OPTIONS]",
+        "[--sub ADDRESS] [OPTIONS]",
         "receive pairs once for all consumers of this host",
-        (),
+        ("history", *OF_CONSUMERS),
         module="framepair.nodes.relay",
     ),
     "verify": Verb(
@@ -123,6 +124,8 @@ EXAMPLES = """\
   framepair door=0 yard=rtsp://10.0.0.7/live      cameras and streams, with names
   framepair a.mp4 b.mp4 --pace max --json r.json  offline, every frame"""
 WIDTH, LEFT = 100, 24
+# Of numbers that are not in seconds.
+OTHER_UNITS = {"speed": " FACTOR"}
 
 
 def read(arguments: Sequence[str], text: str | None = None) -> Options | None:
@@ -214,7 +217,8 @@ def _help() -> Iterator[str]:
     for name, verb in VERBS.items():
         yield from _row(f"{name} {verb.usage.partition(' ')[0]}", verb.summary)
     yield ""
-    yield from _often(VERBS["run"])
+    yield from _often("run", VERBS["run"])
+    yield "All options, and how variables and a file say the same: framepair --help-all"
 
 
 def _verb_help(name: str) -> Iterator[str]:
@@ -224,21 +228,29 @@ def _verb_help(name: str) -> Iterator[str]:
     yield f"{verb.summary[0].upper()}{verb.summary[1:]}."
     if verb.often:
         yield ""
-        yield from _often(verb)
-    if verb.module:
+        yield from _often(name, verb)
+    elif verb.module:
         yield ""
+    if verb.module:
         yield f"All options: python -m {verb.module}{f' {name}' if verb.has_siblings else ''} --help"
+    elif verb.often:
+        yield "All options, and how variables and a file say the same: framepair --help-all"
 
 
-def _often(verb: Verb) -> Iterator[str]:
+def _often(name: str, verb: Verb) -> Iterator[str]:
+    """Yield what sources are, if the verb has some, and the options that most need, as they may be said."""
     known = {option.name: option for option in declared(options.app())}
-    yield from textwrap.wrap(f"Sources: {_first_sentence(known['sources'].help)}", WIDTH)
-    yield ""
+    if SOURCES in verb.usage:
+        yield from textwrap.wrap(f"Sources: {_first_sentence(known['sources'].help)}", WIDTH)
+        yield ""
     yield "Options:"
-    for name in verb.often:
-        option = known[name]
-        yield from _row(_usage(option), _first_sentence(option.help) + _default(option))
-    yield "All options, and how variables and a file say the same: framepair --help-all"
+    for often in verb.often:
+        option = known[often]
+        short = option.flag.removeprefix(f"--{name}-")
+        usage = _usage(option).replace(
+            option.flag, f"--{short}" if short in verb.short else option.flag
+        )
+        yield from _row(usage, _first_sentence(option.help) + _default(option))
 
 
 def _full_help() -> Iterator[str]:
@@ -277,7 +289,7 @@ def _usage(option: Declared) -> str:
     if kind is typing.Literal:
         return f"{option.flag} {'|'.join(options.choices(option.type))}"
     words = {bool: "", float: " SECONDS", int: " N", Path: " PATH"}
-    return option.flag + words.get(kind, " TEXT")
+    return option.flag + OTHER_UNITS.get(option.name, words.get(kind, " TEXT"))
 
 
 def _default(option: Declared) -> str:
