@@ -101,7 +101,7 @@ class Supervisor:
     def __init__(self, nodes: Sequence[Node], rules: Rules, now_s: float) -> None:
         self.exit_code: int | None = None
         self._nodes = list(nodes)
-        self._rules = rules
+        self._rules = self._former_rules = rules
         self._time = WatchedTime(now_s)
         self._restarts = {node: Restarts(node.restart, kept=node.is_kept) for node in nodes}
         self._running: dict[Node, Life] = {}
@@ -226,6 +226,8 @@ class Supervisor:
 
     def report_change(self, changed: Changed) -> None:
         """Tell the reloader that a change of the sources is over."""
+        if not changed.is_taken:
+            self._rules = self._former_rules
         self._actions.append(changed)
 
     def _change(self, change: ChangeAsked) -> None:
@@ -234,6 +236,7 @@ class Supervisor:
             return
         # Those of sources that go count until they have gone.
         timeouts_s = {**self._rules.health_timeouts_s, **change.health_timeouts_s}
+        self._former_rules = self._rules
         self._rules = replace(self._rules, health_timeouts_s=timeouts_s)
         self._changing.begin(change, self._time.now_s)
 
