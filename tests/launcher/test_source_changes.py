@@ -155,17 +155,6 @@ def test_when_the_other_videos_are_over_the_removal_of_the_last_source_ends_ever
     assert h.wait(6).take()[-1] == "terminate combiner"
 
 
-def test_the_health_timeout_of_a_change_that_is_refused_does_not_hold() -> None:
-    h = Changes()
-    patience = {one.key: HEALTH_S for one in h.nodes} | {"right": 3 * HEALTH_S}
-    h.take()
-    h.happen(ChangeAsked(1, patience, removed=(h.left,)))
-    h.combiner_says("refused").take()
-    for _ in range(20):
-        h.wait(HEALTH_S / 10, beating=False).work("beat", nodes=(h.left, h.combiner, h.sink))
-    assert "kill right" in h.take()
-
-
 def test_a_source_that_comes_when_the_videos_are_over_keeps_everything_going() -> None:
     h = Changes()
     for one in (h.left, h.right):
