@@ -14,6 +14,7 @@ from framepair import Pair
 from framepair.nodes.producer.sources import pattern
 from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints, tcp_endpoints
 from framepair.protocol.wire.frame import FrameHeader
+from framepair.protocol.wire.reasons import PRODUCER_DROPPED
 from tests.lib.processes import Running, python
 
 # Short windows make short tests; the rules are the same.
@@ -134,6 +135,24 @@ def check(pair: Pair, window_ns: int = WINDOW_NS) -> None:
             last_ns = header.captured_ns
         if pair.complete and len({image.shape for image in clip.images}) == 1:
             assert len(clip.array) == len(clip.frames)
+
+
+class Unsent:
+    """Tells whether the pairs of one stream, in order, lack no frame but those that a producer did not send.
+
+    A producer that asks for the time sends no frame while the combiner, on a busy machine, answers nothing; and
+    counts it.
+    """
+
+    def __init__(self) -> None:
+        self._counts = [0]
+
+    def add_pair(self, pair: Pair) -> None:
+        """Check the next pair; raises AssertionError if it lacks any other frame."""
+        totals = [clip.header.totals for clip in pair.values()]
+        self._counts.append(sum(each.dropped.get(PRODUCER_DROPPED, 0) for each in totals))
+        # A hole at a window's border is counted with the one before it.
+        assert pair.complete or self._counts[-1] > self._counts[-3:][0], totals
 
 
 def checked(pairs: Iterator[Pair], window_ns: int = WINDOW_NS) -> Iterator[Pair]:

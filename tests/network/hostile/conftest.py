@@ -10,7 +10,7 @@ import pytest
 
 from framepair import subscribe
 from framepair.protocol.transport import keys
-from tests.lib.pipeline import Pipeline, checked
+from tests.lib.pipeline import PATIENT, PATIENT_COMBINER, Pipeline, checked
 from tests.network.hostile.peers import SOURCE, Flow
 
 
@@ -28,9 +28,9 @@ def flowing(made: Path | None) -> Iterator[Flow]:
     secured = ("--keys", str(made)) if made else ()
     with Pipeline(["left", "right"], "tcp") as nodes, ExitStack() as stack:
         timed = (*secured, "--sync", str(nodes.endpoints.sync))
-        combiner = nodes.combiner(*timed, "--start-timeout", "60")
+        combiner = nodes.combiner(*timed, *PATIENT_COMBINER, "--start-timeout", "60")
         for name in nodes.sources:
-            nodes.producer(name, SOURCE, *secured)
+            nodes.producer(name, SOURCE, *secured, *PATIENT)
         pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))
         stream = checked(pairs)
         assert next(pair for pair in stream if pair.complete)
