@@ -96,7 +96,7 @@ def measure_capacity(options: Options) -> Section:  # noqa: ARG001 - all parts a
 
 def measure_cpu(options: Options) -> Section:  # noqa: ARG001 - all parts are called alike
     """Measure processor time."""
-    return cpu.compare(cpu.CODECS, 5, 10, say)
+    return cpu.compare(cpu.CODECS, 4, 8, say)
 
 
 MEASURES: dict[Part, Callable[[Options], Section]] = {
