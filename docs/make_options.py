@@ -37,9 +37,9 @@ Each option is declared once. Where it is known, `--max-wait 1` is also the envi
 `FRAMEPAIR_MAX_WAIT=1` and, for `framepair`, the key `max_wait = 1` of the TOML file that `--config` names. A
 flag wins over a variable, a variable over the file. An empty variable is as none; one for an option that may be
 given several times holds words, quoted as in a shell: `FRAMEPAIR_SOURCES="left='my cam.mp4' right=0"`. In the
-file `sources`, `hosts`, `restart` and `health_timeout` may be tables, and so may each source: `[sources.left]`
-with its `uri` and what is said of that source alone, such as `stream = 1`, which is the flag `--stream left=1`.
-A number is in seconds; a time that is text has its unit: 90s, 10min, 24h.
+file `sources`, `hosts`, `ports`, `restart` and `health_timeout` may be tables, and so may each source:
+`[sources.left]` with its `uri` and what is said of that source alone, such as `stream = 1`, which is the flag
+`--stream left=1`. A number is in seconds; a time that is text has its unit: 90s, 10min, 24h.
 
 ## framepair
 

@@ -125,3 +125,28 @@ def test_memory_is_shared_beside_the_combiner_only(tmp_path: Path) -> None:
     assert "shm" in nodes[0].command
     with pytest.raises(Refused, match="may be another machine"):
         planned(FILE, tmp_path, "nuc", "--payload", "left=shm", "--no-sink")
+
+
+def test_a_table_of_ports_says_where_sources_are_received(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.toml"
+    file.write_text(
+        f'listen = "{LISTEN}"\ninsecure = true\nsources = ["a=0", "b=1"]\n[ports]\na = 7410\n'
+    )
+    pull = plan(options.parse(["--config", str(file)])).endpoints.pull
+    assert pull == {"a": "tcp://10.0.0.5:7410", "b": "tcp://10.0.0.5:7402"}
+
+
+@pytest.mark.parametrize(
+    "word", ["a", "a=", "a=http", "a=0", "a=65536", "a=7,410", "c=7410", "a=1 "]
+)
+def test_what_is_no_port_of_a_source_is_refused(word: str) -> None:
+    asked = options.Options(("a=0", "b=1"), listen=LISTEN, insecure=True, ports=(word,))
+    with pytest.raises(
+        Refused, match=r"it is SOURCE=PORT, once for a source, .*; sources are a, b$"
+    ):
+        plan(asked)
+
+
+def test_a_port_without_an_address_is_refused() -> None:
+    with pytest.raises(Refused, match="sources have ports with --listen"):
+        plan(options.Options(("a=0",), ports=("a=7410",)))

@@ -104,6 +104,7 @@ def test_the_limits_themselves_can_be_used() -> None:
         ("payload", "shm left=raw", ("shm", "left=raw")),
         ("fault", "a:crash@5s b:crash@1s", ("a:crash@5s", "b:crash@1s")),
         ("hosts", "combiner=nuc", ("combiner=nuc",)),
+        ("ports", "a=7410 b=7411", ("a=7410", "b=7411")),
         ("keys", "keys", Path("keys")),
         ("insecure", "1", True),
         ("pixels", "i420 left=mono8", ("i420", "left=mono8")),
@@ -213,6 +214,7 @@ quiet = true
         keys = "keys"
         insecure = true
         hosts = ["combiner=nuc"]
+        ports = ["a=7410"]
         host = "nuc"
         run_dir = "/run/x"
         payload = ["shm", "b=raw"]
@@ -279,6 +281,7 @@ unhealthy_after = "1min"
         keys=Path("keys"),
         insecure=True,
         hosts=("combiner=nuc",),
+        ports=("a=7410",),
         host="nuc",
         run_dir=Path("/run/x"),
         payload=("shm", "b=raw"),

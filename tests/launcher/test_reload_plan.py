@@ -227,8 +227,24 @@ def test_a_host_that_starts_again_finds_the_ports_of_those_that_go_on(
     if moved is None:
         assert compared(former, options)[0].plan.endpoints == topology.plan(options).endpoints
         return
-    with pytest.raises(Refused, match=f"a host that starts now has other ports for {moved}: "):
+    with pytest.raises(Refused, match=f"{moved} would have another port, ") as refused:
         compared(former, options)
+    # What it says to do does it.
+    table = str(refused.value).rpartition("hosts: ")[2].replace(" ", "").split(",")
+    options = replace(options, ports=tuple(table))
+    found = compared(former, options)[0].plan.endpoints
+    assert found == topology.plan(options).endpoints
+    kept = found.pull.keys() & former.plan.uris.keys()
+    assert {name: found.pull[name] for name in kept} == {
+        name: former.plan.endpoints.pull[name] for name in kept
+    }
+
+
+def test_a_port_of_a_source_that_goes_on_does_not_change() -> None:
+    former = started(LEFT, RIGHT, listen="tcp://127.0.0.1:7400", insecure=True)
+    moved = refusal(former, LEFT, RIGHT, ports=("right=7500",))
+    assert moved.endswith("say in the table [ports], on all hosts: right = 7403")
+    assert not asked(former, RIGHT, ports=("right=7403",)).nodes_replaced
 
 
 def test_a_host_starts_and_stops_its_own_sources_only() -> None:

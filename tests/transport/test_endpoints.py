@@ -105,6 +105,34 @@ def test_a_source_may_have_the_last_port() -> None:
         endpoints.tcp_endpoints("tcp://127.0.0.1:65533", ["left", "right"])
 
 
+def test_a_source_may_have_a_port_of_its_own_and_the_others_count_past_it() -> None:
+    made = endpoints.tcp_endpoints("tcp://nuc:7400", ["left", "right", "door"], {"left": 7403})
+    assert made.pull == {
+        "left": "tcp://nuc:7403",
+        "right": "tcp://nuc:7402",
+        "door": "tcp://nuc:7404",
+    }
+    last = endpoints.tcp_endpoints("tcp://nuc:65534", ["left"], {"left": 1})
+    assert last.listening() == ["tcp://nuc:1", "tcp://nuc:65534", "tcp://nuc:65535"]
+    with pytest.raises(EndpointError, match="no room for 3 more ports"):
+        endpoints.tcp_endpoints(
+            "tcp://nuc:65532", ["left", "right"], {"left": 65535} | {"x": 65534}
+        )
+
+
+@pytest.mark.parametrize(
+    ("ports", "said"),
+    [
+        ({"left": 7400}, "port 7400 is that of pairs and of left"),
+        ({"right": 7401}, "port 7401 is that of the clock and of right"),
+        ({"left": 7500, "right": 7500}, "port 7500 is that of left and of right"),
+    ],
+)
+def test_no_two_nodes_have_the_same_port(ports: dict[str, int], said: str) -> None:
+    with pytest.raises(EndpointError, match=said):
+        endpoints.tcp_endpoints("tcp://nuc:7400", ["left", "right"], ports)
+
+
 def test_an_ipc_address_is_a_path_and_a_tcp_address_is_none() -> None:
     assert endpoints.ipc_path("ipc:///run/x") == Path("/run/x")
     assert endpoints.ipc_path("tcp://127.0.0.1:5555") is None

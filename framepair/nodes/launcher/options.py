@@ -59,7 +59,7 @@ KINDS = {
 SAID_OF_ONE = "NAME=shm is for one source only"
 PAYLOAD = f"How pixels travel: {payloads.NAMES}; {SAID_OF_ONE}. {payloads.HELP}. [default: raw]"
 # What may be given as a table as well as a list.
-TABLES = ("sources", "hosts", "restart", "health_timeout")
+TABLES = ("sources", "hosts", "ports", "restart", "health_timeout")
 # What may be given as one word as well as a list.
 WORDS = ("payload", "restart", "fault", "health_timeout", *source_options.NAMES)
 # What the table of a source may say of it, beside its uri.
@@ -163,6 +163,10 @@ class Options(EachSource, Producing, Combining, Consuming, Recording, Monitoring
     hosts: Annotated[tuple[str, ...], NETWORK, SEVERAL] = ()
     """NODE=HOST: what runs where, if not all on one machine; nodes are sources by name, combiner, sink,
     recorder and monitor. In the file a table [hosts]."""
+
+    ports: Annotated[tuple[str, ...], NETWORK, SEVERAL] = ()
+    """SOURCE=PORT, with --listen: a source's port instead of the next one, so that it keeps it when those
+    before it in the list go. In the file a table [ports]."""
 
     host: Annotated[str | None, NETWORK] = None
     """Start what runs on this host. [default: this machine's name]"""

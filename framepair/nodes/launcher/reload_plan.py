@@ -16,7 +16,15 @@ from framepair.nodes.launcher.topology import Plan
 from framepair.protocol.wire.limits import MAX_SOURCES
 
 # What is said of sources, or of a node by its name: what of it may change is looked for node by node.
-OF_SOURCES = ("sources", *source_options.NAMES, "payload", "restart", "health_timeout", "hosts")
+OF_SOURCES = (
+    "sources",
+    *source_options.NAMES,
+    "payload",
+    "restart",
+    "health_timeout",
+    "hosts",
+    "ports",
+)
 CHANGE_NOTHING_ELSE = "only sources and their settings change while a pipeline runs: start it again"
 
 
@@ -139,16 +147,17 @@ def _refuse_others(former: Options, asked: Options) -> None:
 
 
 def _refuse_other_ports(asked: Options, plan: Plan) -> None:
-    """Raise Refused if a host that starts with what is ``asked`` takes other ports than those that go on."""
-    if plan.placement is None:
-        return
-    fresh = topology.plan(asked).endpoints.pull
-    moved = [name for name, address in plan.endpoints.pull.items() if fresh[name] != address]
+    """Raise Refused if a source that goes on is ``asked`` to have another port, by [ports] or its place.
+
+    A host that starts now would look for it there.
+    """
+    kept, fresh = plan.endpoints.pull, topology.plan(asked).endpoints.pull
+    told = kept if plan.placement else topology.own_ports(asked, kept)
+    moved = {name: kept[name].rpartition(":")[2] for name in told if fresh[name] != kept[name]}
     if moved:
         raise Refused(
-            "with [hosts] a source's port follows from its place in the list, and a host that starts now has"
-            f" other ports for {', '.join(moved)}: remove sources from the end and add there, one reload after"
-            " the other, or start all hosts again"
+            f"{', '.join(moved)} would have another port, which a host that starts now would use: say in the"
+            f" table [ports], on all hosts: {', '.join(f'{n} = {port}' for n, port in moved.items())}"
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import platform
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from framepair.protocol.memory.payload import Payload
 from framepair.protocol.transport import endpoints, keys
 from framepair.protocol.transport.endpoints import Endpoints
 
+PORT = re.compile("[0-9]{1,5}")
 EVERYWHERE = ("//*:", "//0.0.0.0:", "//[::]:")
 
 
@@ -238,14 +240,15 @@ def _meeting_points(
     """Return all addresses, and the run directory of this host if its nodes meet in one."""
     if options.listen is not None and placement is None:
         own = options.run_dir.absolute() if options.run_dir else None
-        return endpoints.tcp_endpoints(options.listen, sources), own
+        return endpoints.tcp_endpoints(options.listen, sources, own_ports(options, sources)), own
     run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
     addresses = endpoints.ipc_endpoints(run_dir, sources)
     if options.listen is not None and placement is not None:
-        addresses = _across_hosts(options.listen, placement, addresses)
+        ports = own_ports(options, sources)
+        addresses = _across_hosts(options.listen, placement, addresses, ports)
     for address in addresses.listening():
         endpoints.ipc_path(address)
     needed = placement is None or placement.here(COMBINER)
@@ -254,6 +257,8 @@ def _meeting_points(
 
 def _refuse_contradictions(options: Options) -> None:
     """Raise Refused for flags that would do nothing."""
+    if options.ports and options.listen is None:
+        raise Refused("--ports: sources have ports with --listen tcp://HOST:PORT only")
     if options.plan or not (options.sink or options.no_sink):
         return
     flag = "--sink" if options.sink else "--no-sink"
@@ -275,9 +280,26 @@ def _refuse_open_page(options: Options, placement: Placement | None) -> None:
         monitor_options.read_token(options.monitor_token)
 
 
-def _across_hosts(listen: str, placement: Placement, on_one: Endpoints) -> Endpoints:
+def own_ports(options: Options, sources: Collection[str]) -> dict[str, int]:
+    """Return the port of each source that has one of its own; raises Refused for what is none of a source."""
+    ports: dict[str, int] = {}
+    for word in options.ports:
+        name, _, text = word.partition("=")
+        port = int(text) if PORT.fullmatch(text) else 0
+        if name not in sources or name in ports or not 0 < port <= endpoints.MAX_PORT:
+            raise Refused(
+                f"--ports {word}: it is SOURCE=PORT, once for a source, from 1 to {endpoints.MAX_PORT}; sources"
+                f" are {', '.join(sources)}"
+            )
+        ports[name] = port
+    return ports
+
+
+def _across_hosts(
+    listen: str, placement: Placement, on_one: Endpoints, ports: Mapping[str, int]
+) -> Endpoints:
     """Return tcp addresses, but for the frames of sources that are beside the combiner."""
-    tcp = endpoints.tcp_endpoints(listen, list(on_one.pull))
+    tcp = endpoints.tcp_endpoints(listen, list(on_one.pull), ports)
     local = {name: on_one.pull[name] for name in tcp.pull if placement.beside_combiner(name)}
     return Endpoints(pull=tcp.pull | local, pub=tcp.pub, sync=tcp.sync)
 

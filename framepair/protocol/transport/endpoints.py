@@ -9,9 +9,10 @@ import ipaddress
 import os
 import stat
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 # Linux's sockaddr_un holds 107 bytes and a NUL; libzmq refuses what is longer, macOS has room for 103.
 MAX_IPC_PATH_BYTES = 103
@@ -124,20 +125,39 @@ def frames_in(run_dir: Path) -> list[str]:
     return [f"ipc://{run_dir}/{name}" for name in sorted(names) if name.endswith(FRAMES)]
 
 
-def tcp_endpoints(base: str, sources: list[str]) -> Endpoints:
+def tcp_endpoints(
+    base: str, sources: list[str], ports: Mapping[str, int] = MappingProxyType({})
+) -> Endpoints:
     """Return tcp addresses from ``tcp://HOST:PORT`` on: pairs at PORT, the time after it, then the sources.
 
-    So a source that is added at the end, or removed there, moves no other one, and not the time.
+    So a source that is added at the end, or removed there, moves no other one, and not the time. Sources in
+    ``ports`` have those; the others have the next ones that are free. Raises EndpointError if there are not as
+    many, or if two nodes would have the same.
     """
-    host, _, port = base.removeprefix("tcp://").rpartition(":")
-    if not base.startswith("tcp://") or not host or not port.isdecimal():
+    host, _, text = base.removeprefix("tcp://").rpartition(":")
+    if not base.startswith("tcp://") or not host or not text.isdecimal():
         raise EndpointError(f"{base!r} is not tcp://HOST:PORT")
-    if not 1 <= int(port) < MAX_PORT - len(sources):
+    port = int(text)
+    free = (number for number in range(port + 2, MAX_PORT + 1) if number not in ports.values())
+    numbers = {name: ports.get(name) or next(free, 0) for name in sources}
+    if not 1 <= port < MAX_PORT or 0 in numbers.values():
         raise EndpointError(
             f"{base!r} leaves no room for {len(sources) + 1} more ports up to {MAX_PORT}"
         )
-    pull = {name: f"tcp://{host}:{int(port) + 2 + i}" for i, name in enumerate(sources)}
-    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{int(port) + 1}")
+    _refuse_same(numbers, {"pairs": port, "the clock": port + 1})
+    pull = {name: f"tcp://{host}:{number}" for name, number in numbers.items()}
+    return Endpoints(pull=pull, pub=base, sync=f"tcp://{host}:{port + 1}")
+
+
+def _refuse_same(of_sources: Mapping[str, int], of_combiner: Mapping[str, int]) -> None:
+    """Raise EndpointError if a source has the port of another one, or of the combiner."""
+    owners = {port: what for what, port in of_combiner.items()}
+    for name, port in of_sources.items():
+        if port in owners:
+            raise EndpointError(
+                f"port {port} is that of {owners[port]} and of {name}: choose another"
+            )
+        owners[port] = name
 
 
 def control_path(run_dir: Path, host: str | None = None) -> Path:
