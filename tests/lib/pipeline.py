@@ -25,7 +25,9 @@ SOURCE = "synthetic://160x120@25"
 WHOLE = r"left 5/5 +right 5/5"
 # Where each frame has to come: a busy machine pauses a process for longer than queues and pairs usually last.
 PATIENT = ("--max-bytes", str(64 * 2**20), "--max-wait", "20")
-PATIENT_COMBINER = (*PATIENT, "--idle-timeout", "20")
+# And starts their producers, one after another, for longer than a combiner waits for all of them.
+ALL_COME = ("--start-timeout", "60")
+PATIENT_COMBINER = (*PATIENT, *ALL_COME, "--idle-timeout", "20")
 # So many are for one process of tests.
 PORTS = 500
 

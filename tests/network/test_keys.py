@@ -96,7 +96,7 @@ def test_who_is_not_listed_neither_gets_nor_delivers_anything(made: Path) -> Non
         sync = nodes.endpoints.sync
         assert sync is not None
         timed = (*secured, "--sync", sync)
-        combiner = nodes.combiner(*timed, *PATIENT_COMBINER, "--start-timeout", "60")
+        combiner = nodes.combiner(*timed, *PATIENT_COMBINER)
         for name in nodes.sources:
             nodes.producer(name, SOURCE, *timed, *PATIENT)
         pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))

@@ -15,7 +15,7 @@ import pytest
 from framepair import Pair, subscribe
 from framepair.protocol.clocks import clock
 from tests.lib.busy import allowed
-from tests.lib.pipeline import WINDOW_NS, Pipeline, checked
+from tests.lib.pipeline import ALL_COME, PATIENT, WINDOW_NS, Pipeline, checked
 from tests.lib.processes import Running
 
 SOURCE = "synthetic://160x120@25"
@@ -26,6 +26,8 @@ KILLS = pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.
 BACK_NS = 3_000_000_000
 # From the moment that a sink goes on until its pairs are new again.
 NORMAL_AGAIN_NS = 1_000_000_000
+# What a combiner is told that has to wait for each frame, but whose queues are not to be any longer.
+WAITS = ("--max-wait", "20", "--idle-timeout", "20", *ALL_COME)
 # The lag in a line of the sink, of a whole pair, and how many of them tell what is usual.
 LAG, LAGS = r"left 5/5 +right 5/5 +(\d+\.\d)", 5
 
@@ -47,8 +49,8 @@ def runs(pair: Pair, source: str) -> set[int]:
 def test_a_producer(kills: int) -> None:
     seen: list[Pair] = []
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
-        nodes.combiner("--idle-timeout", "0.4")
-        left, right = nodes.producer("left", SOURCE), nodes.producer("right", SOURCE)
+        nodes.combiner("--idle-timeout", "0.4", *ALL_COME)
+        left, right = nodes.producer("left", SOURCE), nodes.producer("right", SOURCE, *PATIENT)
         stream = checked(pairs)
         known = runs(whole(stream, seen), "left")
         for _ in range(kills):
@@ -106,8 +108,8 @@ def test_the_combiner(kills: int) -> None:
 @KILLS
 def test_the_sink(kills: int) -> None:
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
-        combiner = nodes.combiner()
-        producers = [nodes.producer(name, SOURCE) for name in nodes.sources]
+        combiner = nodes.combiner(*WAITS)
+        producers = [nodes.producer(name, SOURCE, *PATIENT) for name in nodes.sources]
         seen = [next(checked(pairs))]
         for _ in range(kills):
             sink = nodes.sink()
@@ -119,8 +121,8 @@ def test_the_sink(kills: int) -> None:
 @pytest.mark.parametrize("windows", [15, pytest.param(50, marks=pytest.mark.slow)])
 def test_a_sink_that_is_stopped_for_seconds(windows: int) -> None:
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
-        combiner = nodes.combiner()
-        producers = [nodes.producer(name, SOURCE) for name in nodes.sources]
+        combiner = nodes.combiner(*WAITS)
+        producers = [nodes.producer(name, SOURCE, *PATIENT) for name in nodes.sources]
         report = nodes.run_dir / "report.json"
         sink = nodes.sink("--json", str(report))
         sink.wait_for(LAG, count=LAGS)

@@ -13,7 +13,7 @@ import zmq
 
 from framepair import Pair, subscribe
 from framepair.nodes.producer.sources import pattern
-from tests.lib.pipeline import Pipeline, check, checked
+from tests.lib.pipeline import PATIENT, PATIENT_COMBINER, Pipeline, check, checked
 from tests.lib.stream import lost_frames
 
 LEFT, RIGHT = "synthetic://320x240@25", "synthetic://200x150@30"
@@ -23,11 +23,11 @@ LEFT, RIGHT = "synthetic://320x240@25", "synthetic://200x150@30"
 def test_every_frame_is_in_the_pair_of_its_capture_time(transport: str) -> None:
     with (
         Pipeline(["left", "right"], transport) as nodes,
-        subscribe(nodes.pub, copy=True) as pairs,
+        subscribe(nodes.pub, keep=100, copy=True) as pairs,
     ):
-        nodes.combiner()
-        nodes.producer("left", LEFT)
-        nodes.producer("right", RIGHT)
+        nodes.combiner(*PATIENT_COMBINER)
+        nodes.producer("left", LEFT, *PATIENT)
+        nodes.producer("right", RIGHT, *PATIENT)
         taken = list(itertools.islice(checked(pairs), 10))
     assert [pair.index for pair in taken] == list(range(taken[0].index, taken[0].index + 10))
     assert all(pair.complete for pair in taken)
@@ -91,9 +91,9 @@ def test_a_slow_consumer_gets_whole_newest_pairs_and_the_count_of_the_lost() -> 
         subscribe(nodes.pub, keep=100) as quick,
         subscribe(nodes.pub, keep=1) as slow,
     ):
-        nodes.combiner()
-        nodes.producer("left", LEFT)
-        nodes.producer("right", RIGHT)
+        nodes.combiner(*PATIENT_COMBINER)
+        nodes.producer("left", LEFT, *PATIENT)
+        nodes.producer("right", RIGHT, *PATIENT)
         held = next(slow)
         newest = next(pair for pair in quick if pair.index >= held.index + 10)
         check(held)
@@ -125,9 +125,9 @@ def test_garbage_is_counted_and_dropped_and_nothing_else_happens() -> None:
         zmq.Context() as context,
         context.socket(zmq.PUSH) as stranger,
     ):
-        combiner = nodes.combiner()
-        nodes.producer("left", LEFT)
-        nodes.producer("right", RIGHT)
+        combiner = nodes.combiner(*PATIENT_COMBINER)
+        nodes.producer("left", LEFT, *PATIENT)
+        nodes.producer("right", RIGHT, *PATIENT)
         stream = checked(pairs)
         next(stream)
         stranger.connect(nodes.endpoints.pull["left"])
@@ -146,9 +146,10 @@ def test_garbage_is_counted_and_dropped_and_nothing_else_happens() -> None:
 def test_a_clean_stop_ends_with_everything_accounted_for() -> None:
     with Pipeline(["left", "right"]) as nodes:
         report = nodes.run_dir / "report.json"
-        sink = nodes.sink("--json", str(report))
-        combiner = nodes.combiner()
-        producers = [nodes.producer("left", LEFT), nodes.producer("right", RIGHT)]
+        sink = nodes.sink("--json", str(report), "--keep", "100")
+        combiner = nodes.combiner(*PATIENT_COMBINER)
+        uris = {"left": LEFT, "right": RIGHT}
+        producers = [nodes.producer(name, uri, *PATIENT) for name, uri in uris.items()]
         sink.wait_for("left 5/5", count=5)
         assert [producer.stop(signal.SIGTERM) for producer in producers] == [0, 0]
         assert combiner.stop(signal.SIGTERM) == 0

@@ -6,19 +6,19 @@ import itertools
 import signal
 
 from framepair import subscribe
-from tests.lib.pipeline import Pipeline, checked
+from tests.lib.pipeline import ALL_COME, PATIENT, Pipeline, checked
 
 SOURCE = "synthetic://160x120@25"
 
 
 def test_a_second_producer_changes_nothing_until_the_first_is_gone() -> None:
     with Pipeline(["left", "right"]) as nodes, subscribe(nodes.pub, keep=1000) as pairs:
-        combiner = nodes.combiner()
-        first = nodes.producer("left", SOURCE)
-        nodes.producer("right", SOURCE)
+        combiner = nodes.combiner(*PATIENT, *ALL_COME)
+        first = nodes.producer("left", SOURCE, *PATIENT)
+        nodes.producer("right", SOURCE, *PATIENT)
         stream = checked(pairs)
         seen = list(itertools.islice(stream, 3))
-        nodes.producer("left", SOURCE)
+        nodes.producer("left", SOURCE, *PATIENT)
         combiner.wait_for("left: a second producer sends as this source")
         # Pairs of before may be waiting here: go on to one that was announced since.
         seen += itertools.takewhile(lambda _: not pairs.stats().totals["left"].rejected, stream)

@@ -116,7 +116,7 @@ def test_a_log_on_a_full_disk_stops_nothing(directory: Path) -> None:
     with Running(to_nowhere) as running:
         running.wait_for("nothing can be printed any more: No space left on device")
         with subscribe(f"ipc://{directory}/run/pairs") as pairs:
-            assert [next(pairs).complete for _ in range(5)]
+            assert any(next(pairs).complete for _ in range(100))
         assert running.stop() == 0
         assert json.loads(report.read_text())["ledger_balanced"]
         assert not any("started again" in line or "Traceback" in line for line in running.stderr)

@@ -25,7 +25,7 @@ from framepair.protocol.transport import sockets
 from framepair.protocol.wire import frame
 from framepair.protocol.wire.frame import FrameHeader
 from tests.lib.launcher import launcher
-from tests.lib.pipeline import Pipeline, check
+from tests.lib.pipeline import ALL_COME, Pipeline, check
 from tests.lib.processes import PATIENCE_S, Running, python, wait_for_exit
 from tests.lib.shm import own_directory, rings, small_file_system, until
 from tests.lib.stream import lost_frames
@@ -89,7 +89,7 @@ def test_every_frame_is_in_the_pair_of_its_capture_time_and_nothing_is_copied(sh
         Pipeline(["left", "right"]) as nodes,
         subscribe(nodes.pub, keep=100, shm_dir=shm) as pairs,
     ):
-        nodes.combiner()
+        nodes.combiner(*ALL_COME)
         nodes.producer("left", LEFT, *flags(shm))
         nodes.producer("right", RIGHT, *flags(shm))
         taken, wrapped = [], 0
@@ -116,7 +116,7 @@ def test_one_source_may_be_shared_and_the_other_not(shm: Path) -> None:
         Pipeline(["left", "right"], "tcp") as nodes,
         subscribe(nodes.pub, keep=100, shm_dir=shm) as pairs,
     ):
-        nodes.combiner()
+        nodes.combiner(*ALL_COME)
         nodes.producer("left", LEFT, *flags(shm))
         nodes.producer("right", RIGHT)
         taken = [copy for _, copy in itertools.islice(copies(pairs), 5)]
@@ -171,7 +171,7 @@ def test_a_slow_consumer_gets_what_is_intact_and_the_count_of_the_rest(shm: Path
         Pipeline(["left", "right"]) as nodes,
         subscribe(nodes.pub, keep=1000, shm_dir=shm) as pairs,
     ):
-        nodes.combiner()
+        nodes.combiner(*ALL_COME)
         producers = [nodes.producer(name, LEFT, *flags(shm, SHORT_S)) for name in ("left", "right")]
         held = next(pairs)
         until(lambda: not held.intact)
@@ -196,7 +196,7 @@ def test_the_ledger_of_a_sink_that_is_too_slow_balances(shm: Path) -> None:
         sink = nodes.sink(
             "--json", str(report), "--keep", "50", "--work-ms", "600", "--shm-dir", str(shm)
         )
-        combiner = nodes.combiner()
+        combiner = nodes.combiner(*ALL_COME)
         producers = [nodes.producer(name, LEFT, *flags(shm, SHORT_S)) for name in ("left", "right")]
         sink.wait_for(r"left +\d/5", count=7)
         for node in (*producers, combiner, sink):
@@ -213,7 +213,7 @@ def test_a_stopped_consumer_disturbs_nobody(shm: Path) -> None:
         Pipeline(["left", "right"]) as nodes,
         subscribe(nodes.pub, keep=100, shm_dir=shm) as pairs,
     ):
-        combiner = nodes.combiner()
+        combiner = nodes.combiner(*ALL_COME)
         producers = [nodes.producer(name, LEFT, *flags(shm)) for name in ("left", "right")]
         sink = nodes.sink("--shm-dir", str(shm))
         sink.wait_for("left 5/5")
@@ -236,7 +236,7 @@ def test_a_consumer_that_sees_no_rings_says_so_once_and_goes_on(shm: Path) -> No
     ):
         report = nodes.run_dir / "report.json"
         blind = nodes.sink("--json", str(report), "--shm-dir", str(nodes.run_dir))
-        nodes.combiner()
+        nodes.combiner(*ALL_COME)
         nodes.producer("left", LEFT, *flags(shm))
         blind.wait_for(f"no ring left.* in {nodes.run_dir}: No such file")
         assert len(list(itertools.islice(copies(pairs), 2))) == 2
@@ -317,7 +317,7 @@ runtime.run(main.app, "producer")
 
 def test_a_change_of_resolution_begins_another_ring(shm: Path) -> None:
     with Pipeline(["left"]) as nodes, subscribe(nodes.pub, keep=100, shm_dir=shm) as pairs:
-        nodes.combiner()
+        nodes.combiner(*ALL_COME)
         address = nodes.endpoints.pull["left"]
         command = python("-c", CHANGING, "--name", "left", "--push", address, "--window", "0.2")
         source = nodes.enter_context(Running([*command, *flags(shm, 1.0)]))

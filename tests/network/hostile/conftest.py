@@ -28,7 +28,7 @@ def flowing(made: Path | None) -> Iterator[Flow]:
     secured = ("--keys", str(made)) if made else ()
     with Pipeline(["left", "right"], "tcp") as nodes, ExitStack() as stack:
         timed = (*secured, "--sync", str(nodes.endpoints.sync))
-        combiner = nodes.combiner(*timed, *PATIENT_COMBINER, "--start-timeout", "60")
+        combiner = nodes.combiner(*timed, *PATIENT_COMBINER)
         for name in nodes.sources:
             nodes.producer(name, SOURCE, *secured, *PATIENT)
         pairs = stack.enter_context(subscribe(nodes.pub, keep=1000, keys=made))
