@@ -66,6 +66,28 @@ def test_the_image_is_the_command(image: str) -> None:
     assert '"org.opencontainers.image.title":"framepair"' in labels
 
 
+def test_a_whole_pipeline_is_one_container_with_frames_in_shared_memory(image: str) -> None:
+    words = ["docker", "run", "--detach", "--init", "--env=FRAMEPAIR_STATUS=/dev/shm/s"]
+    health = ["--health-cmd=healthcheck", "--health-interval=1s"]
+    sources = [f"{name}=synthetic://160x120@25" for name in ("left", "right")]
+    container = run(*words, *health, image, *sources, "--payload", "shm").strip()
+    try:
+        wait(lambda: re.search(WHOLE, run("docker", "logs", container)) is not None)
+        form = "{{.State.Health.Status}}"
+        wait(lambda: run("docker", "inspect", "--format", form, container).strip() == "healthy")
+        run("docker", "stop", container)
+        assert "The ledger balances" in run("docker", "logs", container)
+    finally:
+        run("docker", "rm", "--force", container)
+
+
+def test_without_room_in_shared_memory_a_pipeline_says_how_much_it_needs(image: str) -> None:
+    words = ["docker", "run", "--rm", "--init", "--shm-size=64m", image, "--payload", "shm"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"a ring of [\d.]+ MiB is needed", done.stderr), done.stderr
+
+
 def test_each_node_has_its_own_keys_only_and_an_interrupted_start_is_repaired(stack: Stack) -> None:
     stack("up", "--detach", "--no-build")
     stack.until_health("healthy", "keys", "left", "right", "combiner", "sink")

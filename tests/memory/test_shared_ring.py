@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from framepair.protocol.memory.shared_ring import (
     default_directory,
     remove_stale,
 )
+from framepair.protocol.transport import endpoints
 from framepair.protocol.transport.endpoints import EndpointError
 from framepair.protocol.wire.header import ProtocolError
 from tests.lib.processes import Running, python
@@ -448,11 +450,20 @@ def test_a_ring_of_another_user_is_refused(directory: Path) -> None:
 
 def test_the_directory_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FRAMEPAIR_SHM_DIR", raising=False)
-    assert default_directory() == Path(f"/dev/shm/framepair-{os.getuid()}")
+    assert default_directory() == Path(f"/dev/shm/framepair-rings-{os.getuid()}")
     monkeypatch.setenv("FRAMEPAIR_SHM_DIR", "")
-    assert default_directory() == Path(f"/dev/shm/framepair-{os.getuid()}")
+    assert default_directory() == Path(f"/dev/shm/framepair-rings-{os.getuid()}")
     monkeypatch.setenv("FRAMEPAIR_SHM_DIR", "/dev/shm/elsewhere")
     assert default_directory() == Path("/dev/shm/elsewhere")
+
+
+def test_the_directory_is_not_the_run_directory_which_its_pipeline_locks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in "FRAMEPAIR_SHM_DIR", "XDG_RUNTIME_DIR":
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/dev/shm")
+    assert default_directory() != endpoints.default_run_dir()
 
 
 def test_slots_of_odd_sizes_do_not_run_into_each_other(directory: Path) -> None:

@@ -44,7 +44,8 @@ REMEDIES = {
 def default_directory() -> Path:
     """Return where rings are: FRAMEPAIR_SHM_DIR, else this user's directory below /dev/shm."""
     named = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(named) if named else Path("/dev/shm") / f"framepair-{os.getuid()}"  # noqa: S108
+    # Another name than the run directory, which is in /dev/shm, too, where TMPDIR says so, and stays locked.
+    return Path(named) if named else Path("/dev/shm") / f"framepair-rings-{os.getuid()}"  # noqa: S108
 
 
 class SharedRing:
