@@ -93,7 +93,8 @@ def test_a_command_is_accepted(
         (tmp_path / "lane").mkdir()
         recordings.write(tmp_path / "lane" / "20261129T112509.123Z.mcap")
     monkeypatch.setattr("platform.node", lambda: "nuc")
-    program = words[0].removeprefix(".venv/bin/")
+    # As the unit of systemd installs it.
+    program = words[0].removeprefix(".venv/bin/").removeprefix("/opt/framepair/bin/")
     if words[0] in BY_HAND:
         return
     if program == "python" and words[1] == "-m":
