@@ -12,6 +12,7 @@ from framepair.nodes.recorder.archive import segments
 from framepair.protocol.client.losses import TotalsSum
 from framepair.protocol.recording.ledger import Announcement
 from framepair.protocol.wire.pair import PairHeader, Totals
+from tests.lib.busy import allowed
 from tests.lib.launcher import SMALL, launcher
 from tests.lib.processes import PATIENCE_S
 from tests.lib.recordings import announced, frames
@@ -68,23 +69,35 @@ FAULTS = {
 def test_every_field_of_every_pair_is_as_it_was_announced(directory: Path, kind: str) -> None:
     """Windows, frames, gaps, losses by reason and completeness, of a run in which much went wrong."""
     faults = [word for fault in FAULTS[kind] for word in ("--fault", fault)]
-    framepair(directory, *SMALL, "--record", directory / "a", "--duration", "5", *faults)
+    # On a busy machine the recorder is there only after seconds.
+    seconds = str(min(20.0, allowed(5)))
+    framepair(directory, *SMALL, "--record", directory / "a", "--duration", seconds, *faults)
     framepair(directory, directory / "a", "--record", directory / "b", "--pace", "max")
     a, b = segments(directory / "a"), segments(directory / "b")
     before, after = pairs(announced(a)), pairs(announced(b))
-    lost_at_first = {name: clip.frames for name, clip in before[0][0].clips.items()}
     on_disk = {name: (header.captured_ns, picture) for name, header, picture in frames(a)}
-    first_ns = before[0][0].end_ns
-    for (name, _, _), (at_ns, _) in on_disk.items():
-        lost_at_first[name] -= at_ns < first_ns
-    assert len(before[0]) > 5
-    assert not all(header.complete for header in before[0])
-    # The recorder may have begun within the first window.
-    if not any(lost_at_first.values()):
+    # The recorder may have begun within the first window, or on a busy machine within one that came later, but
+    # before the first was announced: what has no frame on disk is not played.
+    begun = next(i for i, header in enumerate(before[0]) if set() < names(header) <= on_disk.keys())
+    assert len(before[0]) - begun > 5
+    assert not all(header.complete for header in before[0][begun:])
+    if begun == 0:
         assert after == before
-    assert [without_totals(h) for h in after[0][1:]] == [without_totals(h) for h in before[0][1:]]
-    played = {name: (header.captured_ns, picture) for name, header, picture in frames(b)}
-    assert played == on_disk
+    recorded = before[0][begun:]
+    played = [header for header in after[0] if header.window >= recorded[0].window]
+    assert [without_totals(h) for h in played] == [without_totals(h) for h in recorded]
+    again = {name: (header.captured_ns, picture) for name, header, picture in frames(b)}
+    assert again == on_disk
+
+
+def names(header: PairHeader) -> set[tuple[str, int, int]]:
+    """Return the source, run and seq of each frame of a pair."""
+    return {
+        (name, span.run, seq)
+        for name, clip in header.clips.items()
+        for span in clip.spans
+        for seq in range(span.first, span.first + span.count)
+    }
 
 
 def without_totals(header: PairHeader) -> PairHeader:
