@@ -13,6 +13,7 @@ from framepair.nodes.launcher.events import (
     Heard,
     StartFailed,
 )
+from framepair.nodes.launcher.flow import Flow
 from framepair.nodes.launcher.pace import Duration
 from framepair.nodes.launcher.restarts import HEALTHY_S, KEPT_PAUSE_S, MAX_A_MINUTE
 from framepair.nodes.launcher.supervisor import (
@@ -321,6 +322,19 @@ def test_a_duration_waits_for_a_sink_that_is_slow_to_start() -> None:
     assert h.take() == STARTS
     h.work("ready", nodes=[h.sink]).wait(0.3)
     assert h.take() == ["end left at 1512", "end right at 1512"]
+
+
+def test_a_duration_waits_for_a_recorder_that_is_slow_to_start() -> None:
+    left, combiner, recorder = (
+        node("left", "producer"), node("combiner", "combiner"), node("recorder", "recorder"),
+    )  # fmt: skip
+    flow = Flow((left, combiner, recorder), duration())
+    for each in (left, combiner):
+        flow.hear(each, "ready", 0.0)
+    flow.hear(combiner, "flowing", 1.0)
+    assert not flow.begins(30.0)
+    flow.hear(recorder, "ready", 30.0)
+    assert flow.begins(30.0)
 
 
 def test_a_duration_counts_after_the_start_timeout_without_the_last_source() -> None:

@@ -18,6 +18,7 @@ from tests.lib.launcher import SMALL, launcher
 from tests.lib.pipeline import SOURCE, Pipeline, free_ports, more
 from tests.lib.processes import PATIENCE_S, Running, memory_bytes, python
 from tests.lib.scraping import counters, get, labelled, state
+from tests.lib.shm import until
 
 POLL_S = 0.1
 # What one consumer loses and another doesn't.
@@ -145,7 +146,9 @@ def test_a_monitor_that_is_killed_is_back_and_nothing_else_is(directory: Path) -
         running.wait_for(r"left +\d/\d +right +\d/\d", count=3)
         scraped = Scraped(url)
         scraped.wait_for_sentence("All is well: 2 sources, 25/25, lag ")
-        assert get(f"{url}healthz?complete") == get(f"{url}healthz") == (200, "well\n")
+        # A busy machine loses a frame now and then.
+        until(lambda: get(f"{url}healthz?complete") == (200, "well\n"))
+        scraped.wait_for_health(200, "well")
         os.kill(pid, signal.SIGKILL)
         running.wait_for("monitor ended with signal 9")
         running.wait_for("monitor INFO READY", count=2)

@@ -27,8 +27,8 @@ class Flow:
         combiners = {node for node in nodes if node.kind == "combiner"}
         self._not_flowing = combiners or {node for node in nodes if node.kind == "producer"}
         self._can_flow = bool(self._not_flowing)
-        # A sink that is slow to start should not find that all is over.
-        self._not_listening = {n for n in self._silent if n.kind == "sink"}
+        # What is slow to start should not find that all is over, nor leave a run without its recording.
+        self._not_listening = {n for n in self._silent if n.kind in ("sink", "recorder")}
 
     def hear(self, node: Node, word: Word, now_s: float) -> None:
         """Take note of a node's word."""
