@@ -174,7 +174,10 @@ def test_a_reload_changes_sources_and_the_others_lose_nothing(service: Service) 
     assert "framepair: added: door" in said
     assert "framepair: removed: door" in said
 
-    for bad, why in ("left = [", "is not TOML"), ("window = 3\n[sources]\nleft = '0'", "--window"):
+    for bad, why in (
+        ("left = [", f"{CONFIG} is not TOML"),
+        ("window = 3\n[sources]\nleft = '0'", "--window"),
+    ):
         service.write(bad)
         assert service.fails("systemctl", "reload", "framepair")
         assert why in service.journal()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from framepair.nodes.common.runtime import Refused
 from framepair.nodes.launcher import reload_command
 from framepair.nodes.launcher.reload_command import Where
 from framepair.protocol.transport.endpoints import control_path
@@ -56,3 +57,11 @@ def test_a_launcher_that_ends_while_it_is_asked_is_a_failure(
             asking.result(PATIENCE_S)
     assert ended.value.code == 1
     assert capsys.readouterr().err == "framepair: the pipeline has ended before it answered\n"
+
+
+def test_a_file_that_is_no_toml_is_called_as_it_was_named(tmp_path: Path) -> None:
+    # A service has a copy of its file elsewhere.
+    file = tmp_path / "pipeline.toml"
+    file.write_text("left = [")
+    with pytest.raises(Refused, match=f"^{file} is not TOML: "):
+        reload_command.reload(where=Where(config=file, run_dir=tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -93,10 +94,14 @@ def _absolute(sources: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _text(config: Path | None) -> str | None:
+    """Return what ``config`` says; raises Refused, with its name, if it is not there or no TOML."""
     if config is None:
         return None
     try:
-        return config.read_text(encoding="utf-8")
+        text = config.read_text(encoding="utf-8")
+        # The launcher would name the file that it was started with.
+        tomllib.loads(text)
+        return text
     except OSError as error:
         raise runtime.Refused(f"cannot read {config}: {error.strerror}") from None
     except ValueError as error:
