@@ -65,10 +65,9 @@ def compare(
             try:
                 for seed, path in enumerate(videos):
                     video.write(path, codec, VIDEO_S * FPS, FPS, shape, seed)
-            except ImportError as error:
+                rows += _in_turn(codec, videos, rounds, seconds, say)
+            except (ImportError, load.NotCarried) as error:
                 rows.append({"codec": codec, "name": codec, "why_not": str(error)})
-                continue
-            rows += _in_turn(codec, videos, rounds, seconds, say)
     return {"rounds": rounds, "seconds": seconds, "shape": list(shape), "rows": rows}
 
 
@@ -107,7 +106,7 @@ def row(
         "why_not": None,
         "cores": stats.median(cores),
         "of_opencv": ratio(ALONE[0]),
-        "of_decoding": ratio(("framepair", way[1])),
+        "of_decoding": ratio(way if way in ALONE else ("framepair", way[1])),
         "cores_of": {node: stats.median([each[node] for each in taken]) for node in taken[0]},
         "all_cores": cores,
     }

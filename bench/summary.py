@@ -84,7 +84,7 @@ def _cpu(section: Section, codec: str) -> str:
     ways = [
         f"{row['name'].removeprefix(f'{codec}, ')} {number(row['cores'], 2)} ({number(row['of_opencv'], 2)})"
         for row in section["rows"]
-        if row["codec"] == codec
+        if row["codec"] == codec and not row["why_not"]
     ]
     return (
         f"Two {codec} files, cores kept busy, and times what OpenCV takes to decode them alone:"

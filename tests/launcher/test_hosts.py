@@ -137,13 +137,18 @@ def test_a_table_of_ports_says_where_sources_are_received(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "word", ["a", "a=", "a=http", "a=0", "a=65536", "a=7,410", "c=7410", "a=1 "]
+    ("words", "said"),
+    [
+        *((f"a{port}", "it is SOURCE=PORT, from 1 to 65535") for port in ("", "=", "=http", "=0")),
+        *((f"a={port}", "it is SOURCE=PORT, from 1 to 65535") for port in ("65536", "7,410", "1 ")),
+        ("c=7410", "no source is called so: they are a, b"),
+        ("a=7410/a=7411", "a has port 7410 already"),
+    ],
 )
-def test_what_is_no_port_of_a_source_is_refused(word: str) -> None:
-    asked = options.Options(("a=0", "b=1"), listen=LISTEN, insecure=True, ports=(word,))
-    with pytest.raises(
-        Refused, match=r"it is SOURCE=PORT, once for a source, .*; sources are a, b$"
-    ):
+def test_what_is_no_port_of_a_source_is_refused(words: str, said: str) -> None:
+    ports = tuple(words.split("/"))
+    asked = options.Options(("a=0", "b=1"), listen=LISTEN, insecure=True, ports=ports)
+    with pytest.raises(Refused, match=f"--ports {ports[-1]}: {said}"):
         plan(asked)
 
 

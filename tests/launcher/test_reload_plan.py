@@ -203,19 +203,25 @@ def hosts(**of: str) -> tuple[str, ...]:
     return tuple(f"{name}={host}" for name, host in of.items())
 
 
+LAMP = "lamp=synthetic://"
+
+
 @pytest.mark.parametrize(
-    ("before", "after", "moved"),
+    ("before", "after", "ports", "said"),
     [
-        ((LEFT, RIGHT), (LEFT, RIGHT, DOOR), None),
-        ((LEFT, RIGHT, DOOR), (LEFT, RIGHT), None),
-        ((LEFT, RIGHT, DOOR), (LEFT, DOOR), "door"),
-        ((LEFT, RIGHT), (RIGHT, LEFT), "right, left"),
-        # The combiner listens for right until its last pair is out.
-        ((LEFT, RIGHT), (LEFT, DOOR), "door"),
+        ((LEFT, RIGHT), (LEFT, RIGHT, DOOR), (), None),
+        ((LEFT, RIGHT, DOOR), (LEFT, RIGHT), (), None),
+        ((LEFT, RIGHT, DOOR), (LEFT, DOOR), (), "left = 7402, door = 7404"),
+        ((LEFT, RIGHT), (RIGHT, LEFT), (), "left = 7402, right = 7403"),
+        # The line of one that goes on, and not that of one that was added with it.
+        ((LEFT, RIGHT), (DOOR, LEFT, RIGHT), (), "left = 7402, right = 7403"),
+        ((LEFT, RIGHT), (RIGHT, LAMP), ("lamp=7500",), "lamp = 7500, right = 7403"),
+        # Another one at the port of one that goes.
+        ((LEFT, RIGHT, DOOR), (RIGHT, LAMP, DOOR), (), "right = 7403, door = 7404"),
     ],
 )
 def test_a_host_that_starts_again_finds_the_ports_of_those_that_go_on(
-    before: tuple[str, ...], after: tuple[str, ...], moved: str | None
+    before: tuple[str, ...], after: tuple[str, ...], ports: tuple[str, ...], said: str | None
 ) -> None:
     at = {"listen": "tcp://10.0.0.5:7400", "insecure": True, "host": "cam"}
     then, now = (
@@ -223,15 +229,18 @@ def test_a_host_that_starts_again_finds_the_ports_of_those_that_go_on(
         for sources in (before, after)
     )
     former = started(*before, hosts=then, **at)
-    options = replace(former.options, sources=after, hosts=now)
-    if moved is None:
+    options = replace(former.options, sources=after, hosts=now, ports=ports)
+    if said is None:
         assert compared(former, options)[0].plan.endpoints == topology.plan(options).endpoints
         return
-    with pytest.raises(Refused, match=f"{moved} would have another port, ") as refused:
+    with pytest.raises(Refused, match="would have another port: ") as refused:
         compared(former, options)
-    # What it says to do does it.
-    table = str(refused.value).rpartition("hosts: ")[2].replace(" ", "").split(",")
-    options = replace(options, ports=tuple(table))
+    told, _, rest = str(refused.value).rpartition("hosts: ")[2].partition("; ")
+    assert sorted(told.split(", ")) == sorted(said.split(", "))
+    # What it says to do does it: at once, or after what goes has gone.
+    options = replace(options, ports=tuple(told.replace(" ", "").split(",")))
+    if rest:
+        former = compared(former, without(options, rest.partition(" ")[0]))[0]
     found = compared(former, options)[0].plan.endpoints
     assert found == topology.plan(options).endpoints
     kept = found.pull.keys() & former.plan.uris.keys()
@@ -240,11 +249,44 @@ def test_a_host_that_starts_again_finds_the_ports_of_those_that_go_on(
     }
 
 
+def without(options: Options, name: str) -> Options:
+    """Return the options without a source."""
+
+    def others(words: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(word for word in words if word.partition("=")[0] != name)
+
+    sources, placed, ports = map(others, (options.sources, options.hosts, options.ports))
+    return replace(options, sources=sources, hosts=placed, ports=ports)
+
+
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_port_that_a_source_still_has_is_had_in_another_reload(placed: bool) -> None:
+    at = {"listen": "tcp://127.0.0.1:7400", "insecure": True}
+    there = hosts(combiner="nuc", left="cam", right="cam", door="cam") if placed else ()
+    at |= {"hosts": hosts(combiner="nuc", left="cam", right="cam"), "host": "nuc"} if placed else {}
+    former = started(LEFT, RIGHT, **at)
+    ports = ("right=7403", "door=7402")
+    there = tuple(word for word in there if not word.startswith("left"))
+    said = refusal(former, RIGHT, DOOR, ports=ports, hosts=there)
+    assert said == "door would have the port of left: remove left, and add door in another reload"
+
+
 def test_a_port_of_a_source_that_goes_on_does_not_change() -> None:
     former = started(LEFT, RIGHT, listen="tcp://127.0.0.1:7400", insecure=True)
-    moved = refusal(former, LEFT, RIGHT, ports=("right=7500",))
-    assert moved.endswith("say in the table [ports], on all hosts: right = 7403")
+    assert "right would have another port" in refusal(former, LEFT, RIGHT, ports=("right=7500",))
     assert not asked(former, RIGHT, ports=("right=7403",)).nodes_replaced
+
+
+def test_a_source_whose_port_a_flag_says_can_be_removed_and_come_back() -> None:
+    ports = ("left=7500",)
+    former = started(LEFT, RIGHT, listen="tcp://127.0.0.1:7400", insecure=True, ports=ports)
+    now, found = compared(former, replace(former.options, sources=(RIGHT,)))
+    assert found.removed == ("left",)
+    now, _ = compared(now, replace(now.options, sources=(RIGHT, DOOR)))
+    again, _ = compared(now, replace(now.options, sources=(RIGHT, DOOR, LEFT)))
+    assert again.plan.endpoints.pull["left"] == "tcp://127.0.0.1:7500"
+    with pytest.raises(Refused, match="no source is called so: they are right"):
+        compared(now, replace(now.options, sources=(RIGHT,), ports=("lleft=7500",)))
 
 
 def test_a_host_starts_and_stops_its_own_sources_only() -> None:

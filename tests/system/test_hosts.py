@@ -81,7 +81,7 @@ def test_each_host_reloads_its_own_copy(tmp_path: Path) -> None:
         paths = (control_path(run_dir), control_path(run_dir, "cam-pi"))
         file.write_text(before.replace("left =", "door ="))
         for path in paths:
-            assert "door would have another port" in ask(path, Request()).sentence
+            assert ask(path, Request()).sentence.startswith("door would have the port of left: ")
         door = '\ndoor = "synthetic://160x120@25"\n\n[hosts]\ndoor = "cam-pi"'
         file.write_text(before.replace("\n\n[hosts]", door))
         for path in paths:

@@ -283,7 +283,9 @@ def _from_table(key: str, table: dict[str, Any], path: Path) -> list[str]:
         if not is_name(name):
             raise Refused(f"{key}.{name} in {path}: a name has letters, digits, _ and - only")
         if type(value) not in (str, int):
-            raise Refused(f"{key}.{name} in {path} must be text, not {_kind(value)}")
+            raise Refused(
+                f"{key}.{name} in {path} must be text or a whole number, not {_kind(value)}"
+            )
     return [f"{name}={value}" for name, value in table.items()]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,13 +18,20 @@ LISTEN = "0A"
 def refuse_taken_ports(addresses: Iterable[str]) -> None:
     """Raise Refused, naming the process that has it, if one of ``addresses`` can't be listened at.
 
-    Producers would connect to the process that listens there, and send it frames.
+    Producers would connect to the process that listens there, and send it frames. Two of them with one port are
+    refused as well.
     """
+    owners: dict[int, str] = {}
     for address in addresses:
         if address.startswith("tcp://"):
-            host, _, port = address.removeprefix("tcp://").rpartition(":")
+            host, _, text = address.removeprefix("tcp://").rpartition(":")
             host = "0.0.0.0" if host == "*" else host.strip("[]")  # noqa: S104 - it is what the user asked for
-            _try(address, host, int(port))
+            port = int(text)
+            if port and owners.setdefault(port, address) != address:
+                raise Refused(
+                    f"{owners[port]} and {address}, of two nodes, have the same port: choose another one"
+                )
+            _try(address, host, port)
 
 
 def _try(address: str, host: str, port: int) -> None:
@@ -36,21 +44,36 @@ def _try(address: str, host: str, port: int) -> None:
             probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise Refused(
-                    f"{address} is in use by {_listener(port)}: stop it, or choose another port"
-                ) from None
+                raise Refused(f"{address} is in use by {_listener(port)}") from None
             raise Refused(f"cannot listen on {address}: {error.strerror}") from None
 
 
 def _listener(port: int) -> str:
-    """Return which process listens at ``port``, as far as this user may know."""
+    """Return which process listens at ``port``, as far as this user may know, and what to do."""
+    pid = _pid_of_listener(port)
+    if pid is not None and _parent(pid) == os.getpid():
+        return (
+            "a node of this pipeline: if that is for a source that has just gone, try again in some seconds,"
+            " else choose another port"
+        )
+    what = "another process" if pid is None else f"process {pid}"
+    return f"{what}: stop it, or choose another port"
+
+
+def _pid_of_listener(port: int) -> int | None:
     inodes = {f"socket:[{inode}]" for inode in _listening(port)}
     for process in Path("/proc").iterdir():
         if process.name.isdecimal():
             with contextlib.suppress(OSError):
                 if any(str(path.readlink()) in inodes for path in (process / "fd").iterdir()):
-                    return f"process {process.name}"
-    return "another process"
+                    return int(process.name)
+    return None
+
+
+def _parent(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def _listening(port: int) -> Iterable[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from framepair.nodes.common import source_options
@@ -99,10 +99,10 @@ def compared(
     Raises Refused or EndpointError, in one sentence, for what can't be, or not while it runs.
     """
     _refuse_others(former.options, asked)
-    plan = topology.plan(asked, former.plan.endpoints)
+    plan = topology.plan(asked, former.plan.endpoints, _gone(former, asked))
     names = former.names | plan.uris.keys()
     _refuse_plan(former, plan, len(names))
-    _refuse_other_ports(asked, plan)
+    _refuse_other_ports(former, asked, plan)
     # As it was at the start: windows and rings are made for it.
     told = replace(asked, max_wait=former.max_wait_s)
     table = commands.table(told, plan, python, status_writer=_status_writer(former, plan))
@@ -146,19 +146,53 @@ def _refuse_others(former: Options, asked: Options) -> None:
         )
 
 
-def _refuse_other_ports(asked: Options, plan: Plan) -> None:
-    """Raise Refused if a source that goes on is ``asked`` to have another port, by [ports] or its place.
+def _refuse_other_ports(former: Running, asked: Options, plan: Plan) -> None:
+    """Raise Refused if a source would have another port than that which is ``asked``, by [ports] or its place.
 
-    A host that starts now would look for it there.
+    With hosts that is where one that starts now would look for it.
     """
-    kept, fresh = plan.endpoints.pull, topology.plan(asked).endpoints.pull
-    told = kept if plan.placement else topology.own_ports(asked, kept)
-    moved = {name: kept[name].rpartition(":")[2] for name in told if fresh[name] != kept[name]}
+    kept, gone = plan.endpoints.pull, _gone(former, asked)
+    fresh = topology.plan(asked, gone=gone).endpoints.pull
+    names = kept if plan.placement else _said_ports(asked, plan)
+    moved = [name for name in names if name in former.plan.uris and fresh[name] != kept[name]]
+    if moved and plan.placement:
+        told = replace(asked, ports=_kept_ports(former, asked, plan))
+        fresh = topology.plan(told, gone=gone).endpoints.pull
+    owners = {address: name for name, address in former.plan.endpoints.pull.items()}
+    taken = [n for n in names if n not in former.plan.uris and fresh[n] in owners]
+    reasons = []
     if moved:
-        raise Refused(
-            f"{', '.join(moved)} would have another port, which a host that starts now would use: say in the"
-            f" table [ports], on all hosts: {', '.join(f'{n} = {port}' for n, port in moved.items())}"
+        lines = ", ".join(_kept_ports(former, asked, plan)).replace("=", " = ")
+        reasons.append(
+            f"{', '.join(moved)} would have another port: say in the table [ports], on all hosts: {lines}"
         )
+    if taken:
+        owner = owners[fresh[taken[0]]]
+        reasons.append(
+            f"{taken[0]} would have the port of {owner}: remove {owner}, and add {taken[0]} in another reload"
+        )
+    if reasons:
+        raise Refused("; ".join(reasons))
+
+
+def _gone(former: Running, asked: Options) -> Collection[str]:
+    """Return the sources that flags may name though they are not there: flags do not change."""
+    return former.names if asked.config is None else ()
+
+
+def _said_ports(asked: Options, plan: Plan) -> dict[str, str]:
+    said = (word.partition("=") for word in asked.ports)
+    return {name: port for name, _, port in said if name in plan.uris}
+
+
+def _kept_ports(former: Running, asked: Options, plan: Plan) -> tuple[str, ...]:
+    """Return what ``asked`` has to say of ports, so that all sources that go on keep theirs."""
+    kept = {
+        name: address.rpartition(":")[2]
+        for name, address in former.plan.endpoints.pull.items()
+        if name in plan.uris and address.startswith("tcp://")
+    }
+    return tuple(f"{name}={port}" for name, port in {**_said_ports(asked, plan), **kept}.items())
 
 
 def _refuse_plan(former: Running, plan: Plan, names: int) -> None:

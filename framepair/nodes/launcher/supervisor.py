@@ -225,14 +225,15 @@ class Supervisor:
         self._kill([node])
 
     def report_change(self, changed: Changed) -> None:
-        """Tell the reloader that a change of the sources is over."""
+        """Tell the reloader that the change of the sources that was begun last is over."""
         if not changed.is_taken:
             self._rules = self._former_rules
         self._actions.append(changed)
 
     def _change(self, change: ChangeAsked) -> None:
         if self._stop is not None:
-            self.report_change(Changed(exit_codes.FAILED, "the pipeline stops", is_taken=False))
+            stops = Changed(exit_codes.FAILED, "the pipeline stops", is_taken=False)
+            self._actions.append(stops)
             return
         # Those of sources that go count until they have gone.
         timeouts_s = {**self._rules.health_timeouts_s, **change.health_timeouts_s}

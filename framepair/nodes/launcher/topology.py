@@ -160,10 +160,11 @@ class Plan:
         return self.placement is None or self.placement.here(node)
 
 
-def plan(options: Options, former: Endpoints | None = None) -> Plan:
+def plan(options: Options, former: Endpoints | None = None, gone: Collection[str] = ()) -> Plan:
     """Name the sources and choose addresses; raises Refused or EndpointError for what can't be used.
 
-    ``former`` are the addresses of the pipeline as it runs: sources that stay keep theirs.
+    ``former`` are the addresses of the pipeline as it runs: sources that stay keep theirs. Sources that are
+    ``gone`` may still be named where flags say ports, as those do not change.
     """
     _refuse_contradictions(options)
     uris = name_sources(recordings.expanded(options.sources))
@@ -181,7 +182,8 @@ def plan(options: Options, former: Endpoints | None = None) -> Plan:
         listen=options.listen,
     )
     _refuse_open_page(options, placement)
-    addresses, run_dir = _meeting_points(options, list(uris), placement)
+    ports = _own_ports(options, list(uris), gone)
+    addresses, run_dir = _meeting_points(options, list(uris), placement, ports)
     if former is not None:
         addresses = endpoints.changed(former, addresses)
     settled = _settled(options, payloads, addresses)
@@ -235,19 +237,18 @@ def _control(options: Options, run_dir: Path | None, placement: Placement | None
 
 
 def _meeting_points(
-    options: Options, sources: list[str], placement: Placement | None
+    options: Options, sources: list[str], placement: Placement | None, ports: Mapping[str, int]
 ) -> tuple[Endpoints, Path | None]:
     """Return all addresses, and the run directory of this host if its nodes meet in one."""
     if options.listen is not None and placement is None:
         own = options.run_dir.absolute() if options.run_dir else None
-        return endpoints.tcp_endpoints(options.listen, sources, own_ports(options, sources)), own
+        return endpoints.tcp_endpoints(options.listen, sources, ports), own
     run_dir = (options.run_dir or endpoints.default_run_dir()).absolute()
     if options.shm_dir and options.shm_dir.absolute() == run_dir:
         # Each is locked: the one by the launcher for good, the other by producers for moments.
         raise Refused(f"--shm-dir and --run-dir are both {run_dir}: name two directories")
     addresses = endpoints.ipc_endpoints(run_dir, sources)
     if options.listen is not None and placement is not None:
-        ports = own_ports(options, sources)
         addresses = _across_hosts(options.listen, placement, addresses, ports)
     for address in addresses.listening():
         endpoints.ipc_path(address)
@@ -280,17 +281,20 @@ def _refuse_open_page(options: Options, placement: Placement | None) -> None:
         monitor_options.read_token(options.monitor_token)
 
 
-def own_ports(options: Options, sources: Collection[str]) -> dict[str, int]:
+def _own_ports(options: Options, sources: Collection[str], gone: Collection[str]) -> dict[str, int]:
     """Return the port of each source that has one of its own; raises Refused for what is none of a source."""
     ports: dict[str, int] = {}
     for word in options.ports:
         name, _, text = word.partition("=")
         port = int(text) if PORT.fullmatch(text) else 0
-        if name not in sources or name in ports or not 0 < port <= endpoints.MAX_PORT:
-            raise Refused(
-                f"--ports {word}: it is SOURCE=PORT, once for a source, from 1 to {endpoints.MAX_PORT}; sources"
-                f" are {', '.join(sources)}"
-            )
+        if not 0 < port <= endpoints.MAX_PORT:
+            raise Refused(f"--ports {word}: it is SOURCE=PORT, from 1 to {endpoints.MAX_PORT}")
+        if name in gone and name not in sources:
+            continue
+        if name not in sources:
+            raise Refused(f"--ports {word}: no source is called so: they are {', '.join(sources)}")
+        if name in ports:
+            raise Refused(f"--ports {word}: {name} has port {ports[name]} already")
         ports[name] = port
     return ports
 

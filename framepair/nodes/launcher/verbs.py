@@ -31,6 +31,8 @@ class Verb:
     """The module that does it, a process of its own which takes what follows the verb."""
     short: tuple[str, ...] = ()
     """What may be said without the verb and the dash that the same flags of ``run`` begin with."""
+    own: tuple[tuple[str, str], ...] = ()
+    """What ``run`` has no option for."""
 
     @property
     def has_siblings(self) -> bool:
@@ -40,6 +42,7 @@ class Verb:
 
 SOURCES = "[SOURCES] [OPTIONS]"
 OF_CONSUMERS = ("shm_dir", "keys", "insecure")
+SUB = ("--sub ADDRESS", "Where the combiner publishes: ipc:///ABSOLUTE/PATH or tcp://HOST:PORT.")
 VERBS = {
     "run": Verb(
         SOURCES,
@@ -82,6 +85,7 @@ VERBS = {
         ("record_codec", "record_segment", "record_keep", "record_max_bytes", *OF_CONSUMERS),
         module="framepair.nodes.recorder",
         short=("codec", "segment", "keep", "max-bytes"),
+        own=(SUB,),
     ),
     "monitor": Verb(
         "[HOST:PORT] --sub ADDRESS [OPTIONS]",
@@ -89,12 +93,18 @@ VERBS = {
         ("monitor_token", "unhealthy_after", *OF_CONSUMERS),
         module="framepair.nodes.monitor",
         short=("token",),
+        own=(
+            ("HOST:PORT", f"Of the page and the metrics. [default: {monitor_options.DEFAULT_ADDRESS}]"),
+            SUB,
+            ("--sync ADDRESS", "Where a combiner on another machine tells the time, for right latencies."),
+        ),
     ),
     "relay": Verb(
-        "[--sub ADDRESS] [OPTIONS]",
+        "[OPTIONS]",
         "receive pairs once for all consumers of this host",
         ("history", *OF_CONSUMERS),
         module="framepair.nodes.relay",
+        own=((SUB[0], f"{SUB[1]} [default: this user's pipeline on this machine]"),),
     ),
     "verify": Verb(
         "FILE|DIR… [--repair]",
@@ -117,6 +127,7 @@ VERBS = {
 }  # fmt: skip
 # What may be a verb, and from what likeness on, of difflib, it is taken for one that is misspelt.
 WORD, SIMILAR = re.compile(r"[A-Za-z]+"), 0.75
+DEFAULT = re.compile(r"\[default: [^\]]*\]")
 HELP, HELP_ALL, VERSION = ("--help", "-h"), "--help-all", "--version"
 EXAMPLES = """\
   framepair                                       two synthetic videos; Ctrl-C prints a report
@@ -244,13 +255,15 @@ def _often(name: str, verb: Verb) -> Iterator[str]:
         yield from textwrap.wrap(f"Sources: {_first_sentence(known['sources'].help)}", WIDTH)
         yield ""
     yield "Options:"
+    for usage, text in verb.own:
+        yield from _row(usage, text)
     for often in verb.often:
         option = known[often]
         short = option.flag.removeprefix(f"--{name}-")
         usage = _usage(option).replace(
             option.flag, f"--{short}" if short in verb.short else option.flag
         )
-        yield from _row(usage, _first_sentence(option.help) + _default(option))
+        yield from _row(usage, _brief(option))
 
 
 def _full_help() -> Iterator[str]:
@@ -296,6 +309,12 @@ def _default(option: Declared) -> str:
     if "[default:" in option.help or option.default in (None, False, ()):
         return ""
     return f" [default: {str(option.default).removesuffix('.0')}]"
+
+
+def _brief(option: Declared) -> str:
+    first = _first_sentence(option.help)
+    default = DEFAULT.search(option.help.removeprefix(first))
+    return f"{first} {default[0]}" if default else first + _default(option)
 
 
 def _first_sentence(text: str) -> str:

@@ -125,10 +125,7 @@ class Receiver:
                 log.warning("the thread that receives from %s does not end", self._address)
 
     def _run(self) -> None:
-        if self._niceness and sys.platform == "linux":
-            # Of this thread alone: 0 means that. Those that a socket starts begin with it.
-            niceness = max(self._niceness, os.getpriority(os.PRIO_PROCESS, 0))
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        self._yield()
         with sockets.new_context() as context:
             try:
                 self._receive_all(context)
@@ -137,6 +134,15 @@ class Receiver:
             finally:
                 self._pairs.finish(self._error)
                 self._connected.set()
+
+    def _yield(self) -> None:
+        """Have this thread, and those that its sockets start, yield the processor as they were told to."""
+        if not self._niceness or sys.platform != "linux":
+            return
+        # A container may forbid it, and then it goes without. 0 is this thread.
+        with contextlib.suppress(OSError):
+            niceness = max(self._niceness, os.getpriority(os.PRIO_PROCESS, 0))
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
     def _receive_all(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         with self._comparing(context) as sync:
