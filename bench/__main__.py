@@ -1,4 +1,4 @@
-"""Measure framepair beside what one would use instead, in one run: about a quarter of an hour."""
+"""Measure framepair beside what one would use instead, in one run: about half an hour."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ DEFAULTS = Options()
 
 @app.default
 def bench(options: Annotated[Options, Parameter(name="*")] = DEFAULTS) -> None:
-    """Measure framepair beside what one would use instead, all in one run: about a quarter of an hour."""
+    """Measure framepair beside what one would use instead, all in one run: about half an hour."""
     results = json.loads(options.load.read_text()) if options.load else {}
     for part in asked(options):
         results["machine"] = machine.describe()
