@@ -27,13 +27,12 @@ ROOT = Path(__file__).parents[1]
 SETTLING_S, PATIENCE_S, POLL_S = 3.0, 30.0, 0.1
 # What a page of 1920 pixels asks for, of two pictures side by side.
 WIDTH = 960
-# A line of the sink for each pair, so many a second.
-WINDOW_S = 0.2
-LAG = re.compile(r"left 5/5 +right 5/5 +([\d.]+)")
+# In a line of the sink, of a pair.
+LAG = re.compile(r"left 25/25 +right 25/25 +([\d.]+)")
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--size", default="1920x1080", help="of both sources' frames, 25 a second")
-parser.add_argument("--seconds", type=float, default=4.0, help="how long to measure at a time")
+parser.add_argument("--seconds", type=float, default=8.0, help="how long to measure at a time")
 parser.add_argument("--rounds", type=int, default=5, help="how often, in turns")
 parser.add_argument("--payloads", nargs="*", default=["raw", "shm", "jpeg"])
 parser.add_argument("--browsers", nargs="*", type=int, default=[0, 1, 5])
@@ -76,7 +75,7 @@ def measure(payload: str, asked: argparse.Namespace) -> dict[int, Found]:
     address = f"127.0.0.1:{_free_port()}"
     with tempfile.TemporaryDirectory(prefix="fp-") as directory:
         flags = ["--run-dir", f"{directory}/run", "--payload", payload, "--monitor", address]
-        flags += ["--window", str(WINDOW_S), "--lines", f"left={source}", f"right={source}"]
+        flags += ["--lines", f"left={source}", f"right={source}"]
         log = Path(directory) / "log"
         with log.open("wb") as file:
             command = [sys.executable, str(ROOT / "launch.py"), *flags]

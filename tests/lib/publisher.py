@@ -41,7 +41,7 @@ def parts(message: FrameHeader | PairHeader | StreamEnd) -> list[bytes]:
     if isinstance(message, FrameHeader):
         # Those in shared memory are where their producer has put them.
         image = b"" if message.payload == "shm" else pixels(message).tobytes()
-        return [published.frame_topic(message.source), message.encode(), image]
+        return [published.topic_of(message), message.encode(), image]
     return [published.PAIR if isinstance(message, PairHeader) else published.END, message.encode()]
 
 

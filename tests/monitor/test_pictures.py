@@ -97,10 +97,10 @@ def message(source: str, seq: int, after_ns: int) -> list[bytes]:
         stamp="media",
         stamp_uncertainty_ns=2_000_000,
         uncertainty_ns=500_000,
-    )
+    ).accepted(captured_ns // PERIOD_NS, PERIOD_NS, captured_ns)
     image = np.full(SHAPE, 90, np.uint8)
     pattern.stamp(image, source, seq, captured_ns)
-    return [published.frame_topic(source), header.encode(), image.tobytes()]
+    return [published.topic_of(header), header.encode(), image.tobytes()]
 
 
 def parsed(data: str | bytes) -> tuple[dict[str, Any], list[pattern.Code | None]]:
@@ -228,6 +228,43 @@ def test_frames_are_subscribed_to_only_while_a_browser_looks(
         left = {b"\x00" + topic for topic in TOPICS}
         while left:
             left.discard(watched.combiner._xpub.recv())
+
+
+def test_frames_that_end_a_window_are_left_to_those_who_wait_for_pairs(watched: Served) -> None:
+    stream = Stream(["left", "right"])
+    with watched.look() as client:
+        watched.combiner.wait_for_subscriber(TOPICS)
+        watched.send_until(client, "left")
+        # After a frame in real time, it hears of pairs.
+        watched.combiner.wait_for_subscriber([published.PAIR])
+        watched.combiner.send(stream.pair(0))
+        watched.combiner.wait_for_subscriber([b"frame.left.+", b"frame.right.+"])
+        assert watched.combiner._xpub.recv() == b"\x00frame."
+        client.send('{"drawn": true}')
+        # As before: in windows of one frame none is taken for the last.
+        watched.send_until(client, "left", "right")
+        stream.sources = ["right"]
+        watched.combiner.send(stream.pair(1))
+        assert watched.combiner._xpub.recv() == b"\x00frame.left.+"
+
+
+@pytest.mark.parametrize(
+    ("fps", "after_ms", "begins"),
+    [
+        (25, 0, False),
+        (25, 20, True),
+        (25, 500, True),
+        (25, 919, True),
+        (25, 960, False),
+        (5, 800, True),
+    ],
+)
+def test_a_picture_begins_where_no_other_source_has_a_last_frame(
+    fps: int, after_ms: int, begins: bool
+) -> None:
+    at_ns = 3 * 10**9 + after_ms * 10**6
+    header = replace(FRAME, fps=fps, captured_ns=at_ns, next_ns=at_ns, window=3, window_ns=10**9)
+    assert pictures.is_amid(header) == begins
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have a niceness of their own on Linux")

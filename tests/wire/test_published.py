@@ -37,6 +37,34 @@ def test_a_frame_comes_with_its_pixels() -> None:
     assert np.array_equal(found[1], pixels(FRAME))
 
 
+@pytest.mark.parametrize("phase_ms", [0, 10, 39])
+def test_frames_that_may_be_the_last_of_their_window_have_a_topic_of_their_own(
+    phase_ms: int,
+) -> None:
+    frame = replace(FRAME, fps=25.0)
+    captured_ns = [10**6 * (3000 + phase_ms + 40 * number) for number in range(25)]
+    frames = [
+        replace(frame, captured_ns=at_ns, next_ns=at_ns, window=3, window_ns=10**9)
+        for at_ns in captured_ns
+    ]
+    topics = [published.topic_of(each) for each in frames]
+    ordinary = published.frame_topic("left") + published.FOLLOWED
+    # Of a source whose next frame may come half a period sooner, one more.
+    last = 2 if phase_ms > 20 else 1
+    assert topics == [ordinary] * (25 - last) + [published.frame_topic("left")] * last
+    for topic in (ordinary, published.frame_topic("left")):
+        assert decoded([topic, frame.encode(), pixels(frame).tobytes()])
+
+
+def test_where_windows_have_few_frames_none_is_taken_for_the_last() -> None:
+    at_ns = 3_999_000_000
+    frame = replace(FRAME, fps=5.0, captured_ns=at_ns, next_ns=at_ns)
+    topic = published.topic_of(replace(frame, window=3, window_ns=10**9))
+    assert topic == published.frame_topic("left") + published.FOLLOWED
+    # In no window: as a producer sends it.
+    assert published.topic_of(replace(FRAME, window=None)) == published.frame_topic("left")
+
+
 def test_announcements_and_ends_are_told_apart() -> None:
     assert decoded(GOOD[1]) == PAIR
     assert isinstance(decoded(GOOD[1]), PairHeader)
@@ -57,6 +85,8 @@ def test_announcements_and_ends_are_told_apart() -> None:
         ([b"other", PAIR.encode()], "topic"),
         ([published.frame_topic("right"), *GOOD[0][1:]], "topic"),
         ([published.FRAMES, *GOOD[0][1:]], "topic"),
+        ([published.frame_topic("left") + b"-", *GOOD[0][1:]], "topic"),
+        ([published.frame_topic("left") + 2 * published.FOLLOWED, *GOOD[0][1:]], "topic"),
         ([published.frame_topic("left") * 10**6, *GOOD[0][1:]], "topic"),
         ([published.frame_topic("left"), SOURCE_END.encode(), b""], "topic"),
         ([published.frame_topic("left"), PAIR.encode(), b""], "kind"),

@@ -78,7 +78,7 @@ class Publisher:
     def frame(self, frame: Accepted[zmq.Frame]) -> None:
         """Publish a frame without copying its pixels."""
         self._bound_queue(frame.header)
-        name = published.frame_topic(frame.header.source)
+        name = published.topic_of(frame.header)
         self._wait_for_consumers()
         self._send([name, frame.header.encode(), frame.pixels])
 

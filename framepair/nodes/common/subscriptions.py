@@ -25,7 +25,7 @@ SUBSCRIBED, UNSUBSCRIBED = b"\x01", b"\x00"
 MAX_TOPICS = 1024
 # At a time: a flood of subscriptions must not keep a publisher from its frames.
 MAX_READ = 100
-SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}\.?")
+SOURCE_TOPIC = re.compile(rb"frame\.[A-Za-z0-9_-]{0,64}(\.\+?)?")
 OTHER_TOPICS = (published.FRAMES, published.PAIR, published.END, published.NEWEST)
 
 
@@ -111,8 +111,8 @@ class Subscriptions:
         if disconnect(peer_descriptor(message[-1]), self._address):
             self._peer_log.warn(
                 "subscription",
-                f"disconnected a subscriber that asked for {message[0].bytes[1:81]!r}: frame., frame.NAME.,"
-                f" pair., end. and newest. are what there is, and {MAX_TOPICS} topics are the most",
+                f"disconnected a subscriber that asked for {message[0].bytes[1:81]!r}: there are frame.,"
+                f" frame.NAME., frame.NAME.+, pair., end. and newest., and {MAX_TOPICS} topics are the most",
             )
 
     def _count(self, topic: bytes) -> int:

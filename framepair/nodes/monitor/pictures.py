@@ -8,7 +8,7 @@ import logging
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,7 @@ from framepair.protocol.memory.payloads import PAYLOADS
 from framepair.protocol.memory.shared_ring import Attached
 from framepair.protocol.transport.keys import ClientKeys
 from framepair.protocol.transport.rate_limited_log import RateLimitedLog
+from framepair.protocol.wire import published
 from framepair.protocol.wire.frame import FrameHeader, picture_size
 from framepair.protocol.wire.header import ProtocolError
 from framepair.protocol.wire.pair import PairHeader, StreamEnd
@@ -156,6 +157,7 @@ class Pictures:
             self._shm_dir,
             widths=self.widths,
             show=lambda instant: self._hand_over(loop, instant),
+            follow=lambda sources: receiver.want_frames(topics_of(sources)),
         )
         topics = Selection(pairs=False, decode=False).topics()
         route = Route(self._sub, self._shm_dir)
@@ -180,6 +182,14 @@ class Pictures:
         for viewer in self._viewers:
             if viewer.wants in messages:
                 viewer.offer(messages[viewer.wants])
+
+
+def topics_of(sources: Collection[str]) -> list[bytes]:
+    """Return the topics of the frames that pictures are drawn of.
+
+    The last ones of a window are left out: consumers wait for them, and would wait for their copies, too.
+    """
+    return [published.frame_topic(source) + published.FOLLOWED for source in sources]
 
 
 def message(instant: Instant[Picture], width: int) -> bytes:
@@ -215,6 +225,20 @@ def _description(header: FrameHeader, file: bytes) -> dict[str, object]:
     }
 
 
+def is_amid(header: FrameHeader) -> bool:
+    """Return whether the frames that other sources have of the same instant end no window, either."""
+    if header.window is None or header.window_ns is None:
+        return True
+    if header.window_ns < published.MIN_FOLLOWED * header.period_ns:
+        return True
+    since_ns = header.captured_ns - header.window * header.window_ns
+    left_ns = header.window_ns - since_ns
+    return (
+        since_ns >= header.period_ns / 2
+        and left_ns > (published.LAST_PERIODS + 0.5) * header.period_ns
+    )
+
+
 class FrameQueue:
     """Where the thread that receives puts frames; it draws those of which pictures are wanted, no others."""
 
@@ -223,10 +247,13 @@ class FrameQueue:
         shm_dir: Path,
         widths: Callable[[], frozenset[int]],
         show: Callable[[Instant[Picture]], object],
+        follow: Callable[[Collection[str]], object] = lambda _: None,
     ) -> None:
         self._attached = Attached(shm_dir)
         self._widths = widths
         self._show = show
+        self._follow = follow
+        self._sources: frozenset[str] = frozenset()
         self._instants: Instants[Frame, Picture] = Instants(INTERVAL_NS, self._draw)
         self._spent_ns = 0
         self._rest_until_ns = 0
@@ -237,13 +264,16 @@ class FrameQueue:
     def add(self, received: Frame | PairHeader | StreamEnd, now: object) -> None:  # noqa: ARG002
         """Add a message: a frame, or a pair, which tells which sources there are."""
         if not isinstance(received, tuple):
-            if isinstance(received, PairHeader):
-                self._attached.keep_only(received.clips)
-                self._instants.keep_only(received.clips)
+            if isinstance(received, PairHeader) and self._sources != received.clips.keys():
+                self._sources = frozenset(received.clips)
+                self._attached.keep_only(self._sources)
+                self._instants.keep_only(self._sources)
+                self._follow(self._sources)
             return
         header, _ = received
         now_ns = time.monotonic_ns()
-        widths = self._widths() if now_ns >= self._rest_until_ns else frozenset[int]()
+        rests = now_ns < self._rest_until_ns or not is_amid(header)
+        widths = frozenset[int]() if rests else self._widths()
         arrival = Arrival(header.source, header.captured_ns, header.period_ns, received)
         instant = self._instants.add(arrival, now_ns, widths)
         if instant is not None:

@@ -245,7 +245,7 @@ class Relay:
         except ProtocolError as error:
             self._peer_log.warn(f"damaged {header.source}", f"{header.source}: {error}")
             header, data = header.damaged(len(DAMAGED)), DAMAGED
-        return [published.frame_topic(header.source), header.encode(), data]
+        return [published.topic_of(header), header.encode(), data]
 
 
 def main() -> NoReturn:

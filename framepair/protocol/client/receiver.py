@@ -91,6 +91,7 @@ class Receiver:
         self._pairs = pairs
         self._topics = list(topics)
         self._wants_newest = False
+        self._wanted_frames: list[bytes] | None = None
         self._connected = threading.Event()
         self._error: Exception | None = None
         self._stopping = False
@@ -110,6 +111,10 @@ class Receiver:
     def want_newest(self) -> None:
         """Make frames come at once, from the next message on."""
         self._wants_newest = True
+
+    def want_frames(self, topics: list[bytes]) -> None:
+        """Receive frames of these topics instead of those until now, from the next message on."""
+        self._wanted_frames = topics
 
     def stop(self) -> None:
         """Make the thread end once it has received what is on its way."""
@@ -163,6 +168,8 @@ class Receiver:
                     contact.look()
                     if self._wants_newest:
                         self._ask_for(sub, published.NEWEST)
+                    if self._wanted_frames is not None:
+                        self._ask_for_frames(sub, self._wanted_frames)
                     self._pairs.wait_for_room(lambda: self._closing)
                     self._receive(sub, clock)
                     self._look_at_route()
@@ -220,6 +227,16 @@ class Receiver:
         if topic not in self._topics:
             self._topics.append(topic)
             sub.subscribe(topic)
+
+    def _ask_for_frames(self, sub: zmq.Socket[bytes], topics: list[bytes]) -> None:
+        """Subscribe to ``topics``, and to no other frames."""
+        self._wanted_frames = None
+        for topic in topics:
+            self._ask_for(sub, topic)
+        former = [topic for topic in self._topics if topic.startswith(published.FRAMES)]
+        for topic in (topic for topic in former if topic not in topics):
+            self._topics.remove(topic)
+            sub.unsubscribe(topic)
 
     def _over(self) -> bool:
         end = self._pairs.stream_end

@@ -21,16 +21,38 @@ PAIR: Final = b"pair."
 END: Final = b"end."
 # Nothing is published as this: while it is subscribed to, frames in shared memory are not sent together.
 NEWEST: Final = b"newest."
-# "frame.", a source's name of 64 characters, and "."
-MAX_TOPIC_BYTES: Final = 71
+# "frame.", a source's name of 64 characters, "." and FOLLOWED
+MAX_TOPIC_BYTES: Final = 72
+# At the end of a topic: the frame is none of those that end a window, which whoever waits for pairs waits for.
+FOLLOWED: Final = b"+"
+# Only where windows have so many frames, as all are the last one otherwise, or many.
+MIN_FOLLOWED: Final = 10
+# So many periods before a window's end a frame may be the last: the next one may come a little sooner or later.
+LAST_PERIODS: Final = 1.5
 
 # A frame as it came: its header and an array, compressed pixels, or None if the pixels are in shared memory.
 Frame: TypeAlias = "tuple[FrameHeader, NDArray[np.uint8] | memoryview | None]"
 
 
 def frame_topic(source: str) -> bytes:
-    """Return the topic of ``source``'s frames."""
+    """Return what the topics of ``source``'s frames begin with."""
     return f"frame.{source}.".encode()
+
+
+def topic_of(header: FrameHeader) -> bytes:
+    """Return the topic of a frame that is in a window: with FOLLOWED if others of its window come after it."""
+    topic = frame_topic(header.source)
+    return topic + FOLLOWED if is_followed(header) else topic
+
+
+def is_followed(header: FrameHeader) -> bool:
+    """Return whether a frame is sure not to be the last of its window."""
+    if header.window is None or header.window_ns is None:
+        return False
+    if header.window_ns < MIN_FOLLOWED * header.period_ns:
+        return True
+    end_ns = (header.window + 1) * header.window_ns
+    return header.captured_ns + LAST_PERIODS * header.period_ns < end_ns
 
 
 def decode(parts: Sequence[memoryview]) -> Frame | PairHeader | StreamEnd:
@@ -56,7 +78,7 @@ def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
     import numpy as np
 
     header = frame.decode(parts[1])
-    if not isinstance(header, FrameHeader) or name != frame_topic(header.source):
+    if not isinstance(header, FrameHeader) or not _is_topic_of(header.source, name):
         raise ProtocolError("the topic doesn't match the header")
     if parts[2].nbytes != header.message_bytes:
         raise ProtocolError(f"{parts[2].nbytes} bytes of pixels, not {header.message_bytes}")
@@ -65,3 +87,8 @@ def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
     if header.packed_bytes is not None:
         return header, parts[2]
     return header, np.frombuffer(parts[2], np.uint8).reshape(header.shape)
+
+
+def _is_topic_of(source: str, name: bytes) -> bool:
+    topic = frame_topic(source)
+    return name in (topic, topic + FOLLOWED)

@@ -45,14 +45,15 @@ def test_the_same_again_and_again(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize(
-    "topic", [b"", b"f", b"frame.", b"frame.left", b"frame.left.", b"pair.", b"e"]
+    "topic", [b"", b"f", b"frame.", b"frame.left", b"frame.left.", b"frame.left.+", b"pair.", b"e"]
 )
 def test_what_a_combiner_sends_may_be_subscribed_to(topic: bytes) -> None:
     assert is_topic(topic)
 
 
 @pytest.mark.parametrize(
-    "topic", [b"x", b"frame.left.x", b"frame.a b", b"pair.x", b"frame." + b"a" * 65]
+    "topic",
+    [b"x", b"frame.left.x", b"frame.left.++", b"frame.a b", b"pair.x", b"frame." + b"a" * 65],
 )
 def test_what_it_does_not_send_may_not(topic: bytes) -> None:
     assert not is_topic(topic)
