@@ -31,7 +31,7 @@ def draw(results: dict[str, Section], path: Path) -> None:
     for (part, panel), axis in zip(panels.items(), axes, strict=True):
         if part in results:
             panel(axis, results[part])
-            axis.title.set_fontweight("bold")
+            axis.title.set(fontweight="bold", fontsize=11)
             axis.spines[["top", "right"]].set_visible(False)
         else:
             axis.set_axis_off()
@@ -74,7 +74,7 @@ def _pair(axis: Any, section: Section) -> None:
     axis.set_xlabel("second of video; no dot: not there in time")
     axis.set_ylabel("lag in ms, logarithmic; lower is better")
     axis.set_title("Lag of each pair of two 1080p videos")
-    axis.legend(fontsize=8, loc="upper right", bbox_to_anchor=(1.0, 0.9), ncols=2)
+    axis.legend(fontsize=8, loc="center", bbox_to_anchor=(0.5, 0.38), ncols=2)
 
 
 def _capacity(axis: Any, section: Section) -> None:
@@ -88,12 +88,16 @@ def _capacity(axis: Any, section: Section) -> None:
 
 
 def _cpu(axis: Any, section: Section) -> None:
+    """Draw the first codec: what cameras and telephones record."""
     rows = [row for row in section["rows"][::-1] if not row["why_not"]]
+    codec = section["rows"][0]["codec"]
+    rows = [row for row in rows if row["codec"] == codec]
+    names = [row["name"].removeprefix(f"{codec}, ") for row in rows]
     colours = [LIMIT if row["alone"] else OURS for row in rows]
-    bars = axis.barh([row["name"] for row in rows], [row["cores"] for row in rows], color=colours)
+    bars = axis.barh(names, [row["cores"] for row in rows], color=colours)
     axis.bar_label(bars, [f"{row['cores']:.2f}" for row in rows], padding=3, fontsize=8)
     axis.set_xlabel("cores kept busy; shorter is better")
-    axis.set_title("Two 1080p files, decoded and paired")
+    axis.set_title(f"Two {codec} files, decoded and paired")
     axis.margins(x=LABEL_ROOM)
 
 
