@@ -171,7 +171,7 @@ class Liar:
     def _publish_frame(self, header: FrameHeader) -> None:
         data = pixels(header).tobytes()
         assert len(data) == math.prod(header.shape)
-        self._receive([published.frame_topic(header.source), header.encode(), data])
+        self._receive([published.topic_of(header), header.encode(), data])
 
     def _publish(self, header: PairHeader | StreamEnd) -> None:
         topic = published.PAIR if isinstance(header, PairHeader) else published.END

@@ -29,7 +29,7 @@ ENCODED: tuple[tuple[Shape, Encoding], ...] = (
     ((36, 64, 1), "mono8"),
     ((36, 64, 1), "i420"),
 )
-TOPICS = (b"frame.left.", published.PAIR, published.END, b"frame.", b"")
+TOPICS = (b"frame.left.", b"frame.left.+", published.PAIR, published.END, b"frame.", b"")
 CLOCKS: tuple[Clock, ...] = ("ours", "compared", "theirs")
 PACES: tuple[Pace, ...] = ("realtime", "max")
 

@@ -145,7 +145,7 @@ def test_a_rate_that_is_not_what_the_stream_says_is_measured() -> None:
         capture.close()
 
 
-def test_a_size_that_changes_is_followed() -> None:
+def test_a_size_that_changes_is_early() -> None:
     with RtspCamera(25) as camera:
         capture = opened(camera.url)
         errors_ms(capture, 3)

@@ -197,7 +197,7 @@ def test_a_url_leads_to_no_other_address(way: str) -> None:
         assert elsewhere.connections == 0
 
 
-def test_a_redirect_is_followed_if_that_is_allowed() -> None:
+def test_a_redirect_is_early_if_that_is_allowed() -> None:
     with MjpegServer() as elsewhere, leading_to(f"http://{elsewhere.address}/video") as url:
         capture = open_capture(
             "left",

@@ -160,7 +160,7 @@ def test_a_failed_write_leaves_the_former_file(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_link_is_followed_not_replaced(tmp_path: Path) -> None:
+def test_a_link_is_early_not_replaced(tmp_path: Path) -> None:
     path, link = tmp_path / "report.json", tmp_path / "link"
     path.write_text("former")
     link.symlink_to(path)

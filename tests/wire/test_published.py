@@ -48,11 +48,11 @@ def test_frames_that_may_be_the_last_of_their_window_have_a_topic_of_their_own(
         for at_ns in captured_ns
     ]
     topics = [published.topic_of(each) for each in frames]
-    ordinary = published.frame_topic("left") + published.FOLLOWED
+    early = published.frame_topic("left") + published.EARLY
     # Of a source whose next frame may come half a period sooner, one more.
     last = 2 if phase_ms > 20 else 1
-    assert topics == [ordinary] * (25 - last) + [published.frame_topic("left")] * last
-    for topic in (ordinary, published.frame_topic("left")):
+    assert topics == [early] * (25 - last) + [published.frame_topic("left")] * last
+    for topic in (early, published.frame_topic("left")):
         assert decoded([topic, frame.encode(), pixels(frame).tobytes()])
 
 
@@ -60,7 +60,7 @@ def test_where_windows_have_few_frames_none_is_taken_for_the_last() -> None:
     at_ns = 3_999_000_000
     frame = replace(FRAME, fps=5.0, captured_ns=at_ns, next_ns=at_ns)
     topic = published.topic_of(replace(frame, window=3, window_ns=10**9))
-    assert topic == published.frame_topic("left") + published.FOLLOWED
+    assert topic == published.frame_topic("left") + published.EARLY
     # In no window: as a producer sends it.
     assert published.topic_of(replace(FRAME, window=None)) == published.frame_topic("left")
 
@@ -86,7 +86,7 @@ def test_announcements_and_ends_are_told_apart() -> None:
         ([published.frame_topic("right"), *GOOD[0][1:]], "topic"),
         ([published.FRAMES, *GOOD[0][1:]], "topic"),
         ([published.frame_topic("left") + b"-", *GOOD[0][1:]], "topic"),
-        ([published.frame_topic("left") + 2 * published.FOLLOWED, *GOOD[0][1:]], "topic"),
+        ([published.frame_topic("left") + 2 * published.EARLY, *GOOD[0][1:]], "topic"),
         ([published.frame_topic("left") * 10**6, *GOOD[0][1:]], "topic"),
         ([published.frame_topic("left"), SOURCE_END.encode(), b""], "topic"),
         ([published.frame_topic("left"), PAIR.encode(), b""], "kind"),

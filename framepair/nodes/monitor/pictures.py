@@ -8,7 +8,7 @@ import logging
 import struct
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,9 @@ NICENESS: Final = 10
 # A page that is loaded again comes back before its frames have stopped.
 LINGER_S: Final = 2.0
 MAX_WIDTH, WIDTH_STEP = 1920, 160
+
+# Rates that differ by less are one: those of cameras are not exact.
+SAME_RATE: Final = 1.05
 
 LENGTH: Final = struct.Struct(">I")
 
@@ -157,7 +160,7 @@ class Pictures:
             self._shm_dir,
             widths=self.widths,
             show=lambda instant: self._hand_over(loop, instant),
-            follow=lambda sources: receiver.want_frames(topics_of(sources)),
+            ask=lambda topics: receiver.want_frames(topics),
         )
         topics = Selection(pairs=False, decode=False).topics()
         route = Route(self._sub, self._shm_dir)
@@ -184,12 +187,20 @@ class Pictures:
                 viewer.offer(messages[viewer.wants])
 
 
-def topics_of(sources: Collection[str]) -> list[bytes]:
-    """Return the topics of the frames that pictures are drawn of.
+def picture_topics(header: PairHeader) -> list[bytes]:
+    """Return the topics of the frames that pictures are drawn of, once a pair is known.
 
-    The last ones of a window are left out: consumers wait for them, and would wait for their copies, too.
+    Those that end a window are left out where all sources have the same rate, and enough frames: consumers wait
+    for them, and would wait for their copies, too.
     """
-    return [published.frame_topic(source) + published.FOLLOWED for source in sources]
+    clips = header.clips.values()
+    rates = sorted(clip.fps or 0.0 for clip in clips)
+    alike = rates[-1] <= SAME_RATE * rates[0]
+    early = alike and all(clip.frames >= published.MIN_EARLY for clip in clips)
+    return [
+        published.frame_topic(source) + (published.EARLY if early else b"")
+        for source in header.clips
+    ]
 
 
 def message(instant: Instant[Picture], width: int) -> bytes:
@@ -226,10 +237,8 @@ def _description(header: FrameHeader, file: bytes) -> dict[str, object]:
 
 
 def is_amid(header: FrameHeader) -> bool:
-    """Return whether the frames that other sources have of the same instant end no window, either."""
+    """Return whether the frames of other sources, of the same rate, of that instant are early, too."""
     if header.window is None or header.window_ns is None:
-        return True
-    if header.window_ns < published.MIN_FOLLOWED * header.period_ns:
         return True
     since_ns = header.captured_ns - header.window * header.window_ns
     left_ns = header.window_ns - since_ns
@@ -247,13 +256,15 @@ class FrameQueue:
         shm_dir: Path,
         widths: Callable[[], frozenset[int]],
         show: Callable[[Instant[Picture]], object],
-        follow: Callable[[Collection[str]], object] = lambda _: None,
+        ask: Callable[[list[bytes]], object] = lambda _: None,
     ) -> None:
         self._attached = Attached(shm_dir)
         self._widths = widths
         self._show = show
-        self._follow = follow
+        self._ask = ask
+        self._topics: list[bytes] = []
         self._sources: frozenset[str] = frozenset()
+        """Those of the newest pair."""
         self._instants: Instants[Frame, Picture] = Instants(INTERVAL_NS, self._draw)
         self._spent_ns = 0
         self._rest_until_ns = 0
@@ -264,22 +275,38 @@ class FrameQueue:
     def add(self, received: Frame | PairHeader | StreamEnd, now: object) -> None:  # noqa: ARG002
         """Add a message: a frame, or a pair, which tells which sources there are."""
         if not isinstance(received, tuple):
-            if isinstance(received, PairHeader) and self._sources != received.clips.keys():
-                self._sources = frozenset(received.clips)
-                self._attached.keep_only(self._sources)
-                self._instants.keep_only(self._sources)
-                self._follow(self._sources)
+            if isinstance(received, PairHeader):
+                self._note_pair(received)
             return
         header, _ = received
+        if self._sources and header.source not in self._sources:
+            # The next pair will have it, or it has just been removed: others must not wait for it.
+            return
         now_ns = time.monotonic_ns()
-        rests = now_ns < self._rest_until_ns or not is_amid(header)
-        widths = frozenset[int]() if rests else self._widths()
+        begins = now_ns >= self._rest_until_ns and (not self._early or is_amid(header))
+        widths = self._widths() if begins else frozenset[int]()
         arrival = Arrival(header.source, header.captured_ns, header.period_ns, received)
         instant = self._instants.add(arrival, now_ns, widths)
         if instant is not None:
             self._rest_until_ns = now_ns + REST * self._spent_ns
             self._spent_ns = 0
             self._show(instant)
+
+    def _note_pair(self, header: PairHeader) -> None:
+        """Keep to the sources of a pair, and ask for the frames that are wanted of them."""
+        if self._sources != header.clips.keys():
+            self._sources = frozenset(header.clips)
+            self._attached.keep_only(self._sources)
+            self._instants.keep_only(self._sources)
+        topics = picture_topics(header)
+        if topics != self._topics:
+            self._topics = topics
+            self._ask(topics)
+
+    @property
+    def _early(self) -> bool:
+        """Whether frames that end a window do not come."""
+        return any(topic.endswith(published.EARLY) for topic in self._topics)
 
     def reject(self, error: ProtocolError) -> None:
         """Warn of a malformed message, but not of each."""

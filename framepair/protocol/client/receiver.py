@@ -113,7 +113,10 @@ class Receiver:
         self._wants_newest = True
 
     def want_frames(self, topics: list[bytes]) -> None:
-        """Receive frames of these topics instead of those until now, from the next message on."""
+        """Receive frames of these topics instead of those until now, from the next message on.
+
+        To be called by the queue when a message is added to it.
+        """
         self._wanted_frames = topics
 
     def stop(self) -> None:

@@ -21,12 +21,13 @@ PAIR: Final = b"pair."
 END: Final = b"end."
 # Nothing is published as this: while it is subscribed to, frames in shared memory are not sent together.
 NEWEST: Final = b"newest."
-# "frame.", a source's name of 64 characters, "." and FOLLOWED
+# "frame.", a source's name of 64 characters, "." and EARLY
 MAX_TOPIC_BYTES: Final = 72
-# At the end of a topic: the frame is none of those that end a window, which whoever waits for pairs waits for.
-FOLLOWED: Final = b"+"
-# Only where windows have so many frames, as all are the last one otherwise, or many.
-MIN_FOLLOWED: Final = 10
+# At the end of a topic: by its source's rate the frame is none of those that end a window, for which whoever
+# waits for a pair waits.
+EARLY: Final = b"+"
+# Where windows have fewer frames, all are early: too many would be left out otherwise.
+MIN_EARLY: Final = 10
 # So many periods before a window's end a frame may be the last: the next one may come a little sooner or later.
 LAST_PERIODS: Final = 1.5
 
@@ -40,16 +41,16 @@ def frame_topic(source: str) -> bytes:
 
 
 def topic_of(header: FrameHeader) -> bytes:
-    """Return the topic of a frame that is in a window: with FOLLOWED if others of its window come after it."""
+    """Return the topic of a frame that the combiner has put into a window."""
     topic = frame_topic(header.source)
-    return topic + FOLLOWED if is_followed(header) else topic
+    return topic + EARLY if is_early(header) else topic
 
 
-def is_followed(header: FrameHeader) -> bool:
-    """Return whether a frame is sure not to be the last of its window."""
+def is_early(header: FrameHeader) -> bool:
+    """Return whether others of its window should come after a frame, or windows have few frames."""
     if header.window is None or header.window_ns is None:
         return False
-    if header.window_ns < MIN_FOLLOWED * header.period_ns:
+    if header.window_ns < MIN_EARLY * header.period_ns:
         return True
     end_ns = (header.window + 1) * header.window_ns
     return header.captured_ns + LAST_PERIODS * header.period_ns < end_ns
@@ -58,7 +59,7 @@ def is_followed(header: FrameHeader) -> bool:
 def decode(parts: Sequence[memoryview]) -> Frame | PairHeader | StreamEnd:
     """Return what a message says; an array of pixels is (height, width, channels) and lies in the last part.
 
-    Raises ProtocolError for anything that the combiner would not send.
+    Raises ProtocolError for anything that the combiner would not send; whether a frame is early is not checked.
     """
     name = bytes(parts[0][: MAX_TOPIC_BYTES + 1])
     if name.startswith(FRAMES):
@@ -91,4 +92,4 @@ def _decode_frame(name: bytes, parts: Sequence[memoryview]) -> Frame:
 
 def _is_topic_of(source: str, name: bytes) -> bool:
     topic = frame_topic(source)
-    return name in (topic, topic + FOLLOWED)
+    return name in (topic, topic + EARLY)
