@@ -6,7 +6,9 @@ import gc
 import os
 import re
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +61,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 @pytest.fixture(autouse=True, scope="session")
 def _reaper() -> None:
     reaper.start()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _hangups() -> None:
+    """Let hangups reach the processes of tests also below nohup, which they would inherit from."""
+    if threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    ):
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(autouse=True)
