@@ -155,7 +155,7 @@ def decode_alone(
 def decode(path: str, decoder: str, pixels: Encoding, begin_ns: int) -> None:
     """Decode a file at its own rate, again and again; the main function of a process."""
     stamps, never, period_ns = PacedStamps(FPS, begin_ns), runtime.Stop(), round(1e9 / FPS)
-    with contextlib.closing(_open(path, decoder, pixels)) as capture:
+    with contextlib.closing(open_alone(path, decoder, pixels)) as capture:
         memory = [np.zeros(capture.format.shape, np.uint8) for _ in range(SLOTS)]
         for number in itertools.count():
             capture.grab()
@@ -164,7 +164,8 @@ def decode(path: str, decoder: str, pixels: Encoding, begin_ns: int) -> None:
             stamps.wait(stamps.stamp(at), never)
 
 
-def _open(path: str, decoder: str, pixels: Encoding) -> Capture:
+def open_alone(path: str, decoder: str, pixels: Encoding) -> Capture:
+    """Return a file, over and over, as one of ``ALONE`` decodes it."""
     if decoder == OPENCV:
         return OpenCvFile(path)
     return VideoFile("left", parse(path), wanted=Wanted(pixels=pixels), loop=True)

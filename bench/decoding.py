@@ -11,21 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench import cpu_time, video
+from bench import cpu, cpu_time, video
 from bench.frames import FULL_HD
-from bench.opencv_producer import OpenCvFile
 from bench.pair.design import FPS
 from framepair import subscribe
-from framepair.nodes.producer.sources.opening import parse
 from framepair.nodes.producer.sources.source import Capture
-from framepair.nodes.producer.sources.uri import Wanted
-from framepair.nodes.producer.sources.video_file import VideoFile
 from framepair.protocol.transport.endpoints import Endpoints, ipc_endpoints
 from framepair.protocol.wire.frame import Encoding
 
@@ -42,8 +38,6 @@ WAYS: dict[str, tuple[str, ...]] = {
     "bgr8, 5 fps": ("framepair.nodes.producer", "--fps", "5"),
 }
 PIXELS: tuple[Encoding, ...] = ("bgr8", "i420", "mono8")
-# More memory than a cache.
-SLOTS = 8
 ROUNDS, VIDEO_S = 3, 6
 # Until the queues are full, in pairs, and then.
 WARM_UP_PAIRS, SECONDS = 5, 6.0
@@ -92,9 +86,8 @@ def main() -> None:
 
 def alone(path: Path) -> dict[str, float]:
     """Return the milliseconds of processor that a frame takes in this process, by OpenCV and by pixels."""
-    source = parse(str(path))
-    ways: dict[str, Callable[[], Capture]] = {OPENCV: lambda: OpenCvFile(str(path))} | {
-        pixels: functools.partial(VideoFile, "left", source, wanted=Wanted(pixels=pixels))
+    ways = {OPENCV: functools.partial(cpu.open_alone, str(path), cpu.OPENCV, "bgr8")} | {
+        pixels: functools.partial(cpu.open_alone, str(path), "framepair", pixels)
         for pixels in PIXELS
     }
     found: dict[str, list[float]] = {way: [] for way in ways}
@@ -107,11 +100,11 @@ def alone(path: Path) -> dict[str, float]:
 
 def processor_ms(capture: Capture) -> float:
     """Decode a file once, into memory that was written before; return what a frame takes."""
-    memory = [np.zeros(capture.format.shape, np.uint8) for _ in range(SLOTS)]
+    memory = [np.zeros(capture.format.shape, np.uint8) for _ in range(cpu.SLOTS)]
     frames, began_s = VIDEO_S * FPS, time.process_time()
     for number in range(frames):
         capture.grab()
-        capture.retrieve(memory[number % SLOTS], number, 0)
+        capture.retrieve(memory[number % cpu.SLOTS], number, 0)
     return (time.process_time() - began_s) * 1e3 / frames
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from bench.pair import pipeline
 from bench.pair.design import Running, Setup
@@ -12,8 +11,6 @@ from bench.pair.design import Running, Setup
 NAME = "framepair shm"
 
 
-def run(
-    setup: Setup, flags: Sequence[str] = (), videos: Sequence[Path] = ()
-) -> AbstractContextManager[Running]:
+def run(setup: Setup, flags: Sequence[str] = ()) -> AbstractContextManager[Running]:
     """Start the processes; stop them afterwards."""
-    return pipeline.run(setup, "--payload", "shm", *flags, videos=videos)
+    return pipeline.run(setup, "--payload", "shm", *flags)

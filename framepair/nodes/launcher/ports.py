@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from framepair.nodes.common.runtime import Refused
+from framepair.nodes.launcher import process_groups
 
 # A listening socket's state in /proc/net/tcp.
 LISTEN = "0A"
@@ -51,7 +52,7 @@ def _try(address: str, host: str, port: int) -> None:
 def _listener(port: int) -> str:
     """Return which process listens at ``port``, as far as this user may know, and what to do."""
     pid = _pid_of_listener(port)
-    if pid is not None and _parent(pid) == os.getpid():
+    if pid is not None and process_groups.parent(pid) == os.getpid():
         return (
             "a node of this pipeline: if that is for a source that has just gone, try again in some seconds,"
             " else choose another port"
@@ -68,12 +69,6 @@ def _pid_of_listener(port: int) -> int | None:
                 if any(str(path.readlink()) in inodes for path in (process / "fd").iterdir()):
                     return int(process.name)
     return None
-
-
-def _parent(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    return 0
 
 
 def _listening(port: int) -> Iterable[str]:

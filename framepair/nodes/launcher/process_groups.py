@@ -44,12 +44,23 @@ def terminate_children(groups: Collection[int]) -> None:
                 os.kill(pid, signal.SIGTERM)
 
 
+def parent(pid: int) -> int | None:
+    """Return the process that is the parent of ``pid``, None if that has ended."""
+    status = _status(str(pid))
+    return int(status[1]) if status else None
+
+
 def _group(pid: str) -> int | None:
     """Return the group of a process, None if it has ended."""
+    status = _status(pid)
+    return None if status is None or status[0] in b"ZX" else int(status[2])
+
+
+def _status(pid: str) -> list[bytes] | None:
+    """Return what the kernel says of a process: its state, parent, group and more; None if it has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     # Before the last parenthesis is the command's name, which may hold anything.
-    state, _parent, group, *_ = status.rpartition(b")")[2].split()
-    return None if state in b"ZX" else int(group)
+    return status.rpartition(b")")[2].split()
